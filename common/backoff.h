@@ -1,0 +1,13 @@
+/* Retry delays as a value: doubling from base to cap, with full jitter over the upper half so that replicas spread. Milliseconds. */
+#pragma once
+
+#include "base.h"
+
+struct backoff {
+        unsigned base_ms, cap_ms, attempt;
+        uint64_t seed;
+};
+
+void backoff_init(struct backoff *backoff, unsigned base_ms, unsigned cap_ms, uint64_t seed);
+unsigned backoff_next(struct backoff *backoff); /* delay before the next try: in (d/2, d], d = min(cap, base * 2^attempt) */
+void backoff_reset(struct backoff *backoff);

@@ -1,0 +1,27 @@
+/*
+ * The few words every file speaks.
+ *
+ * Every fallible function returns int and is MUST_CHECK:
+ *   0         done
+ *   negative  infrastructure broke (Redis, PostgreSQL, memory): roll back, do not ack, unwind to the loop
+ *   positive  an outcome the header documents (bad data, nothing there): the direct caller handles it
+ *
+ * A handle is held in a local declared with AUTO(type): it is released on every way out. Its destructor takes NULL.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* AUTO_DEFINE(struct db *, db, db_close) makes `AUTO(db) struct db *db = NULL;` close db at the end of its scope. */
+#define AUTO_DEFINE(type, name, release)                                                                          \
+        static inline void auto_release_##name(type *handle)                                                      \
+        {                                                                                                         \
+                release(*handle);                                                                                 \
+        }
+#define AUTO(name) __attribute__((cleanup(auto_release_##name)))
+
+#define ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))

@@ -1,0 +1,41 @@
+/*
+ * JSON of one stream entry -> event records. Pure: no I/O, no state; the only user of cJSON on input.
+ *
+ * What cJSON lets through is caught before it: the text must be valid UTF-8 and exactly one JSON value by RFC 8259 (no trailing
+ * text, no 01, no 1., no raw control characters, no lone surrogates), at most DECODE_DEPTH_MAX levels deep. Numbers keep their own text
+ * to the last digit (cJSON's are doubles), and an escaped NUL never cuts a string short.
+ */
+#pragma once
+
+#include "../common/arena.h"
+#include "event.h"
+
+#define DECODE_DEPTH_MAX 256
+
+/* Why an event, or a whole message, can never be stored. class: "json", "type", "range", "missing", "network", "format". */
+struct decode_fault {
+        size_t index;      /* place in event_data; DECODE_WHOLE_MESSAGE where the message itself is bad */
+        const char *class; /* static text */
+        const char *text;  /* says the field and the value (shortened), in the arena */
+};
+#define DECODE_WHOLE_MESSAGE ((size_t)-1)
+
+struct decode_notice {
+        const char *network;
+        int64_t fork_block;
+        int64_t depth;
+        const char *json; /* event_data[0] as it came */
+};
+
+struct decode_message {
+        struct event *events; /* the good ones, in order of event_data */
+        size_t event_count;
+        struct decode_fault *faults; /* the bad ones; exactly one with DECODE_WHOLE_MESSAGE where nothing could be read */
+        size_t fault_count;
+        struct decode_notice *notice; /* a reorg notice; then there are no events */
+};
+
+enum { DECODE_BAD = 1 };
+
+/* network: the one network to take, NULL takes any. 0: out is filled, no faults. DECODE_BAD: out is filled, with faults. All memory is the arena's. */
+MUST_CHECK int decode_message(const char *text, size_t size, const char *network, struct arena *arena, struct decode_message *out);
