@@ -1,4 +1,4 @@
-/* Retry delays as a value: doubling from base to cap, with full jitter over the upper half so that replicas spread. Milliseconds. */
+/* Retry delays as a value: doubling from base to cap, jitter over the upper half so that replicas spread. Milliseconds. */
 #pragma once
 
 #include "base.h"

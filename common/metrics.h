@@ -1,6 +1,7 @@
 /*
  * Metrics in the Prometheus text exposition format 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats/).
  * A family is declared once, with name, help and label names; series appear as they are touched. All calls are thread-safe.
+ * Families are printed in the order they were registered in, series sorted by label values. Label values are UTF-8.
  */
 #pragma once
 
@@ -15,21 +16,27 @@ struct metric {
         const char *name, *help;
         enum metric_kind kind;
         const char *labels[METRIC_LABELS_MAX]; /* label names, unused ones NULL */
-        const double *buckets;                 /* histogram: upper bounds, ascending, ends at 0; NULL: the registry's default for seconds */
-        struct metric_series *series;          /* filled by the module; start with NULL */
+        const double *buckets; /* histogram: upper bounds, ascending, ends at 0; NULL: the registry's default for seconds */
+        struct metric_series *series; /* filled by the module; start with NULL */
         struct metric *next;
 };
 
 struct metrics *metrics_new(void);
-struct metrics *metrics_free(struct metrics *metrics); /* returns NULL; families themselves belong to the caller, their series are freed */
-void metrics_register(struct metrics *metrics, struct metric *family);
+/* returns NULL; families themselves belong to the caller, their series are freed */
+struct metrics *metrics_free(struct metrics *metrics);
+void metrics_register(struct metrics *metrics, struct metric *family); /* once; the family outlives metrics */
 
 /* label values as many as the family has label names; NULL ends them */
-void metrics_add(struct metrics *metrics, struct metric *family, double amount, const char *label1, const char *label2, const char *label3);
-void metrics_set(struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3);
-void metrics_observe(struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3);
-double metrics_get(struct metrics *metrics, struct metric *family, const char *label1, const char *label2, const char *label3); /* 0 where untouched; a histogram's count */
-void metrics_forget(struct metrics *metrics, struct metric *family); /* drops all its series: for gauges of things that go away */
+void metrics_add(struct metrics *metrics, struct metric *family, double amount, const char *label1, const char *label2,
+        const char *label3);
+void metrics_set(
+        struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3);
+void metrics_observe(
+        struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3);
+/* 0 where untouched; a histogram's count */
+double metrics_get(struct metrics *metrics, struct metric *family, const char *label1, const char *label2, const char *label3);
+/* drops all its series (one without labels is 0 again): for gauges of things that go away */
+void metrics_forget(struct metrics *metrics, struct metric *family);
 
 /* The whole exposition; malloc'd, caller frees. NULL: no memory. A family without labels is always shown, from 0 on. */
 char *metrics_print(struct metrics *metrics);

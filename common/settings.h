@@ -14,8 +14,8 @@ enum setting_kind {
         SETTING_TEXT,   /* char *  */
         SETTING_NUMBER, /* int64_t, min … max; plain decimal digits only */
         SETTING_SWITCH, /* bool: true/false, 1/0, yes/no, on/off, any case */
-        SETTING_CHOICE, /* int: place in choices, a NULL-ended list */
-        SETTING_LIST,   /* char **, NULL-ended: comma-separated, blanks around items dropped, empty items and repeated items refused */
+        SETTING_CHOICE, /* int: place in choices, a NULL-ended list; any case */
+        SETTING_LIST,   /* char **, NULL-ended: comma-separated, blanks around items dropped, empty and repeated items refused */
 };
 
 struct setting {
@@ -28,19 +28,22 @@ struct setting {
         const char *const *choices;
         bool required;
         bool from_file; /* NAME_FILE is allowed */
-        bool secret;    /* userinfo passwords in URLs and password= parameters are masked as *** when printed */
-        /* NULL, or says what is wrong with a TEXT value: a static text, NULL when it is fine */
+        bool secret; /* passwords in URLs, password= parameters, all behind an http(s) host: masked as ***, in problems as well */
+        /* NULL, or says what is wrong with a TEXT value, as in "NAME: 'value': must start with redis://"; NULL when it is fine */
         const char *(*check)(const char *value);
 };
 
 struct settings_table {
-        const struct setting *rows; /* ends at name NULL */
+        const struct setting *rows;        /* ends at name NULL */
         const struct settings_table *next; /* more rows */
 };
 
 enum { SETTINGS_BAD = 1 };
 
-/* Fills target. SETTINGS_BAD: *problems (malloc'd, caller frees) has one line per bad variable: "NAME: what is wrong, what is allowed". */
+/*
+ * Fills target; release it with settings_deinit. SETTINGS_BAD: *problems (malloc'd, caller frees) has one line per bad variable:
+ * "NAME: 'value' is not what is allowed"; else it is NULL. Unless 0 is returned, target holds nothing to release.
+ */
 MUST_CHECK int settings_read(const struct settings_table *table, void *target, char **problems);
 
 /* The table for --help: name, effective value (or its default, secrets masked), meaning. Bad values are shown as they are. */

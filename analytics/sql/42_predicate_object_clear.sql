@@ -1,0 +1,2 @@
+-- Pairs whose last triple went. A committed row never has count 0, so these are this transaction's own, locked already.
+DELETE FROM predicate_object WHERE triple_count = 0

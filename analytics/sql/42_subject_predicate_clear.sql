@@ -1,0 +1,1 @@
+DELETE FROM subject_predicate WHERE triple_count = 0

@@ -1,0 +1,121 @@
+#include "triples.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "analytics_sql.h"
+
+#define REBUILD_TIMEOUT_MS 3600000
+
+/* Triples by both their terms, and the outbox rows that name them. */
+struct triples {
+        struct db_array terms, counters, outbox_ids;
+};
+
+static void triples_init(struct triples *triples)
+{
+        db_array_init(&triples->terms, DB_TEXT);
+        db_array_init(&triples->counters, DB_TEXT);
+        db_array_init(&triples->outbox_ids, DB_BIGINT);
+}
+
+static void triples_deinit(struct triples *triples)
+{
+        db_array_deinit(&triples->terms);
+        db_array_deinit(&triples->counters);
+        db_array_deinit(&triples->outbox_ids);
+}
+#define AUTO_TRIPLES __attribute__((cleanup(triples_deinit)))
+
+static int find_waiting(struct db *db, struct db_array *keys, struct triples *triples, int64_t deadline_ms)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param param = db_array_param(keys);
+        const struct db_call call = {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows};
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
+        for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
+                db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
+                if (!db_rows_text(rows, i, 1))
+                        continue;
+                db_array_push_text(&triples->terms, db_rows_text(rows, i, 1));
+                db_array_push_text(&triples->counters, db_rows_text(rows, i, 2));
+        }
+        return r;
+}
+
+static int recompute(struct db *db, struct triples *triples, int64_t deadline_ms)
+{
+        const struct db_param pair[] = {db_array_param(&triples->terms), db_array_param(&triples->counters)};
+        const struct db_param ids = db_array_param(&triples->outbox_ids);
+        const struct db_call calls[] = {
+                {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2},
+                {.sql = &sql_40_outbox_take, .params = &ids, .param_count = 1},
+                {.sql = &sql_40_triple_vault_recompute, .params = pair, .param_count = 2},
+                {.sql = &sql_41_triple_term_recompute, .params = pair, .param_count = 2},
+                {.sql = &sql_42_predicate_object_clear},
+                {.sql = &sql_42_subject_predicate_clear},
+        };
+        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, deadline_ms);
+}
+
+static int run(struct work *work, void *context, size_t from, size_t count)
+{
+        AUTO_ARRAY struct db_array keys = {0};
+        AUTO_TRIPLES struct triples triples;
+        (void)context;
+        db_array_init(&keys, DB_TEXT);
+        triples_init(&triples);
+        for (size_t i = from; i < from + count; i++)
+                db_array_push_text(&keys, work->keys[i].term_id);
+        int r = find_waiting(work->db, &keys, &triples, work->deadline_ms);
+        if (!r && triples.outbox_ids.count)
+                r = recompute(work->db, &triples, work->deadline_ms);
+        if (!r)
+                work->units += count;
+        return r;
+}
+
+int triples_process(struct work *work)
+{
+        return work_run_keys(work, run);
+}
+
+/* ---- rebuild ---- */
+
+static int rebuild_some(struct db *db, size_t *found)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        AUTO_TRIPLES struct triples triples;
+        const struct db_call next = {.sql = &sql_40_rebuild_next, .rows = &rows};
+        triples_init(&triples);
+        int r = db_run(db, &next, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
+        *found = r ? 0 : db_rows_count(rows);
+        for (size_t i = 0; i < *found; i++) {
+                db_array_push_text(&triples.terms, db_rows_text(rows, i, 0));
+                db_array_push_text(&triples.counters, db_rows_text(rows, i, 1));
+        }
+        return *found ? recompute(db, &triples, REBUILD_TIMEOUT_MS) : r;
+}
+
+int triples_rebuild(struct db *db)
+{
+        const struct db_call pairs[][2] = {
+                {{.sql = &sql_42_predicate_object_lock}, {.sql = &sql_42_predicate_object_rebuild}},
+                {{.sql = &sql_42_subject_predicate_lock}, {.sql = &sql_42_subject_predicate_rebuild}},
+        };
+        size_t found, total = 0;
+        do {
+                int r = rebuild_some(db, &found);
+                if (r)
+                        return r;
+                total += found;
+        } while (found);
+        printf("%-24s %zu triples made anew\n", "triple_vault, triple_term", total);
+        for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
+                int r = db_run(db, pairs[i], 2, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
+                if (r)
+                        return r;
+        }
+        printf("%-24s made anew\n", "predicate_object, subject_predicate");
+        return 0;
+}

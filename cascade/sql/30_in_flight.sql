@@ -1,0 +1,1 @@
+SELECT count(DISTINCT term_id) FROM vault_outbox

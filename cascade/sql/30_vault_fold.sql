@@ -1,0 +1,14 @@
+-- $1 term ids, locked. Takes their outbox rows and adds what these say to the vaults' numbers of holders: both or neither.
+WITH gone AS (
+        DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[]) RETURNING term_id, curve_id, position_delta
+), moved AS (
+        SELECT term_id, curve_id, sum(position_delta)::bigint AS delta
+        FROM gone WHERE curve_id IS NOT NULL
+        GROUP BY term_id, curve_id HAVING sum(position_delta) <> 0
+), locked AS (
+        SELECT v.term_id, v.curve_id, m.delta
+        FROM vault v JOIN moved m ON (v.term_id, v.curve_id) = (m.term_id, m.curve_id)
+        ORDER BY v.term_id, v.curve_id FOR UPDATE OF v
+)
+UPDATE vault v SET position_count = v.position_count + l.delta
+FROM locked l WHERE (v.term_id, v.curve_id) = (l.term_id, l.curve_id)

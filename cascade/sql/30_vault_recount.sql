@@ -1,0 +1,16 @@
+-- $1 term ids, locked. Counts the holders anew and takes the outbox rows of the very snapshot it counts in: what comes later is added later.
+WITH gone AS (
+        DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[])
+), counted AS MATERIALIZED (
+        SELECT v.term_id, v.curve_id, count(p.account_id) AS holders
+        FROM vault v
+        LEFT JOIN position p ON (p.term_id, p.curve_id) = (v.term_id, v.curve_id) AND p.shares > 0
+        WHERE v.term_id = ANY ($1::text[])
+        GROUP BY v.term_id, v.curve_id
+), locked AS (
+        SELECT v.term_id, v.curve_id, c.holders
+        FROM vault v JOIN counted c ON (v.term_id, v.curve_id) = (c.term_id, c.curve_id)
+        ORDER BY v.term_id, v.curve_id FOR UPDATE OF v
+)
+UPDATE vault v SET position_count = l.holders, market_cap = vault_market_cap(v.total_shares, v.current_share_price)
+FROM locked l WHERE (v.term_id, v.curve_id) = (l.term_id, l.curve_id)

@@ -1,0 +1,307 @@
+#include "command.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "check.h"
+#include "clock.h"
+#include "common_sql.h"
+#include "migrations/schema.h"
+#include "status.h"
+
+#define CONNECT_TIMEOUT_MS 5000
+#define VERIFY_TIMEOUT_MS 3600000
+#define WATCH_INTERVAL_MS 1000
+
+/* ---- help ---- */
+
+static const char *const common_commands[][2] = {
+        {"check", "preflight: servers, versions, encoding, eviction, persistence, privileges, schema, group, clock"},
+        {"verify [--sample N]", "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
+        {"rebuild", "recompute them in place, while the pipeline runs"},
+        {"status [--watch]", "streams, lag, pending, rate, time left, breaker, dead letters"},
+};
+
+static void print_help(const struct program *program)
+{
+        printf("%s: %s\n\nExamples:\n%s\nUsage:\n  %s                run the service\n", program->name, program->summary, program->examples,
+                program->name);
+        printf("  %s COMMAND [--json]\n  %s --help | --version\n\nCommands:\n", program->name, program->name);
+        for (size_t i = 0; i < ARRAY_LENGTH(common_commands); i++)
+                printf("  %-24s %s\n", common_commands[i][0], common_commands[i][1]);
+        for (const struct service_command *command = program->commands; command && command->name; command++)
+                printf("  %-24s %s\n", command->usage, command->help);
+        printf("\nExit codes: 0 done, 1 failed or differences found, 2 bad usage or configuration.\n\n"
+               "Environment, with the values in force (secrets masked):\n");
+        settings_print(program->settings, stdout);
+}
+
+static const struct service_command *find_command(const struct program *program, const char *name)
+{
+        for (const struct service_command *command = program->commands; command && command->name; command++)
+                if (!strcmp(command->name, name))
+                        return command;
+        return NULL;
+}
+
+static bool is_common(const char *name)
+{
+        return !strcmp(name, "check") || !strcmp(name, "verify") || !strcmp(name, "rebuild") || !strcmp(name, "status");
+}
+
+bool command_needs_no_settings(const struct program *program, int argc, char **argv, int *code)
+{
+        *code = 0;
+        for (int i = 1; i < argc; i++) {
+                if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+                        print_help(program);
+                        return true;
+                }
+                if (!strcmp(argv[i], "--version")) {
+                        printf("%s %s (schema %" PRId64 ")\n", program->name, PROJECT_VERSION, schema_known());
+                        return true;
+                }
+        }
+        if (argc < 2 || is_common(argv[1]) || find_command(program, argv[1]))
+                return false;
+        fprintf(stderr, "%s: unknown command %s; see %s --help\n", program->name, argv[1], program->name);
+        *code = 2;
+        return true;
+}
+
+/* ---- options ---- */
+
+struct options {
+        bool json, watch;
+        int64_t sample; /* 0: all */
+};
+
+static int bad_usage(const struct service *service, const char *word)
+{
+        fprintf(stderr, "%s: bad argument %s; see %s --help\n", service->program->name, word, service->program->name);
+        return 2;
+}
+
+static int read_options(const struct service *service, int argc, char **argv, struct options *options)
+{
+        *options = (struct options){0};
+        for (int i = 2; i < argc; i++) {
+                char *end = NULL;
+                if (!strcmp(argv[i], "--json")) {
+                        options->json = true;
+                } else if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
+                        options->watch = true;
+                } else if (!strcmp(argv[i], "--sample") && !strcmp(argv[1], "verify") && i + 1 < argc) {
+                        options->sample = strtoll(argv[++i], &end, 10);
+                        if (*end || options->sample < 1)
+                                return bad_usage(service, argv[i]);
+                } else {
+                        return bad_usage(service, argv[i]);
+                }
+        }
+        return 0;
+}
+
+struct db *command_open_db(struct service *service)
+{
+        struct db *db = NULL;
+        char *problem = NULL;
+        if (service_open_db(service, &db, CONNECT_TIMEOUT_MS, NULL, NULL, &problem))
+                fprintf(stderr, "%s: cannot connect to PostgreSQL (DATABASE_URL): %s\n", service->program->name, problem);
+        free(problem);
+        return db;
+}
+
+struct redis *command_open_redis(struct service *service)
+{
+        struct redis *redis = NULL;
+        char *problem = NULL;
+        if (service_open_redis(service, &redis, CONNECT_TIMEOUT_MS, &problem))
+                fprintf(stderr, "%s: cannot connect to Redis (REDIS_URL): %s\n", service->program->name, problem);
+        free(problem);
+        return redis;
+}
+
+/* For the commands that need the tables: a connection to a schema this program knows, or a message and NULL. */
+static struct db *open_schema(struct service *service)
+{
+        struct db *db = command_open_db(service);
+        int64_t version = 0;
+        int r = db ? schema_check(db, &version) : 0;
+        if (!r)
+                return db;
+        fprintf(stderr, "%s: %s\n", service->program->name, r > 0 ? schema_explain(r) : db_error(db));
+        return db_close(db);
+}
+
+/* ---- verify ---- */
+
+static void print_difference(const void *context, const char *table, const char *key, const char *text)
+{
+        const struct options *options = context;
+        if (!options->json) {
+                printf("%s %s: %s\n", table, key, text);
+                return;
+        }
+        cJSON *line = cJSON_CreateObject();
+        cJSON_AddStringToObject(line, "table", table);
+        cJSON_AddStringToObject(line, "key", key);
+        cJSON_AddStringToObject(line, "difference", text);
+        char *printed = cJSON_PrintUnformatted(line);
+        puts(printed);
+        free(printed);
+        cJSON_Delete(line);
+}
+
+/* --sample N: one key in so many, by the planner's idea of how many there are. */
+static int sample_step(struct db *db, const struct service_check *check, int64_t sample, int64_t *every)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param table = db_text(check->table);
+        const struct db_call call = {.sql = &sql_00_table_size, .params = &table, .param_count = 1, .rows = &rows};
+        *every = 1;
+        if (!sample)
+                return 0;
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        if (!r && db_rows_number(rows, 0, 0) / sample > 1)
+                *every = db_rows_number(rows, 0, 0) / sample;
+        return r;
+}
+
+static int verify_table(struct db *db, const struct service_check *check, const struct options *options, int64_t *differences)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        char step[24];
+        int64_t every;
+        int r = sample_step(db, check, options->sample, &every);
+        if (r)
+                return r;
+        snprintf(step, sizeof(step), "%" PRId64, every);
+        const struct db_param param = db_text(step);
+        const struct db_call call = {.sql = check->differences, .params = &param, .param_count = 1, .rows = &rows};
+        r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        if (r)
+                return r;
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                print_difference(options, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1), db_rows_text(rows, i, 2));
+        *differences += (int64_t)db_rows_count(rows);
+        fprintf(stderr, "%-24s %zu differences%s\n", check->table, db_rows_count(rows), every > 1 ? " (sampled)" : "");
+        return 0;
+}
+
+static int count_in_flight(struct db *db, const struct sql *sql, int64_t *count)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = sql, .rows = &rows};
+        *count = 0;
+        if (!sql)
+                return 0;
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        if (!r)
+                *count = db_rows_number(rows, 0, 0);
+        return r;
+}
+
+static int verify_snapshot(struct service *service, struct db *db, const struct options *options, int64_t *differences, int64_t *in_flight)
+{
+        int r = db_run(db, NULL, 0, DB_SNAPSHOT, VERIFY_TIMEOUT_MS);
+        if (!r)
+                r = count_in_flight(db, service->program->in_flight, in_flight);
+        for (const struct service_check *check = service->program->checks; !r && check->table; check++)
+                r = verify_table(db, check, options, differences);
+        if (!r && service->program->verify_more)
+                r = service->program->verify_more(service, db, options->sample, differences, print_difference, options);
+        return r ? r : db_run(db, NULL, 0, DB_ROLLBACK, CONNECT_TIMEOUT_MS);
+}
+
+static int command_verify(struct service *service, const struct options *options)
+{
+        int64_t differences = 0, in_flight = 0, started = clock_ms();
+        AUTO(db) struct db *db = open_schema(service);
+        if (!db)
+                return 1;
+        int before = service->program->verify_begin ? service->program->verify_begin(service) : 0;
+        if (before || verify_snapshot(service, db, options, &differences, &in_flight)) {
+                fprintf(stderr, "%s: verify failed: %s\n", service->program->name, db_error(db));
+                return 1;
+        }
+        fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n", service->program->name, differences,
+                in_flight, (double)(clock_ms() - started) / 1000.0);
+        return differences ? 1 : 0;
+}
+
+/* ---- rebuild ---- */
+
+static int command_rebuild(struct service *service)
+{
+        AUTO(db) struct db *db = open_schema(service);
+        if (!db)
+                return 1;
+        int r = service->program->rebuild(service, db);
+        if (r)
+                fprintf(stderr, "%s: rebuild failed: %s\n", service->program->name, db_error(db));
+        return r ? 1 : 0;
+}
+
+/* ---- status ---- */
+
+static int status_once(struct service *service, struct redis *redis, const struct options *options, struct status *before)
+{
+        struct status now;
+        char breaker[16];
+        if (status_look(service, redis, before, &now)) {
+                fprintf(stderr, "%s: status failed: %s\n", service->program->name, redis_error(redis));
+                return 1;
+        }
+        status_ask_breaker(service, breaker);
+        if (options->json) {
+                char *json = status_json(service, &now, breaker);
+                puts(json);
+                free(json);
+        } else {
+                if (options->watch)
+                        printf("\033[H\033[2J");
+                status_print(service, &now, breaker);
+        }
+        fflush(stdout);
+        *before = now;
+        return 0;
+}
+
+static int command_status(struct service *service, const struct options *options)
+{
+        struct status before;
+        AUTO(redis) struct redis *redis = command_open_redis(service);
+        if (!redis)
+                return 1;
+        if (status_look(service, redis, NULL, &before)) {
+                fprintf(stderr, "%s: status failed: %s\n", service->program->name, redis_error(redis));
+                return 1;
+        }
+        int code;
+        do { /* two looks make a rate */
+                clock_sleep(WATCH_INTERVAL_MS);
+                code = status_once(service, redis, options, &before);
+        } while (!code && options->watch);
+        return code;
+}
+
+int command_run(struct service *service, int argc, char **argv)
+{
+        struct options options;
+        const struct service_command *own = find_command(service->program, argv[1]);
+        if (own)
+                return own->run(service, argc - 1, argv + 1);
+        int code = read_options(service, argc, argv, &options);
+        if (code)
+                return code;
+        if (!strcmp(argv[1], "check"))
+                return check_run(service, options.json);
+        if (!strcmp(argv[1], "verify"))
+                return command_verify(service, &options);
+        if (!strcmp(argv[1], "rebuild"))
+                return command_rebuild(service);
+        return command_status(service, &options);
+}

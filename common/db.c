@@ -1,0 +1,537 @@
+#include "db.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "clock.h"
+
+#define PREPARED_MAX 64
+#define CANCEL_GRACE_MS 2000
+
+struct db {
+        PGconn *conn;
+        struct db_options options;
+        const struct sql *prepared[PREPARED_MAX];
+        size_t prepared_count;
+        bool broken;
+        char error[1024];
+};
+
+struct db_rows {
+        PGresult *result;
+};
+
+/* ---- parameters ---- */
+
+static void array_reserve(struct db_array *array, size_t more)
+{
+        if (array->size + more <= array->capacity)
+                return;
+        size_t capacity = array->capacity ? array->capacity : 4096;
+        while (capacity < array->size + more)
+                capacity *= 2;
+        char *data = realloc(array->data, capacity);
+        if (!data)
+                abort(); /* nothing is acked before its commit: a restart loses nothing */
+        array->data = data;
+        array->capacity = capacity;
+}
+
+static void array_put(struct db_array *array, const void *data, size_t size)
+{
+        array_reserve(array, size);
+        if (size)
+                memcpy(array->data + array->size, data, size);
+        array->size += size;
+}
+
+static void array_put_int(struct db_array *array, int32_t number)
+{
+        uint32_t wire = htonl((uint32_t)number);
+        array_put(array, &wire, sizeof(wire));
+}
+
+/* array_recv's format: dimensions, has-null flag, element type, then length and lower bound of the one dimension, then the elements */
+void db_array_init(struct db_array *array, enum db_element element)
+{
+        *array = (struct db_array){.element = element};
+        array_put_int(array, 1);
+        array_put_int(array, 1);
+        array_put_int(array, (int32_t)element);
+        array_put_int(array, 0);
+        array_put_int(array, 1);
+}
+
+void db_array_deinit(struct db_array *array)
+{
+        free(array->data);
+        *array = (struct db_array){0};
+}
+
+void db_array_push(struct db_array *array, const char *data, size_t size)
+{
+        array_put_int(array, data ? (int32_t)size : -1);
+        if (data)
+                array_put(array, data, size);
+        array->count++;
+}
+
+void db_array_push_text(struct db_array *array, const char *text)
+{
+        db_array_push(array, text, text ? strlen(text) : 0);
+}
+
+void db_array_push_number(struct db_array *array, int64_t number)
+{
+        uint64_t wire = htobe64((uint64_t)number);
+        db_array_push(array, (const char *)&wire, sizeof(wire));
+}
+
+void db_array_push_null(struct db_array *array)
+{
+        db_array_push(array, NULL, 0);
+}
+
+struct db_param db_array_param(struct db_array *array)
+{
+        static const struct {
+                enum db_element element;
+                unsigned array_type;
+        } types[] = {{DB_TEXT, 1009}, {DB_BYTES, 1001}, {DB_BIGINT, 1016}};
+        unsigned type = 0;
+        for (size_t i = 0; i < ARRAY_LENGTH(types); i++)
+                if (types[i].element == array->element)
+                        type = types[i].array_type;
+        uint32_t length = htonl((uint32_t)array->count);
+        memcpy(array->data + 12, &length, sizeof(length));
+        return (struct db_param){.type = type, .data = array->data, .size = (int)array->size, .binary = true};
+}
+
+struct db_param db_text(const char *text)
+{
+        return (struct db_param){.data = text, .size = text ? (int)strlen(text) : 0};
+}
+
+/* ---- rows ---- */
+
+size_t db_rows_count(const struct db_rows *rows)
+{
+        return (size_t)PQntuples(rows->result);
+}
+
+const char *db_rows_text(const struct db_rows *rows, size_t row, int column)
+{
+        return PQgetisnull(rows->result, (int)row, column) ? NULL : PQgetvalue(rows->result, (int)row, column);
+}
+
+int64_t db_rows_number(const struct db_rows *rows, size_t row, int column)
+{
+        const char *text = db_rows_text(rows, row, column);
+        return text ? strtoll(text, NULL, 10) : 0;
+}
+
+struct db_rows *db_rows_free(struct db_rows *rows)
+{
+        if (rows)
+                PQclear(rows->result);
+        free(rows);
+        return NULL;
+}
+
+/* ---- errors ---- */
+
+static void error_flatten(char *text)
+{
+        size_t length = strlen(text);
+        while (length && (text[length - 1] == '\n' || text[length - 1] == ' '))
+                text[--length] = '\0';
+        for (char *p = text; *p; p++)
+                if (*p == '\n' || *p == '\t')
+                        *p = ' ';
+}
+
+static void error_keep_connection(struct db *db)
+{
+        snprintf(db->error, sizeof(db->error), "%s", PQerrorMessage(db->conn));
+        error_flatten(db->error);
+}
+
+static int error_keep_result(struct db *db, const PGresult *result)
+{
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+        snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)", text ? text : PQresultErrorMessage(result), detail ? ": " : "",
+                detail ? detail : "", state ? state : "none");
+        error_flatten(db->error);
+        if (!state)
+                return -1;
+        if (!strcmp(state, "57014"))
+                return DB_DEADLINE;
+        if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
+                return DB_BAD_DATA;
+        return -1;
+}
+
+/* ---- waiting ---- */
+
+static int broken(struct db *db, const char *why)
+{
+        if (why)
+                snprintf(db->error, sizeof(db->error), "%s", why);
+        else
+                error_keep_connection(db);
+        db->broken = true;
+        return -1;
+}
+
+/* Asks the server to stop, once; the statement then ends with 57014 like any other failure. */
+static void cancel(struct db *db)
+{
+        char problem[256];
+        PGcancel *handle = PQgetCancel(db->conn);
+        if (handle) {
+                (void)PQcancel(handle, problem, sizeof(problem));
+                PQfreeCancel(handle);
+        }
+}
+
+struct wait {
+        int64_t deadline;
+        bool cancelled;
+};
+
+static int wait_once(struct db *db, struct wait *wait, short events)
+{
+        int64_t now = clock_ms();
+        if (now >= wait->deadline) {
+                if (wait->cancelled)
+                        return broken(db, "no answer from PostgreSQL before the deadline, not even to a cancel");
+                cancel(db);
+                wait->cancelled = true;
+                wait->deadline = now + CANCEL_GRACE_MS;
+        }
+        int64_t slice = wait->deadline - now;
+        struct pollfd fd = {.fd = PQsocket(db->conn), .events = events};
+        int ready = poll(&fd, 1, slice > 1000 ? 1000 : slice < 0 ? 0 : (int)slice);
+        if (ready < 0 && errno != EINTR)
+                return broken(db, strerror(errno));
+        if (ready <= 0 && db->options.tick)
+                db->options.tick(db->options.tick_context);
+        return 0;
+}
+
+static int flush(struct db *db, struct wait *wait)
+{
+        int left;
+        while ((left = PQflush(db->conn)) == 1) {
+                int r = wait_once(db, wait, POLLIN | POLLOUT);
+                if (r)
+                        return r;
+                if (!PQconsumeInput(db->conn))
+                        return broken(db, NULL);
+        }
+        return left < 0 ? broken(db, NULL) : 0;
+}
+
+/* *out: the next result, NULL at the end of a statement's results; the caller clears it */
+static int next_result(struct db *db, struct wait *wait, PGresult **out)
+{
+        while (PQisBusy(db->conn)) {
+                int r = wait_once(db, wait, POLLIN);
+                if (r)
+                        return r;
+                if (!PQconsumeInput(db->conn))
+                        return broken(db, NULL);
+        }
+        *out = PQgetResult(db->conn);
+        return 0;
+}
+
+/* Reads all results up to the pipeline's sync point. The first failure is what is reported. rows[i]: where result i goes. */
+static int drain(struct db *db, struct wait *wait, struct db_rows ***rows, size_t statement_count)
+{
+        int verdict = 0;
+        size_t statement = 0;
+        for (;;) {
+                PGresult *result = NULL;
+                int r = next_result(db, wait, &result);
+                if (r)
+                        return r;
+                if (!result) {
+                        if (PQstatus(db->conn) == CONNECTION_BAD)
+                                return broken(db, NULL);
+                        statement++;
+                        continue;
+                }
+                ExecStatusType status = PQresultStatus(result);
+                bool sync = status == PGRES_PIPELINE_SYNC;
+                if (status == PGRES_FATAL_ERROR && !verdict)
+                        verdict = error_keep_result(db, result);
+                if (status == PGRES_TUPLES_OK && rows && statement < statement_count && rows[statement]) {
+                        struct db_rows *kept = malloc(sizeof(*kept));
+                        if (!kept)
+                                abort();
+                        kept->result = result;
+                        db_rows_free(*rows[statement]);
+                        *rows[statement] = kept;
+                        result = NULL;
+                }
+                PQclear(result);
+                if (PQstatus(db->conn) == CONNECTION_BAD) {
+                        db->broken = true;
+                        return -1;
+                }
+                if (sync)
+                        return verdict;
+        }
+}
+
+/* ---- statements ---- */
+
+static bool is_prepared(const struct db *db, const struct sql *sql)
+{
+        for (size_t i = 0; i < db->prepared_count; i++)
+                if (db->prepared[i] == sql)
+                        return true;
+        return false;
+}
+
+static int prepare_missing(struct db *db, const struct db_call *calls, size_t count, struct wait *wait)
+{
+        for (size_t i = 0; i < count; i++) {
+                if (is_prepared(db, calls[i].sql) || db->prepared_count == PREPARED_MAX)
+                        continue;
+                Oid types[64] = {0};
+                for (int p = 0; p < calls[i].param_count && p < 64; p++)
+                        types[p] = calls[i].params[p].type;
+                if (!PQsendPrepare(db->conn, calls[i].sql->name, calls[i].sql->text, calls[i].param_count, types) ||
+                        !PQpipelineSync(db->conn))
+                        return broken(db, NULL);
+                int r = flush(db, wait);
+                if (!r)
+                        r = drain(db, wait, NULL, 0);
+                if (r)
+                        return r;
+                db->prepared[db->prepared_count++] = calls[i].sql;
+        }
+        return 0;
+}
+
+static int send_call(struct db *db, const struct db_call *call)
+{
+        const char *values[64];
+        int sizes[64], formats[64];
+        Oid types[64];
+        if (call->param_count > 64)
+                abort();
+        for (int i = 0; i < call->param_count; i++) {
+                values[i] = call->params[i].data;
+                sizes[i] = call->params[i].size;
+                formats[i] = call->params[i].binary;
+                types[i] = call->params[i].type;
+        }
+        int sent = is_prepared(db, call->sql)
+                           ? PQsendQueryPrepared(db->conn, call->sql->name, call->param_count, values, sizes, formats, 0)
+                           : PQsendQueryParams(db->conn, call->sql->text, call->param_count, types, values, sizes, formats, 0);
+        return sent ? 0 : broken(db, NULL);
+}
+
+static int send_plain(struct db *db, const char *command)
+{
+        return PQsendQueryParams(db->conn, command, 0, NULL, NULL, NULL, NULL, 0) ? 0 : broken(db, NULL);
+}
+
+/* The transaction's settings are its own (SET LOCAL): a pooler may give the next one another server. */
+static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t *sent)
+{
+        char timeout[64];
+        snprintf(timeout, sizeof(timeout), "SET LOCAL statement_timeout = %lld", (long long)deadline_ms);
+        const char *const commands[] = {
+                mode & DB_SNAPSHOT ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL READ COMMITTED",
+                timeout,
+                "SET LOCAL jit = off",
+        };
+        for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
+                int r = send_plain(db, commands[i]);
+                if (r)
+                        return r;
+                (*sent)++;
+        }
+        return 0;
+}
+
+static void roll_back(struct db *db)
+{
+        if (db->broken || PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+                return;
+        struct wait wait = {.deadline = clock_ms() + CANCEL_GRACE_MS};
+        char kept[sizeof(db->error)];
+        memcpy(kept, db->error, sizeof(kept));
+        if (!send_plain(db, "ROLLBACK") && PQpipelineSync(db->conn) && !flush(db, &wait))
+                (void)!drain(db, &wait, NULL, 0);
+        if (PQtransactionStatus(db->conn) != PQTRANS_IDLE)
+                db->broken = true;
+        memcpy(db->error, kept, sizeof(kept));
+}
+
+static int run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms, struct wait *wait)
+{
+        struct db_rows **rows[32] = {0};
+        size_t sent = 0;
+        int r = db->options.prepared ? prepare_missing(db, calls, count, wait) : 0;
+        if (!r && mode & (DB_BEGIN | DB_SNAPSHOT))
+                r = send_begin(db, mode, deadline_ms, &sent);
+        for (size_t i = 0; i < count && !r; i++) {
+                if (sent >= ARRAY_LENGTH(rows))
+                        abort();
+                rows[sent++] = calls[i].rows;
+                r = send_call(db, &calls[i]);
+        }
+        if (!r && mode & (DB_COMMIT | DB_ROLLBACK))
+                r = send_plain(db, mode & DB_COMMIT ? "COMMIT" : "ROLLBACK");
+        if (r)
+                return r;
+        if (!PQpipelineSync(db->conn))
+                return broken(db, NULL);
+        r = flush(db, wait);
+        return r ? r : drain(db, wait, rows, sent);
+}
+
+int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms)
+{
+        if (db->broken)
+                return -1;
+        int64_t started = clock_ms();
+        struct wait wait = {.deadline = started + deadline_ms};
+        int r = run(db, calls, count, mode, deadline_ms, &wait);
+        if (r)
+                roll_back(db);
+        if (r > 0 && wait.cancelled)
+                r = DB_DEADLINE;
+        if (db->options.observe && count)
+                db->options.observe(db->options.observe_context, calls[count - 1].sql->name, (double)(clock_ms() - started) / 1000.0);
+        return r;
+}
+
+int db_script(struct db *db, const char *text, int64_t deadline_ms)
+{
+        if (db->broken)
+                return -1;
+        struct wait wait = {.deadline = clock_ms() + deadline_ms};
+        if (!PQexitPipelineMode(db->conn) || !PQsendQuery(db->conn, text))
+                return broken(db, NULL);
+        int verdict = flush(db, &wait);
+        for (;;) {
+                PGresult *result = NULL;
+                int r = next_result(db, &wait, &result);
+                if (r)
+                        return r;
+                if (!result)
+                        break;
+                if (PQresultStatus(result) == PGRES_FATAL_ERROR && !verdict)
+                        verdict = error_keep_result(db, result);
+                PQclear(result);
+        }
+        if (!PQenterPipelineMode(db->conn))
+                return broken(db, NULL);
+        if (verdict)
+                roll_back(db);
+        return verdict;
+}
+
+/* ---- connection ---- */
+
+static void notice_ignore(void *context, const char *message)
+{
+        (void)context;
+        (void)message;
+}
+
+static int connect_wait(struct db *db, int64_t deadline)
+{
+        PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+        while (state != PGRES_POLLING_OK) {
+                int64_t left = deadline - clock_ms();
+                struct pollfd fd = {.fd = PQsocket(db->conn), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+                if (left <= 0)
+                        return broken(db, "connecting to PostgreSQL took too long");
+                if (poll(&fd, 1, left > 1000 ? 1000 : (int)left) == 0) {
+                        if (db->options.tick)
+                                db->options.tick(db->options.tick_context);
+                        continue;
+                }
+                state = PQconnectPoll(db->conn);
+                if (state == PGRES_POLLING_FAILED)
+                        return broken(db, NULL);
+        }
+        return 0;
+}
+
+static int connect_start(struct db *db)
+{
+        const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", "keepalives_idle", "keepalives_interval",
+                "keepalives_count", NULL};
+        const char *const values[] = {db->options.url, "UTF8", db->options.application, "10", "5", "3", NULL};
+        db->conn = PQconnectStartParams(names, values, 1);
+        if (!db->conn)
+                abort();
+        if (PQstatus(db->conn) == CONNECTION_BAD)
+                return broken(db, NULL);
+        PQsetNoticeProcessor(db->conn, notice_ignore, NULL);
+        int r = connect_wait(db, clock_ms() + db->options.connect_timeout_ms);
+        if (r)
+                return r;
+        if (PQsetnonblocking(db->conn, 1) || !PQenterPipelineMode(db->conn))
+                return broken(db, NULL);
+        return 0;
+}
+
+int db_open(struct db **out, const struct db_options *options, char **problem)
+{
+        struct db *db = calloc(1, sizeof(*db));
+        if (!db)
+                abort();
+        db->options = *options;
+        int r = connect_start(db);
+        if (r) {
+                *problem = strdup(db->error);
+                db_close(db);
+                return r;
+        }
+        *out = db;
+        return 0;
+}
+
+struct db *db_close(struct db *db)
+{
+        if (db)
+                PQfinish(db->conn);
+        free(db);
+        return NULL;
+}
+
+const char *db_error(const struct db *db)
+{
+        return db->error;
+}
+
+bool db_alive(const struct db *db)
+{
+        return !db->broken;
+}
+
+int db_server_version(const struct db *db)
+{
+        return PQserverVersion(db->conn);
+}
+
+const char *db_parameter(const struct db *db, const char *name)
+{
+        return PQparameterStatus(db->conn, name);
+}

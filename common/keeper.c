@@ -1,0 +1,296 @@
+#include "keeper.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "clock.h"
+#include "common_sql.h"
+#include "log.h"
+#include "stage.h"
+#include "status.h"
+
+#define MONITOR_INTERVAL_MS 500
+#define MONITOR_TIMEOUT_MS 450
+#define RATE_SPAN_MS 5000
+#define TRIM_INTERVAL_MS 5000
+#define TIDY_INTERVAL_MS 30000
+#define TRIM_ROUNDS 50
+#define QUERY_TIMEOUT_MS 30000
+
+struct link {
+        struct redis *redis;
+        struct db *db;
+};
+
+struct keeper {
+        struct service *service;
+        pthread_t monitor, keeper;
+        struct link watch, work;
+        struct status status; /* the look that rates are counted from */
+        int64_t trim_due, tidy_due, backfill_due;
+        int64_t backfilled_ms; /* when keys were last queued again, 0: never */
+        bool troubled, foreign_told; /* told once, not every round */
+};
+
+/* ---- connections ---- */
+
+static void link_drop_dead(struct link *link)
+{
+        if (link->redis && !redis_alive(link->redis))
+                link->redis = redis_close(link->redis);
+        if (link->db && !db_alive(link->db))
+                link->db = db_close(link->db);
+}
+
+static bool link_open_redis(struct keeper *keeper, struct link *link, int64_t timeout_ms)
+{
+        char *problem = NULL;
+        link_drop_dead(link);
+        if (!link->redis && service_open_redis(keeper->service, &link->redis, timeout_ms, &problem))
+                log_write(LOG_DEBUG, "housekeeping cannot connect", "server=redis error=%s", problem);
+        free(problem);
+        return link->redis;
+}
+
+static bool link_open_db(struct keeper *keeper, struct link *link, int64_t timeout_ms)
+{
+        char *problem = NULL;
+        link_drop_dead(link);
+        if (!link->db && service_open_db(keeper->service, &link->db, timeout_ms, NULL, NULL, &problem))
+                log_write(LOG_DEBUG, "housekeeping cannot connect", "server=postgresql error=%s", problem);
+        free(problem);
+        return link->db;
+}
+
+/* ---- the monitor ---- */
+
+static void set_gauges(struct keeper *keeper, const struct status *status)
+{
+        struct metrics *metrics = keeper->service->metrics;
+        const char *group = keeper->service->shared->group;
+        for (size_t i = 0; i < status->count; i++) {
+                const char *stream = status->rows[i].stream;
+                const struct stream_state *state = &status->rows[i].state;
+                metrics_set(metrics, &stage_stream_length, (double)state->length, stream, NULL, NULL);
+                metrics_set(metrics, &stage_stream_lag, (double)state->lag, stream, group, NULL);
+                metrics_set(metrics, &stage_stream_lag_known, state->lag_known, stream, group, NULL);
+                metrics_set(metrics, &stage_stream_pending, (double)state->pending, stream, group, NULL);
+                metrics_set(metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
+        }
+        metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, NULL, NULL);
+}
+
+static void read_streams(struct keeper *keeper)
+{
+        struct service *service = keeper->service;
+        struct status status;
+        if (status_look(service, keeper->watch.redis, &keeper->status, &status))
+                return;
+        set_gauges(keeper, &status);
+        char *json = status_json(service, &status, status_breaker_name(breaker_get(&service->breaker)));
+        pthread_mutex_lock(&service->health.lock);
+        free(service->health.status);
+        service->health.status = json;
+        pthread_mutex_unlock(&service->health.lock);
+        if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
+                keeper->status = status;
+}
+
+static void look_once(struct keeper *keeper)
+{
+        struct service *service = keeper->service;
+        const struct db_call ping = {.sql = &sql_00_ping};
+        bool redis = link_open_redis(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) && !redis_call(keeper->watch.redis, NULL, "PING", NULL);
+        bool postgres = link_open_db(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
+                        !db_run(keeper->watch.db, &ping, 1, DB_AUTOCOMMIT, MONITOR_TIMEOUT_MS);
+        pthread_mutex_lock(&service->health.lock);
+        service->health.redis = redis;
+        service->health.postgres = postgres;
+        service->health.checked_ms = clock_wall_ms();
+        pthread_mutex_unlock(&service->health.lock);
+        metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
+        if (redis)
+                read_streams(keeper);
+}
+
+static void *monitor_run(void *argument)
+{
+        struct keeper *keeper = argument;
+        do
+                look_once(keeper);
+        while (!service_wait(MONITOR_INTERVAL_MS));
+        return NULL;
+}
+
+/* ---- the keeper ---- */
+
+static void tell_foreign(struct keeper *keeper, const char *stream)
+{
+        struct stream_state state;
+        if (keeper->foreign_told || stream_state_read(keeper->work.redis, stream, keeper->service->shared->group, &state) || !state.foreign)
+                return;
+        keeper->foreign_told = true;
+        log_write(LOG_WARN, "another consumer group reads this stream; trimming waits for it too", "stream=%s", stream);
+}
+
+static int trim(struct keeper *keeper)
+{
+        const struct service *service = keeper->service;
+        const char *const *streams = service->program->inputs(service->config);
+        if (!service->program->trims_inputs(service->config))
+                return 0;
+        for (size_t i = 0; streams[i]; i++) {
+                int64_t trimmed = 1;
+                tell_foreign(keeper, streams[i]);
+                for (int round = 0; trimmed && round < TRIM_ROUNDS && !service_stopping(); round++) {
+                        if (stream_trim(keeper->work.redis, streams[i], service->shared->retention, &trimmed))
+                                return -1;
+                        if (trimmed)
+                                metrics_add(service->metrics, &stage_trimmed, (double)trimmed, streams[i], NULL, NULL);
+                }
+        }
+        return 0;
+}
+
+static int tidy(struct keeper *keeper)
+{
+        const struct service *service = keeper->service;
+        const char *const *streams = service->program->inputs(service->config);
+        for (size_t i = 0; streams[i]; i++) {
+                int64_t removed = 0;
+                int64_t idle_ms = service->shared->claim_idle_ms * 2 + service->shared->batch_timeout_ms;
+                if (stream_consumers_tidy(keeper->work.redis, streams[i], service->shared->group, idle_ms, &removed))
+                        return -1;
+                if (removed)
+                        log_write(LOG_INFO, "removed names of dead consumers", "stream=%s removed=%" PRId64, streams[i], removed);
+        }
+        return 0;
+}
+
+/* What was queued again is waiting still: the oldest waiting entry is older than that. */
+static bool still_queued(const struct keeper *keeper, const struct stream_state *state)
+{
+        return keeper->backfilled_ms && state->waiting_ms >= clock_ms() - keeper->backfilled_ms;
+}
+
+static int publish_rows(struct keeper *keeper, const char *stream, const struct db_rows *rows)
+{
+        size_t count = db_rows_count(rows);
+        struct stream_key *keys = calloc(count, sizeof(*keys));
+        if (!keys)
+                abort();
+        for (size_t i = 0; i < count; i++)
+                keys[i] = (struct stream_key){.term_id = db_rows_text(rows, i, 0),
+                        .curve_id = db_rows_text(rows, i, 1),
+                        .reason = "backfill",
+                        .block_number = db_rows_number(rows, i, 2)};
+        int r = stream_publish(keeper->work.redis, stream, keys, count);
+        free(keys);
+        if (r)
+                return r;
+        keeper->backfilled_ms = clock_ms();
+        metrics_add(keeper->service->metrics, &stage_backfilled_keys, (double)count, NULL, NULL, NULL);
+        log_write(LOG_WARN, "queued keys again that stayed behind in the outbox", "stream=%s keys=%zu", stream, count);
+        return 0;
+}
+
+/*
+ * An outbox row that is older than the oldest entry that waits, by an interval, was published before it and lost since, or never published:
+ * queue its key again. The advisory lock is held until that is done, so that replicas take turns.
+ */
+static int backfill(struct keeper *keeper)
+{
+        const struct program *program = keeper->service->program;
+        const char *stream = program->inputs(keeper->service->config)[0];
+        struct stream_state state;
+        AUTO(db_rows) struct db_rows *locked = NULL;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        char age[24];
+        if (stream_state_read(keeper->work.redis, stream, keeper->service->shared->group, &state))
+                return -1;
+        if (still_queued(keeper, &state))
+                return 0;
+        int64_t interval = program->backfill_interval_ms(keeper->service->config);
+        snprintf(age, sizeof(age), "%" PRId64, interval + (state.waiting_ms > 0 ? state.waiting_ms : 0));
+        const struct db_param name = db_text(program->name), limit = db_text(age);
+        const struct db_call calls[] = {
+                {.sql = &sql_00_backfill_lock, .params = &name, .param_count = 1, .rows = &locked},
+                {.sql = program->outbox_stale, .params = &limit, .param_count = 1, .rows = &rows},
+        };
+        if (db_run(keeper->work.db, calls, ARRAY_LENGTH(calls), DB_BEGIN, QUERY_TIMEOUT_MS))
+                return -1;
+        int r = db_rows_count(locked) && db_rows_count(rows) ? publish_rows(keeper, stream, rows) : 0;
+        int ended = db_run(keeper->work.db, NULL, 0, DB_ROLLBACK, QUERY_TIMEOUT_MS);
+        return r ? r : ended ? -1 : 0;
+}
+
+static bool due(int64_t *when, int64_t interval_ms)
+{
+        if (clock_ms() < *when)
+                return false;
+        *when = clock_ms() + interval_ms;
+        return true;
+}
+
+static int keep_once(struct keeper *keeper)
+{
+        const struct program *program = keeper->service->program;
+        int r = 0;
+        if (!atomic_load(&keeper->service->ready))
+                return 0;
+        if (!link_open_redis(keeper, &keeper->work, 5000))
+                return -1;
+        if (due(&keeper->trim_due, TRIM_INTERVAL_MS))
+                r = trim(keeper);
+        if (!r && due(&keeper->tidy_due, TIDY_INTERVAL_MS))
+                r = tidy(keeper);
+        if (!r && program->outbox_stale && due(&keeper->backfill_due, program->backfill_interval_ms(keeper->service->config)))
+                r = link_open_db(keeper, &keeper->work, 5000) ? backfill(keeper) : -1;
+        return r;
+}
+
+static void *keeper_run(void *argument)
+{
+        struct keeper *keeper = argument;
+        do {
+                bool failed = keep_once(keeper) != 0;
+                if (failed && !keeper->troubled)
+                        log_write(LOG_WARN, "housekeeping failed; it is tried again", "redis=%s postgresql=%s",
+                                keeper->work.redis ? redis_error(keeper->work.redis) : "not reached",
+                                keeper->work.db ? db_error(keeper->work.db) : "not reached");
+                keeper->troubled = failed;
+        } while (!service_wait(100));
+        return NULL;
+}
+
+/* ---- lifetime ---- */
+
+int keeper_start(struct keeper **out, struct service *service)
+{
+        struct keeper *keeper = calloc(1, sizeof(*keeper));
+        if (!keeper)
+                abort();
+        keeper->service = service;
+        int64_t now = clock_ms();
+        keeper->trim_due = keeper->tidy_due = now;
+        keeper->backfill_due = now;
+        if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) || pthread_create(&keeper->keeper, NULL, keeper_run, keeper))
+                return -1;
+        *out = keeper;
+        return 0;
+}
+
+static void link_close(struct link *link)
+{
+        redis_close(link->redis);
+        db_close(link->db);
+}
+
+void keeper_join(struct keeper *keeper)
+{
+        pthread_join(keeper->monitor, NULL);
+        pthread_join(keeper->keeper, NULL);
+        link_close(&keeper->watch);
+        link_close(&keeper->work);
+        free(keeper);
+}

@@ -1,0 +1,37 @@
+-- Drops entries of KEYS[1] that every group has acked, but for the newest ARGV[1]; at most ARGV[2] a call, so that Redis never stands still.
+-- What is looked at and what is dropped are one step: nothing can be added or delivered in between. Returns how many went.
+-- XTRIM of acked entries leaves the groups' lag right (Redis 7.0); XDEL would not.
+local excess = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[1])
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+if excess <= 0 or #groups == 0 then
+        return 0
+end
+local function before(a, b)
+        local a_ms, a_seq = a:match('(%d+)-(%d+)')
+        local b_ms, b_seq = b:match('(%d+)-(%d+)')
+        local function less(x, y) -- decimal strings: ids are 64 bits, Lua's numbers are not
+                if #x ~= #y then return #x < #y end
+                return x < y
+        end
+        return less(a_ms, b_ms) or (a_ms == b_ms and less(a_seq, b_seq))
+end
+local safe
+for _, group in ipairs(groups) do
+        local field = {}
+        for i = 1, #group, 2 do
+                field[group[i]] = group[i + 1]
+        end
+        local bound = field['last-delivered-id']
+        if field['pending'] > 0 then
+                bound = redis.call('XPENDING', KEYS[1], field['name'])[2]
+        end
+        if not safe or before(bound, safe) then
+                safe = bound
+        end
+end
+local last = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.min(excess + 1, tonumber(ARGV[2])))
+local bound = last[#last][1]
+if before(safe, bound) then
+        bound = safe
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', bound)

@@ -1,0 +1,354 @@
+#include "service.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "backoff.h"
+#include "clock.h"
+#include "command.h"
+#include "http.h"
+#include "keeper.h"
+#include "log.h"
+#include "migrations/schema.h"
+#include "stage.h"
+#include "status.h"
+#include "worker.h"
+
+#define WAIT_TIMEOUT_MS 5000
+#define SAY_AGAIN_MS 30000
+
+/* The only global: asked to stop. An eventfd, so that every wait can look at it; once readable it stays so. */
+static atomic_int stop_fd = -1;
+static atomic_bool stopping;
+
+bool service_stopping(void)
+{
+        return atomic_load(&stopping);
+}
+
+bool service_wait(int64_t ms)
+{
+        struct pollfd fd = {.fd = atomic_load(&stop_fd), .events = POLLIN};
+        (void)poll(&fd, 1, ms > 60000 ? 60000 : (int)ms);
+        return service_stopping();
+}
+
+static void stop(void)
+{
+        atomic_store(&stopping, true);
+        (void)!write(atomic_load(&stop_fd), &(uint64_t){1}, sizeof(uint64_t));
+}
+
+int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
+{
+        return redis_open(out, service->shared->redis_url, timeout_ms, problem);
+}
+
+static void observe(void *context, const char *statement, double seconds)
+{
+        struct service *service = context;
+        metrics_observe(service->metrics, &stage_query_seconds, seconds, statement, NULL, NULL);
+}
+
+int service_open_db(struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem)
+{
+        const struct db_options options = {
+                .url = service->shared->database_url,
+                .application = service->program->name,
+                .prepared = service->shared->prepared,
+                .connect_timeout_ms = timeout_ms,
+                .tick = tick,
+                .tick_context = context,
+                .observe = observe,
+                .observe_context = service,
+        };
+        return db_open(out, &options, problem);
+}
+
+/* ---- waiting for what has to be there ---- */
+
+/* Says what is waited for when that changes, and again every half minute. */
+struct waiting {
+        char last[600];
+        int64_t said_ms;
+};
+
+static void say(struct waiting *waiting, const char *what, const char *why)
+{
+        char line[600];
+        snprintf(line, sizeof(line), "%s: %s", what, why);
+        if (!strcmp(line, waiting->last) && clock_ms() - waiting->said_ms < SAY_AGAIN_MS)
+                return;
+        snprintf(waiting->last, sizeof(waiting->last), "%s", line);
+        waiting->said_ms = clock_ms();
+        log_write(LOG_WARN, "waiting", "for=%s reason=%s", what, why);
+}
+
+static void warn_of_config(struct redis *redis)
+{
+        AUTO(redis_reply) struct redis_reply *policy = NULL;
+        AUTO(redis_reply) struct redis_reply *append = NULL;
+        AUTO(redis_reply) struct redis_reply *save = NULL;
+        if (redis_call(redis, &policy, "CONFIG", "GET", "maxmemory-policy", NULL) ||
+                redis_call(redis, &append, "CONFIG", "GET", "appendonly", NULL) || redis_call(redis, &save, "CONFIG", "GET", "save", NULL)) {
+                log_write(LOG_INFO, "Redis does not tell its configuration; eviction and persistence are not checked", NULL);
+                return;
+        }
+        const char *value = redis_reply_text(redis_reply_item(policy, 1), NULL);
+        if (value && strcmp(value, "noeviction"))
+                log_write(LOG_WARN, "Redis may evict streams when memory runs out; set maxmemory-policy to noeviction", "maxmemory_policy=%s", value);
+        const char *aof = redis_reply_text(redis_reply_item(append, 1), NULL), *rdb = redis_reply_text(redis_reply_item(save, 1), NULL);
+        if (aof && !strcmp(aof, "no") && rdb && !*rdb)
+                log_write(LOG_WARN, "Redis does not persist: a restart loses the input streams; set appendonly to yes", NULL);
+}
+
+static bool redis_is_there(struct service *service, struct waiting *waiting)
+{
+        AUTO(redis) struct redis *redis = NULL;
+        char *problem = NULL;
+        if (service_open_redis(service, &redis, WAIT_TIMEOUT_MS, &problem)) {
+                say(waiting, "redis", problem);
+                free(problem);
+                return false;
+        }
+        warn_of_config(redis);
+        return true;
+}
+
+static bool postgres_is_there(struct service *service, struct waiting *waiting)
+{
+        AUTO(db) struct db *db = NULL;
+        char *problem = NULL;
+        int64_t version;
+        if (service_open_db(service, &db, WAIT_TIMEOUT_MS, NULL, NULL, &problem)) {
+                say(waiting, "postgresql", problem);
+                free(problem);
+                return false;
+        }
+        if (service->program->prepare && service->program->prepare(service, db)) {
+                say(waiting, "postgresql", db_error(db));
+                return false;
+        }
+        int r = schema_check(db, &version);
+        if (r)
+                say(waiting, "schema", r > 0 ? schema_explain(r) : db_error(db));
+        return !r;
+}
+
+static bool wait_for_servers(struct service *service)
+{
+        struct waiting waiting = {0};
+        struct backoff backoff;
+        backoff_init(&backoff, 100, 2000, (uint64_t)clock_wall_ms());
+        while (!redis_is_there(service, &waiting))
+                if (service_wait(backoff_next(&backoff)))
+                        return false;
+        backoff_reset(&backoff);
+        while (!postgres_is_there(service, &waiting))
+                if (service_wait(backoff_next(&backoff)))
+                        return false;
+        return true;
+}
+
+/* ---- HTTP ---- */
+
+static void answer_health(void *context, struct http_answer *out)
+{
+        bool healthy;
+        out->body = status_health(context, &healthy);
+        out->content_type = "application/json";
+        out->status = healthy ? 200 : 503;
+}
+
+static void answer_live(void *context, struct http_answer *out)
+{
+        (void)context;
+        *out = (struct http_answer){.status = 200, .content_type = "text/plain; charset=utf-8", .body = strdup("alive\n")};
+}
+
+static void answer_ready(void *context, struct http_answer *out)
+{
+        struct service *service = context;
+        pthread_mutex_lock(&service->health.lock);
+        bool ready = service->health.redis && service->health.postgres && atomic_load(&service->ready);
+        pthread_mutex_unlock(&service->health.lock);
+        *out = (struct http_answer){.status = ready ? 200 : 503, .content_type = "text/plain; charset=utf-8"};
+        out->body = strdup(ready ? "ready\n" : "not ready\n");
+}
+
+static void answer_metrics(void *context, struct http_answer *out)
+{
+        struct service *service = context;
+        *out = (struct http_answer){.status = 200, .content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_print(service->metrics)};
+}
+
+static void answer_status(void *context, struct http_answer *out)
+{
+        struct service *service = context;
+        pthread_mutex_lock(&service->health.lock);
+        out->body = strdup(service->health.status ? service->health.status : "{\"error\":\"Redis was not reached yet\"}");
+        out->status = service->health.status ? 200 : 503;
+        pthread_mutex_unlock(&service->health.lock);
+        out->content_type = "application/json";
+}
+
+static const struct http_route routes[] = {
+        {"/health", answer_health},
+        {"/livez", answer_live},
+        {"/readyz", answer_ready},
+        {"/metrics", answer_metrics},
+        {"/status", answer_status},
+        {0},
+};
+
+/* ---- running ---- */
+
+/* One signal asks to stop, the second ends the process at once. */
+static void *signals_run(void *argument)
+{
+        const int *fd = argument;
+        struct signalfd_siginfo info;
+        for (int times = 0; read(*fd, &info, sizeof(info)) == (ssize_t)sizeof(info); times++) {
+                if (times) {
+                        log_write(LOG_WARN, "second signal: ending at once; what is pending is taken up at the next start", NULL);
+                        _exit(1);
+                }
+                log_write(LOG_INFO, "stopping: finishing the batch", "signal=%s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+                stop();
+        }
+        return NULL;
+}
+
+static int catch_signals(pthread_t *thread)
+{
+        static int fd;
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        pthread_sigmask(SIG_BLOCK, &set, NULL);
+        signal(SIGPIPE, SIG_IGN);
+        atomic_store(&stop_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        fd = signalfd(-1, &set, SFD_CLOEXEC);
+        if (fd < 0 || atomic_load(&stop_fd) < 0)
+                return -errno;
+        return -pthread_create(thread, NULL, signals_run, &fd);
+}
+
+static int join_workers(struct service *service, struct worker **workers, size_t count)
+{
+        int64_t deadline = clock_ms() + service->shared->shutdown_timeout_ms;
+        for (size_t i = 0; i < count; i++) {
+                if (worker_join(workers[i], deadline)) {
+                        log_write(LOG_ERROR, "a worker did not finish within SHUTDOWN_TIMEOUT_MS; its batch is taken up at the next start", "worker=%zu", i);
+                        return 1;
+                }
+        }
+        return 0;
+}
+
+static int run_workers(struct service *service)
+{
+        size_t count = (size_t)service->shared->workers, started = 0;
+        struct worker **workers = calloc(count, sizeof(*workers));
+        if (!workers)
+                abort();
+        while (started < count && !worker_start(&workers[started], service, (unsigned)started))
+                started++;
+        if (started < count) {
+                log_write(LOG_ERROR, "cannot start a worker thread", "error=%s", strerror(errno));
+                stop();
+        } else {
+                atomic_store(&service->ready, true);
+                log_write(LOG_INFO, "running", "workers=%zu group=%s consumer=%s version=%s", count, service->shared->group,
+                        service->shared->consumer_name, PROJECT_VERSION);
+        }
+        while (!service_wait(60000))
+                ;
+        int r = join_workers(service, workers, started);
+        if (!r)
+                free(workers);
+        return r ? r : started < count;
+}
+
+static int service_run(struct service *service)
+{
+        AUTO(http) struct http *http = NULL;
+        const char *problem = NULL;
+        struct keeper *keeper = NULL;
+        pthread_t signals;
+        if (catch_signals(&signals)) {
+                log_write(LOG_ERROR, "cannot catch signals", "error=%s", strerror(errno));
+                return 1;
+        }
+        if (http_open(&http, service->shared->http_bind, (uint16_t)service->shared->http_port, routes, service, &problem)) {
+                log_write(LOG_ERROR, "cannot listen; set HTTP_PORT or HTTP_BIND", "bind=%s port=%lld error=%s", service->shared->http_bind,
+                        (long long)service->shared->http_port, problem);
+                return 1;
+        }
+        if (keeper_start(&keeper, service)) {
+                log_write(LOG_ERROR, "cannot start threads", "error=%s", strerror(errno));
+                return 1;
+        }
+        int code = wait_for_servers(service) ? run_workers(service) : 0;
+        if (code)
+                _exit(code); /* a thread is still at work: nothing of its memory may be freed */
+        keeper_join(keeper);
+        pthread_cancel(signals);
+        pthread_join(signals, NULL);
+        log_write(LOG_INFO, "stopped", "events=%.0f", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
+        return 0;
+}
+
+static void service_deinit(struct service *service)
+{
+        settings_deinit(service->program->settings, service->config);
+        config_deinit(service->config);
+        metrics_free(service->metrics);
+        breaker_deinit(&service->breaker);
+        free(service->health.status);
+        free(service->config);
+}
+
+int service_main(const struct program *program, int argc, char **argv)
+{
+        struct service service = {.program = program, .health.lock = PTHREAD_MUTEX_INITIALIZER};
+        service.config = calloc(1, program->config_size);
+        if (!service.config)
+                abort();
+        service.shared = service.config;
+        int code;
+        if (command_needs_no_settings(program, argc, argv, &code)) {
+                free(service.config);
+                return code;
+        }
+        char *problems = NULL;
+        if (settings_read(program->settings, service.config, &problems)) {
+                fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s", program->name, problems);
+                free(problems);
+                free(service.config);
+                return 2;
+        }
+        config_derive(service.config);
+        const char *wrong = program->check_config ? program->check_config(service.config) : NULL;
+        log_init(program->name, (enum log_level)service.shared->log_level, (enum log_format)service.shared->log_format);
+        service.metrics = metrics_new();
+        stage_register(service.metrics, program->name);
+        breaker_init(&service.breaker, (unsigned)service.shared->breaker_threshold, service.shared->breaker_timeout_ms);
+        limiter_init(&service.limiter, service.shared->messages_per_second, clock_ms());
+        if (wrong) {
+                fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);
+                code = 2;
+        } else {
+                code = argc < 2 ? service_run(&service) : command_run(&service, argc, argv);
+        }
+        service_deinit(&service);
+        return code;
+}

@@ -1,0 +1,88 @@
+/*
+ * What the three programs share of running: a program describes itself in struct program, service_main does the rest — command line,
+ * configuration, waiting for Redis, PostgreSQL and the schema, workers, housekeeping, HTTP, signals.
+ *
+ * Lifetimes: struct service lives as long as the process; threads get a pointer to it and share nothing else that changes but what has its
+ * own lock (breaker, metrics, health).
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "breaker.h"
+#include "config.h"
+#include "limiter.h"
+#include "metrics.h"
+#include "work.h"
+
+struct service;
+
+/* A subcommand of one program alone. Returns the exit code. */
+struct service_command {
+        const char *name, *usage, *help;
+        int (*run)(struct service *service, int argc, char **argv);
+};
+
+/* A check of verify: a statement ($1: look at one key in so many) that returns table, key and difference of each row that differs. */
+struct service_check {
+        const char *table;
+        const struct sql *differences;
+};
+
+typedef void service_print(const void *options, const char *table, const char *key, const char *difference);
+
+struct program {
+        const char *name, *summary, *examples; /* for --help */
+        const struct settings_table *settings;
+        size_t config_size; /* of a struct that begins with struct config */
+        const char *const *(*inputs)(void *config); /* streams it reads, NULL-ended */
+        const char *(*output)(const void *config);        /* stream its keys go to; NULL: none */
+        bool (*trims_inputs)(const void *config);
+        const char *(*check_config)(const void *config);  /* what is wrong across settings; NULL: fine, or no such check */
+
+        void *(*state_new)(const void *config); /* a worker's own; may be NULL */
+        void (*state_free)(void *state);
+        size_t (*weigh)(const struct stream_entry *entry); /* about how many units an entry holds */
+        int (*process)(struct work *work);                 /* 0, or negative: nothing is acked */
+
+        int (*prepare)(struct service *service, struct db *db); /* before the workers start (migrations); 0, negative: try again */
+        const struct sql *outbox_stale; /* $1 age in ms: keys (term, curve or NULL, block) whose outbox rows are older; NULL: no backfill */
+        int64_t (*backfill_interval_ms)(const void *config);
+
+        const struct service_check *checks; /* verify's; ends at table NULL */
+        const struct sql *in_flight;        /* how many keys are left out since a change of theirs is under way; may be NULL */
+        int (*verify_begin)(struct service *service); /* before the snapshot is taken; may be NULL */
+        int (*verify_more)(struct service *service, struct db *db, int64_t sample, int64_t *differences, service_print *print,
+                const void *options); /* what SQL alone cannot see; may be NULL */
+        int (*rebuild)(struct service *service, struct db *db);
+        const struct service_command *commands; /* ends at NULL */
+};
+
+/* Up to the second, written by the monitor. */
+struct health {
+        pthread_mutex_t lock;
+        bool redis, postgres;
+        int64_t checked_ms; /* wall clock */
+        char *status;       /* JSON for /status, NULL before the first look */
+};
+
+struct service {
+        const struct program *program;
+        void *config;                /* the program's struct */
+        const struct config *shared; /* the same */
+        struct metrics *metrics;
+        struct breaker breaker;
+        struct health health;
+        atomic_bool ready; /* workers run */
+        struct limiter limiter;
+};
+
+int service_main(const struct program *program, int argc, char **argv);
+
+/* True once a signal asked to stop. service_wait sleeps until then or for ms; returns whether to stop. */
+bool service_stopping(void);
+bool service_wait(int64_t ms);
+
+/* Connections with the service's settings; a failure is returned with *problem for the caller to log and free. */
+MUST_CHECK int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem);
+MUST_CHECK int service_open_db(struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem);

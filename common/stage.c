@@ -1,0 +1,63 @@
+#include "stage.h"
+
+static const double size_buckets[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 0};
+static const double delay_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400, 0};
+
+#define COUNTER(variable, text, about, ...)                                                                                        \
+        struct metric variable = {.name = text, .help = about, .kind = METRIC_COUNTER, .labels = {__VA_ARGS__}}
+#define GAUGE(variable, text, about, ...)                                                                                          \
+        struct metric variable = {.name = text, .help = about, .kind = METRIC_GAUGE, .labels = {__VA_ARGS__}}
+
+COUNTER(stage_events_processed, "events_processed_total", "Events (cascade, analytics: keys) whose effects are committed", NULL);
+COUNTER(stage_events_failed, "events_failed_total", "Events that went to the dead letters", NULL);
+COUNTER(stage_messages, "messages_processed_total", "Stream entries acked", "stream");
+struct metric stage_processing_seconds = {
+        .name = "event_processing_duration_seconds", .help = "Time of a batch from its read to its ack", .kind = METRIC_HISTOGRAM};
+GAUGE(stage_breaker_state, "circuit_breaker_state", "0 closed, 1 open or half-open", NULL);
+GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream");
+GAUGE(stage_stream_lag, "stream_lag", "Entries not yet delivered to the group", "stream", "group");
+GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 10000", "stream", "group");
+GAUGE(stage_stream_pending, "stream_pending", "Entries delivered and not yet acked", "stream", "group");
+GAUGE(stage_stream_oldest_pending, "stream_oldest_pending_seconds", "Age of the oldest entry that is pending", "stream", "group");
+struct metric stage_block_delay = {
+        .name = "block_to_commit_seconds",
+        .help = "From the newest block time in a batch to its commit",
+        .kind = METRIC_HISTOGRAM,
+        .buckets = delay_buckets,
+};
+struct metric stage_entry_delay = {
+        .name = "entry_to_commit_seconds",
+        .help = "From a batch's oldest stream entry to its commit",
+        .kind = METRIC_HISTOGRAM,
+        .buckets = delay_buckets,
+};
+struct metric stage_query_seconds = {
+        .name = "query_duration_seconds",
+        .help = "Time of a round trip to PostgreSQL, by its last statement",
+        .kind = METRIC_HISTOGRAM,
+        .labels = {"statement"},
+};
+struct metric stage_batch_size = {
+        .name = "batch_size", .help = "Events or keys in a batch", .kind = METRIC_HISTOGRAM, .buckets = size_buckets};
+COUNTER(stage_claims, "claims_total", "Pending entries taken over from other consumers", NULL);
+COUNTER(stage_lost_entries, "lost_entries_total", "Entries trimmed away while they were pending", "stream");
+COUNTER(stage_dead_letters, "dead_letters_total", "Dead letters written", "error_class");
+COUNTER(stage_retries, "batch_retries_total", "Batches that failed and are tried again", NULL);
+COUNTER(stage_reconnects, "reconnects_total", "Connections made again after a failure", "server");
+COUNTER(stage_trimmed, "trimmed_entries_total", "Entries trimmed from a stream", "stream");
+COUNTER(stage_reorgs, "reorgs_total", "Reorg notices handled", "stream");
+COUNTER(stage_rows_orphaned, "rows_orphaned_total", "Event rows that a reorg took out of the tables", NULL);
+COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
+GAUGE(stage_build_info, "build_info", "Always 1", "program", "version");
+
+void stage_register(struct metrics *metrics, const char *program)
+{
+        struct metric *const all[] = {&stage_events_processed, &stage_events_failed, &stage_messages, &stage_processing_seconds,
+                &stage_breaker_state, &stage_stream_length, &stage_stream_lag, &stage_stream_lag_known, &stage_stream_pending,
+                &stage_stream_oldest_pending, &stage_block_delay, &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims,
+                &stage_lost_entries, &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_reorgs,
+                &stage_rows_orphaned, &stage_backfilled_keys, &stage_build_info};
+        for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
+                metrics_register(metrics, all[i]);
+        metrics_set(metrics, &stage_build_info, 1, program, PROJECT_VERSION, NULL);
+}

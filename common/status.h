@@ -1,0 +1,32 @@
+/*
+ * The pipeline at a glance: streams, groups, breaker, dead letters. `status`, /status and /health speak from here.
+ */
+#pragma once
+
+#include "service.h"
+
+#define STATUS_STREAMS_MAX 64
+
+struct status_row {
+        const char *stream;
+        struct stream_state state;
+        double rate; /* entries a second acked since the look before; -1: not known yet */
+};
+
+struct status {
+        struct status_row rows[STATUS_STREAMS_MAX];
+        size_t count;
+        int64_t letters; /* length of the dead letters' stream */
+        int64_t looked_ms;
+};
+
+/* Looks at all streams this program knows: its inputs, the internal ones, the dead letters. before: an earlier look, for the rates; or NULL. */
+MUST_CHECK int status_look(const struct service *service, struct redis *redis, const struct status *before, struct status *out);
+/* JSON of it; breaker is the state's name. malloc'd. */
+char *status_json(const struct service *service, const struct status *status, const char *breaker);
+void status_print(const struct service *service, const struct status *status, const char *breaker);
+/* /health's body, and whether all is well. malloc'd. */
+char *status_health(struct service *service, bool *healthy);
+const char *status_breaker_name(enum breaker_state state);
+/* For the command: the state of the breaker of the service that runs with these settings on this machine, "not running" where none answers. */
+void status_ask_breaker(const struct service *service, char name[16]);

@@ -1,0 +1,545 @@
+#include "stream.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "clock.h"
+#include "lua.h"
+
+#define CLAIM_COUNT 100
+#define KEEP_COUNT 1000
+#define TRIM_COUNT 1000
+#define LAG_COUNT_MAX 10000
+
+/* ---- batches ---- */
+
+static void *grow(void *data, size_t *capacity, size_t needed, size_t unit)
+{
+        if (needed <= *capacity)
+                return data;
+        *capacity = needed < 64 ? 64 : needed * 2;
+        data = realloc(data, *capacity * unit);
+        if (!data)
+                abort();
+        return data;
+}
+
+void stream_batch_reset(struct stream_batch *batch)
+{
+        for (size_t i = 0; i < batch->reply_count; i++)
+                redis_reply_free(batch->replies[i]);
+        batch->count = batch->reply_count = 0;
+}
+
+void stream_batch_deinit(struct stream_batch *batch)
+{
+        stream_batch_reset(batch);
+        free(batch->entries);
+        free(batch->replies);
+        *batch = (struct stream_batch){0};
+}
+
+const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size)
+{
+        return redis_reply_text(redis_reply_field(entry->fields, name), size);
+}
+
+static void parse_id(const char *id, uint64_t *ms, uint64_t *seq)
+{
+        char *end;
+        *ms = strtoull(id, &end, 10);
+        *seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
+}
+
+static void batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries)
+{
+        for (size_t i = 0; i < redis_reply_count(entries); i++) {
+                const struct redis_reply *item = redis_reply_item(entries, i);
+                const struct redis_reply *fields = redis_reply_item(item, 1);
+                batch->entries = grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
+                struct stream_entry *entry = &batch->entries[batch->count++];
+                *entry = (struct stream_entry){
+                        .stream = stream,
+                        .id = redis_reply_text(redis_reply_item(item, 0), NULL),
+                        .fields = redis_reply_is_nil(fields) ? NULL : fields,
+                };
+                parse_id(entry->id, &entry->ms, &entry->seq);
+        }
+}
+
+static void batch_keep(struct stream_batch *batch, struct redis_reply *reply)
+{
+        batch->replies = grow(batch->replies, &batch->reply_capacity, batch->reply_count + 1, sizeof(struct redis_reply *));
+        batch->replies[batch->reply_count++] = reply;
+}
+
+/* ---- reading ---- */
+
+static bool error_is(const struct redis *redis, const char *code)
+{
+        return !strncmp(redis_error(redis), code, strlen(code));
+}
+
+/* NOGROUP: DEL or FLUSHALL before the call; UNBLOCKED: during it */
+static int group_gone(const struct redis *redis, int r)
+{
+        return r == REDIS_REFUSED && (error_is(redis, "NOGROUP") || error_is(redis, "UNBLOCKED")) ? STREAM_NO_GROUP : r > 0 ? -1 : r;
+}
+
+int stream_group_create(struct redis *redis, const char *stream, const char *group)
+{
+        int r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
+        if (r == REDIS_REFUSED && error_is(redis, "BUSYGROUP"))
+                return 0;
+        return r > 0 ? -1 : r;
+}
+
+static const char *stream_of(const struct stream_consumer *consumer, const char *name)
+{
+        for (size_t i = 0; consumer->streams[i]; i++)
+                if (!strcmp(consumer->streams[i], name))
+                        return consumer->streams[i];
+        return NULL;
+}
+
+int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms, struct stream_batch *batch, size_t *read)
+{
+        AUTO_COMMAND struct redis_command command = {0};
+        redis_command_push(&command, "XREADGROUP");
+        redis_command_push(&command, "GROUP");
+        redis_command_push(&command, consumer->group);
+        redis_command_push(&command, consumer->name);
+        redis_command_push(&command, "COUNT");
+        redis_command_push_number(&command, (int64_t)count);
+        if (!pending && block_ms > 0) {
+                redis_command_push(&command, "BLOCK");
+                redis_command_push_number(&command, block_ms);
+        }
+        redis_command_push(&command, "STREAMS");
+        for (size_t i = 0; consumer->streams[i]; i++)
+                redis_command_push(&command, consumer->streams[i]);
+        for (size_t i = 0; consumer->streams[i]; i++)
+                redis_command_push(&command, pending ? "0" : ">");
+
+        struct redis_reply *reply = NULL;
+        size_t before = batch->count;
+        int r = redis_run(consumer->redis, &command, pending ? 0 : block_ms, &reply);
+        *read = 0;
+        if (r)
+                return group_gone(consumer->redis, r);
+        for (size_t i = 0; i < redis_reply_count(reply); i++) {
+                const struct redis_reply *item = redis_reply_item(reply, i);
+                batch_add(batch, stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL)), redis_reply_item(item, 1));
+        }
+        batch_keep(batch, reply);
+        *read = batch->count - before;
+        return 0;
+}
+
+/* ---- pending entries ---- */
+
+static int pending_list(const struct stream_consumer *consumer, const char *stream, const char *count, struct redis_reply **reply)
+{
+        int r = redis_call(consumer->redis, reply, "XPENDING", stream, consumer->group, "-", "+", count, consumer->name, NULL);
+        return group_gone(consumer->redis, r);
+}
+
+int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries)
+{
+        *deliveries = 0;
+        for (size_t i = 0; consumer->streams[i]; i++) {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                int r = pending_list(consumer, consumer->streams[i], "1", &reply);
+                if (r)
+                        return r;
+                int64_t times = redis_reply_number(redis_reply_item(redis_reply_item(reply, 0), 3));
+                if (times > *deliveries)
+                        *deliveries = times;
+        }
+        return 0;
+}
+
+int stream_keep(const struct stream_consumer *consumer)
+{
+        for (size_t i = 0; consumer->streams[i]; i++) {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                AUTO_COMMAND struct redis_command command = {0};
+                char count[16];
+                snprintf(count, sizeof(count), "%d", KEEP_COUNT);
+                int r = pending_list(consumer, consumer->streams[i], count, &reply);
+                if (r)
+                        return r;
+                if (!redis_reply_count(reply))
+                        continue;
+                redis_command_push(&command, "XCLAIM");
+                redis_command_push(&command, consumer->streams[i]);
+                redis_command_push(&command, consumer->group);
+                redis_command_push(&command, consumer->name);
+                redis_command_push(&command, "0");
+                for (size_t k = 0; k < redis_reply_count(reply); k++)
+                        redis_command_push(&command, redis_reply_text(redis_reply_item(redis_reply_item(reply, k), 0), NULL));
+                redis_command_push(&command, "JUSTID");
+                r = redis_run(consumer->redis, &command, 0, NULL);
+                if (r)
+                        return group_gone(consumer->redis, r);
+        }
+        return 0;
+}
+
+static int claim_one(const struct stream_consumer *consumer, const char *stream, int64_t idle_ms, size_t *claimed,
+        void (*lost)(void *context, const char *stream, const char *id), void *context)
+{
+        char idle[24], count[16], cursor[64] = "0-0";
+        snprintf(idle, sizeof(idle), "%" PRId64, idle_ms);
+        snprintf(count, sizeof(count), "%d", CLAIM_COUNT);
+        do {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                int r = redis_call(consumer->redis, &reply, "XAUTOCLAIM", stream, consumer->group, consumer->name, idle, cursor, "COUNT", count,
+                        "JUSTID", NULL);
+                if (r)
+                        return group_gone(consumer->redis, r);
+                const char *next = redis_reply_text(redis_reply_item(reply, 0), NULL);
+                snprintf(cursor, sizeof(cursor), "%s", next ? next : "0-0");
+                *claimed += redis_reply_count(redis_reply_item(reply, 1));
+                const struct redis_reply *gone = redis_reply_item(reply, 2);
+                for (size_t i = 0; i < redis_reply_count(gone); i++)
+                        lost(context, stream, redis_reply_text(redis_reply_item(gone, i), NULL));
+        } while (!*claimed && strcmp(cursor, "0-0"));
+        return 0;
+}
+
+int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed,
+        void (*lost)(void *context, const char *stream, const char *id), void *context)
+{
+        *claimed = 0;
+        for (size_t i = 0; consumer->streams[i]; i++) {
+                int r = claim_one(consumer, consumer->streams[i], idle_ms, claimed, lost, context);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- finishing ---- */
+
+static void push_key(struct redis_command *command, const char *target, const struct stream_key *key)
+{
+        redis_command_push(command, "XADD");
+        redis_command_push(command, target);
+        redis_command_push(command, "*");
+        redis_command_push(command, "term_id");
+        redis_command_push(command, key->term_id);
+        if (key->curve_id) {
+                redis_command_push(command, "curve_id");
+                redis_command_push(command, key->curve_id);
+        }
+        redis_command_push(command, "reason");
+        redis_command_push(command, key->reason);
+        redis_command_push(command, "block_number");
+        redis_command_push_number(command, key->block_number);
+}
+
+static void push_pair(struct redis_command *command, const char *name, const char *value, size_t size)
+{
+        redis_command_push(command, name);
+        redis_command_push_bytes(command, value, size);
+}
+
+static void push_letter_fields(struct redis_command *command, const struct stream_consumer *consumer, const char *stage, const char *stream,
+        const char *id)
+{
+        push_pair(command, "stage", stage, strlen(stage));
+        push_pair(command, "stream", stream, strlen(stream));
+        push_pair(command, "id", id, strlen(id));
+        push_pair(command, "group", consumer->group, strlen(consumer->group));
+}
+
+/* Entries without JSON (the internal streams') are kept as "name=value" words. */
+static void push_payload(struct redis_command *command, const struct stream_entry *entry)
+{
+        static const char *const names[] = {"payload", "event_data", "data"};
+        size_t size = 0;
+        for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+                const char *payload = stream_entry_field(entry, names[i], &size);
+                if (payload) {
+                        push_pair(command, "payload", payload, size);
+                        return;
+                }
+        }
+        char text[1024] = "";
+        size_t used = 0;
+        for (size_t i = 0; i + 1 < redis_reply_count(entry->fields) && used < sizeof(text) - 1; i += 2) {
+                int n = snprintf(text + used, sizeof(text) - used, "%s%s=%s", used ? " " : "",
+                        redis_reply_text(redis_reply_item(entry->fields, i), NULL), redis_reply_text(redis_reply_item(entry->fields, i + 1), NULL));
+                used += n > 0 ? (size_t)n : 0;
+        }
+        push_pair(command, "payload", text, strlen(text));
+}
+
+static void push_letter(struct redis_command *command, const struct stream_consumer *consumer, const struct stream_outcome *outcome,
+        const struct stream_letter *letter)
+{
+        char seen[32];
+        const struct stream_entry *entry = letter->entry;
+        clock_format((int64_t)entry->ms, seen);
+        redis_command_push(command, "EVAL");
+        redis_command_push(command, text_dead_letter);
+        redis_command_push(command, "2");
+        redis_command_push(command, entry->stream);
+        redis_command_push(command, outcome->letter_stream);
+        redis_command_push(command, consumer->group);
+        redis_command_push(command, entry->id);
+        push_letter_fields(command, consumer, outcome->stage, entry->stream, entry->id);
+        push_pair(command, "event_index", letter->event_index, strlen(letter->event_index));
+        push_pair(command, "error_class", letter->error_class, strlen(letter->error_class));
+        push_pair(command, "error", letter->error, strlen(letter->error));
+        redis_command_push(command, "attempts");
+        redis_command_push_number(command, letter->attempts);
+        push_pair(command, "first_seen", seen, strlen(seen));
+        push_payload(command, entry);
+}
+
+static bool has_letter(const struct stream_outcome *outcome, const struct stream_entry *entry)
+{
+        for (size_t i = 0; i < outcome->letter_count; i++)
+                if (outcome->letters[i].entry == entry)
+                        return true;
+        return false;
+}
+
+/* Sends one XACK a stream for all entries without a letter. */
+static int send_acks(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome,
+        size_t *sent)
+{
+        for (size_t s = 0; consumer->streams[s]; s++) {
+                AUTO_COMMAND struct redis_command command = {0};
+                for (size_t i = 0; i < batch->count; i++) {
+                        const struct stream_entry *entry = &batch->entries[i];
+                        if (entry->stream != consumer->streams[s] || has_letter(outcome, entry))
+                                continue;
+                        if (!command.count) {
+                                redis_command_push(&command, "XACK");
+                                redis_command_push(&command, entry->stream);
+                                redis_command_push(&command, consumer->group);
+                        }
+                        redis_command_push(&command, entry->id);
+                }
+                if (!command.count)
+                        continue;
+                int r = redis_send(consumer->redis, &command);
+                if (r)
+                        return r;
+                (*sent)++;
+        }
+        return 0;
+}
+
+static int send_word(struct redis *redis, const char *word)
+{
+        AUTO_COMMAND struct redis_command command = {0};
+        redis_command_push(&command, word);
+        return redis_send(redis, &command);
+}
+
+static int send_keys(struct redis *redis, const char *target, const struct stream_key *keys, size_t count)
+{
+        AUTO_COMMAND struct redis_command command = {0};
+        for (size_t i = 0; i < count; i++) {
+                push_key(&command, target, &keys[i]);
+                int r = redis_send(redis, &command);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+/* MULTI's OK, count × QUEUED, then EXEC's array; every reply is read, whatever the first failure. */
+static int receive_exec(struct redis *redis, size_t count, struct redis_reply **out)
+{
+        int verdict = 0;
+        for (size_t i = 0; i < count + 2; i++) {
+                int r = redis_receive(redis, i == count + 1 ? out : NULL);
+                if (r && !redis_alive(redis))
+                        return r;
+                if (r && !verdict)
+                        verdict = -1;
+        }
+        if (!verdict && redis_reply_is_nil(*out))
+                verdict = -1;
+        for (size_t i = 0; !verdict && i < redis_reply_count(*out); i++)
+                if (redis_reply_error(redis_reply_item(*out, i)))
+                        verdict = -1;
+        return verdict;
+}
+
+int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome,
+        size_t *letters_written)
+{
+        struct redis *redis = consumer->redis;
+        size_t acks = 0;
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        *letters_written = 0;
+        int r = send_word(redis, "MULTI");
+        if (!r)
+                r = send_keys(redis, outcome->target, outcome->keys, outcome->key_count);
+        for (size_t i = 0; !r && i < outcome->letter_count; i++) {
+                AUTO_COMMAND struct redis_command command = {0};
+                push_letter(&command, consumer, outcome, &outcome->letters[i]);
+                r = redis_send(redis, &command);
+        }
+        if (!r)
+                r = send_acks(consumer, batch, outcome, &acks);
+        if (!r)
+                r = send_word(redis, "EXEC");
+        if (!r)
+                r = receive_exec(redis, outcome->key_count + outcome->letter_count + acks, &reply);
+        for (size_t i = 0; !r && i < outcome->letter_count; i++)
+                *letters_written += (size_t)redis_reply_number(redis_reply_item(reply, outcome->key_count + i));
+        return r;
+}
+
+int stream_publish(struct redis *redis, const char *target, const struct stream_key *keys, size_t count)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = send_word(redis, "MULTI");
+        if (!r)
+                r = send_keys(redis, target, keys, count);
+        if (!r)
+                r = send_word(redis, "EXEC");
+        return r ? r : receive_exec(redis, count, &reply);
+}
+
+int stream_letter_lost(const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id)
+{
+        AUTO_COMMAND struct redis_command command = {0};
+        static const char error[] = "the entry was trimmed away while it was pending: its data is lost at this stage";
+        char seen[32];
+        uint64_t ms, seq;
+        parse_id(id, &ms, &seq);
+        clock_format((int64_t)ms, seen);
+        redis_command_push(&command, "XADD");
+        redis_command_push(&command, letter_stream);
+        redis_command_push(&command, "*");
+        push_letter_fields(&command, consumer, stage, stream, id);
+        push_pair(&command, "event_index", "", 0);
+        push_pair(&command, "error_class", "lost", 4);
+        push_pair(&command, "error", error, sizeof(error) - 1);
+        push_pair(&command, "attempts", "0", 1);
+        push_pair(&command, "first_seen", seen, strlen(seen));
+        push_pair(&command, "payload", "", 0);
+        int r = redis_run(consumer->redis, &command, 0, NULL);
+        return r > 0 ? -1 : r;
+}
+
+/* ---- state ---- */
+
+static int64_t id_age(const char *id, int64_t now_ms)
+{
+        uint64_t ms, seq;
+        parse_id(id, &ms, &seq);
+        return now_ms > (int64_t)ms ? now_ms - (int64_t)ms : 0;
+}
+
+static int read_now(struct redis *redis, int64_t *now_ms)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = redis_call(redis, &reply, "TIME", NULL);
+        if (r)
+                return -1;
+        *now_ms = redis_reply_number(redis_reply_item(reply, 0)) * 1000 + redis_reply_number(redis_reply_item(reply, 1)) / 1000;
+        return 0;
+}
+
+static int read_lag(struct redis *redis, const char *stream, const char *last, const struct redis_reply *lag, struct stream_state *state)
+{
+        state->lag_known = !redis_reply_is_nil(lag);
+        if (state->lag_known) {
+                state->lag = redis_reply_number(lag);
+                return 0;
+        }
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        char limit[16];
+        snprintf(limit, sizeof(limit), "%d", LAG_COUNT_MAX);
+        int r = redis_call(redis, &reply, "EVAL", text_lag, "1", stream, last, limit, NULL);
+        if (r)
+                return -1;
+        state->lag = redis_reply_number(reply);
+        return 0;
+}
+
+static int read_ages(struct redis *redis, const char *stream, const char *group, const char *last, struct stream_state *state)
+{
+        AUTO(redis_reply) struct redis_reply *pending = NULL;
+        AUTO(redis_reply) struct redis_reply *next = NULL;
+        char after[64];
+        int64_t now;
+        if (read_now(redis, &now) || redis_call(redis, &pending, "XPENDING", stream, group, NULL))
+                return -1;
+        const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
+        if (oldest)
+                state->oldest_pending_ms = state->waiting_ms = id_age(oldest, now);
+        if (!state->lag)
+                return 0;
+        snprintf(after, sizeof(after), "(%s", last);
+        if (redis_call(redis, &next, "XRANGE", stream, after, "+", "COUNT", "1", NULL))
+                return -1;
+        const char *first = redis_reply_text(redis_reply_item(redis_reply_item(next, 0), 0), NULL);
+        if (first && id_age(first, now) > state->waiting_ms)
+                state->waiting_ms = id_age(first, now);
+        return 0;
+}
+
+int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state)
+{
+        AUTO(redis_reply) struct redis_reply *length = NULL;
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        *state = (struct stream_state){.waiting_ms = -1};
+        int r = redis_call(redis, &length, "XLEN", stream, NULL);
+        if (!r)
+                r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
+        if (r) /* no such key: an ERR reply; the stream is just not there */
+                return r == REDIS_REFUSED && error_is(redis, "ERR no such key") ? 0 : -1;
+        state->exists = true;
+        state->length = redis_reply_number(length);
+        for (size_t i = 0; i < redis_reply_count(groups); i++) {
+                const struct redis_reply *item = redis_reply_item(groups, i);
+                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group)) {
+                        state->foreign = true;
+                        continue;
+                }
+                const char *last = redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL);
+                state->pending = redis_reply_number(redis_reply_field(item, "pending"));
+                state->delivered = redis_reply_number(redis_reply_field(item, "entries-read"));
+                if (read_lag(redis, stream, last, redis_reply_field(item, "lag"), state) || read_ages(redis, stream, group, last, state))
+                        return -1;
+        }
+        return 0;
+}
+
+/* ---- housekeeping ---- */
+
+static int run_script(struct redis *redis, const char *script, const char *stream, const char *a, const char *b, int64_t *number)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = redis_call(redis, &reply, "EVAL", script, "1", stream, a, b, NULL);
+        *number = r ? 0 : redis_reply_number(reply);
+        if (r == REDIS_REFUSED && (strstr(redis_error(redis), "no such key") || strstr(redis_error(redis), "NOGROUP")))
+                return 0;
+        return r ? -1 : 0;
+}
+
+int stream_trim(struct redis *redis, const char *stream, int64_t keep, int64_t *trimmed)
+{
+        char number[24], limit[16];
+        snprintf(number, sizeof(number), "%" PRId64, keep);
+        snprintf(limit, sizeof(limit), "%d", TRIM_COUNT);
+        return run_script(redis, text_trim, stream, number, limit, trimmed);
+}
+
+int stream_consumers_tidy(struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed)
+{
+        char number[24];
+        snprintf(number, sizeof(number), "%" PRId64, idle_ms);
+        return run_script(redis, text_tidy_consumers, stream, group, number, removed);
+}

@@ -1,0 +1,106 @@
+/*
+ * Redis streams as one consumer of a consumer group sees them: read, claim, keep, publish and ack, trim.
+ * Source: https://redis.io/docs/data-types/streams/ and the commands' pages, as of Redis 7.0.
+ *
+ * Delivery is at least once; whoever reads must be idempotent. Entries stay pending until stream_finish acks them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include "arena.h"
+#include "redis.h"
+
+enum { STREAM_NO_GROUP = 1 }; /* the stream or its group vanished: make it again, read again */
+
+struct stream_field {
+        const char *name, *value;
+        size_t name_size, value_size;
+};
+
+struct stream_entry {
+        const char *stream; /* as handed to stream_read */
+        const char *id;     /* ms-seq */
+        uint64_t ms, seq;
+        const struct redis_reply *fields; /* NULL: its data was trimmed away while it was pending */
+};
+
+/* Entries of several reads, and the replies they point into. */
+struct stream_batch {
+        struct stream_entry *entries;
+        size_t count, capacity;
+        struct redis_reply **replies;
+        size_t reply_count, reply_capacity;
+};
+
+void stream_batch_reset(struct stream_batch *batch);
+void stream_batch_deinit(struct stream_batch *batch);
+/* The value of a field, NULL where the entry has none of that name. */
+const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size);
+
+struct stream_consumer {
+        struct redis *redis;
+        const char *group, *name;
+        const char *const *streams; /* NULL-ended */
+};
+
+/* Makes the group at 0 and the stream with it, where there is none. */
+MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, const char *group);
+/*
+ * Appends to batch: new entries (pending false; waits up to block_ms for the first, 0: not at all), or this consumer's own pending ones from
+ * the oldest on (pending true). At most count a stream. *read: how many entries came.
+ */
+MUST_CHECK int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms, struct stream_batch *batch,
+        size_t *read);
+/* How often the consumer's oldest pending entry of any of its streams was delivered; 0: nothing is pending. */
+MUST_CHECK int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries);
+/*
+ * Takes over entries that others left pending for idle_ms; they become this consumer's own pending ones. *claimed: how many. lost is called
+ * for each that turned out to be trimmed away (Redis has dropped it from pending by then).
+ */
+MUST_CHECK int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed,
+        void (*lost)(void *context, const char *stream, const char *id), void *context);
+/* Makes all that is pending for this consumer fresh, so that nobody claims it. */
+MUST_CHECK int stream_keep(const struct stream_consumer *consumer);
+
+/* What a batch leaves behind, written by stream_finish as one MULTI … EXEC. */
+struct stream_key {
+        const char *term_id, *curve_id; /* curve_id NULL: the key is a term */
+        const char *reason;
+        int64_t block_number;
+        const struct stream_entry *entry; /* the one it was read from, where it was */
+};
+struct stream_letter {
+        const struct stream_entry *entry;
+        const char *event_index; /* "3", "0,7" or "" */
+        const char *error_class, *error;
+        int64_t attempts;
+};
+struct stream_outcome {
+        const char *target; /* stream the keys go to, NULL: none */
+        struct stream_key *keys;
+        size_t key_count;
+        const char *stage, *letter_stream;
+        const struct stream_letter *letters; /* a letter's entry is acked by the script that writes it */
+        size_t letter_count;
+};
+/* *letters_written: letters whose entry was still pending. */
+MUST_CHECK int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome,
+        size_t *letters_written);
+/* A dead letter for an entry that is no longer pending (class lost). */
+MUST_CHECK int stream_letter_lost(const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream,
+        const char *id);
+/* Keys without an entry to ack: the backfill's. */
+MUST_CHECK int stream_publish(struct redis *redis, const char *target, const struct stream_key *keys, size_t count);
+
+struct stream_state {
+        int64_t length, lag, pending, oldest_pending_ms; /* oldest: age of the oldest pending entry by its id */
+        int64_t delivered;                               /* entries read since the group was made, as Redis counts; 0: not known */
+        int64_t waiting_ms;                              /* age of the oldest entry that is not acked, by its id; -1: none */
+        bool exists, lag_known, foreign;                 /* lag_known: Redis told it; else counted, up to a limit. foreign: other groups read it */
+};
+/* State of a stream and a group. */
+MUST_CHECK int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state);
+/* Drops entries that every group has acked, but for the newest `keep`. *trimmed: how many went. */
+MUST_CHECK int stream_trim(struct redis *redis, const char *stream, int64_t keep, int64_t *trimmed);
+/* Removes names of consumers that have nothing pending and have not read for idle_ms. */
+MUST_CHECK int stream_consumers_tidy(struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);

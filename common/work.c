@@ -1,0 +1,133 @@
+#include "work.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "log.h"
+
+static void *grow(void *data, size_t *capacity, size_t needed, size_t unit)
+{
+        if (needed <= *capacity)
+                return data;
+        *capacity = needed < 64 ? 64 : needed * 2;
+        data = realloc(data, *capacity * unit);
+        if (!data)
+                abort();
+        return data;
+}
+
+void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number)
+{
+        work->keys = grow(work->keys, &work->key_capacity, work->key_count + 1, sizeof(*work->keys));
+        work->keys[work->key_count++] =
+                (struct stream_key){.term_id = term_id, .curve_id = curve_id, .reason = reason, .block_number = block_number};
+}
+
+void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class, const char *error,
+        int64_t attempts)
+{
+        work->letters = grow(work->letters, &work->letter_capacity, work->letter_count + 1, sizeof(*work->letters));
+        work->letters[work->letter_count++] = (struct stream_letter){
+                .entry = entry,
+                .event_index = event_index,
+                .error_class = error_class,
+                .error = error,
+                .attempts = attempts,
+        };
+}
+
+static int compare_keys(const void *left, const void *right)
+{
+        const struct stream_key *a = left, *b = right;
+        int order = strcmp(a->term_id, b->term_id);
+        if (!order)
+                order = strcmp(a->curve_id ? a->curve_id : "", b->curve_id ? b->curve_id : "");
+        if (!order) /* the highest block first: it is the one that stays */
+                order = (a->block_number < b->block_number) - (a->block_number > b->block_number);
+        return order;
+}
+
+void work_fold_keys(struct work *work)
+{
+        size_t kept = 0;
+        if (work->key_count)
+                qsort(work->keys, work->key_count, sizeof(*work->keys), compare_keys);
+        for (size_t i = 0; i < work->key_count; i++) {
+                const struct stream_key *key = &work->keys[i], *last = kept ? &work->keys[kept - 1] : NULL;
+                if (last && !strcmp(last->term_id, key->term_id) && !strcmp(last->curve_id ? last->curve_id : "", key->curve_id ? key->curve_id : ""))
+                        continue;
+                work->keys[kept++] = *key;
+        }
+        work->key_count = kept;
+}
+
+void work_deinit(struct work *work)
+{
+        free(work->keys);
+        free(work->letters);
+        *work = (struct work){0};
+}
+
+static int run_single(struct work *work, const struct work_bisect *bisect, size_t unit)
+{
+        int r = 0;
+        for (int64_t attempt = 1; attempt <= work->max_retries; attempt++) {
+                r = bisect->run(work, bisect->context, unit, 1);
+                if (r != DB_BAD_DATA)
+                        break;
+        }
+        if (r == DB_BAD_DATA) {
+                bisect->blame(work, bisect->context, unit, db_error(work->db), work->max_retries);
+                return 0;
+        }
+        if (r == DB_DEADLINE) {
+                log_write(LOG_ERROR, "a single message takes longer than PROCESSING_TIMEOUT_MS; it is tried again until it fits", "deadline_ms=%lld",
+                        (long long)work->deadline_ms);
+                return -1;
+        }
+        return r;
+}
+
+int work_run(struct work *work, const struct work_bisect *bisect, size_t from, size_t count)
+{
+        if (!count)
+                return 0;
+        if (count == 1)
+                return run_single(work, bisect, from);
+        int r = bisect->run(work, bisect->context, from, count);
+        if (r <= 0)
+                return r;
+        size_t half = count / 2;
+        r = work_run(work, bisect, from, half);
+        return r ? r : work_run(work, bisect, from + half, count - half);
+}
+
+/* ---- keys ---- */
+
+static void read_key(struct work *work, const struct stream_entry *entry)
+{
+        const char *term = stream_entry_field(entry, "term_id", NULL), *reason = stream_entry_field(entry, "reason", NULL);
+        const char *block = stream_entry_field(entry, "block_number", NULL);
+        if (!term) {
+                work->units_failed++;
+                work_add_letter(work, entry, "", "missing", "term_id: the entry has no such field", 1);
+                return;
+        }
+        work_add_key(work, term, NULL, reason ? reason : "unknown", block ? strtoll(block, NULL, 10) : 0);
+        work->keys[work->key_count - 1].entry = entry;
+}
+
+static void blame_key(struct work *work, void *context, size_t unit, const char *error, int64_t attempts)
+{
+        (void)context;
+        work->units_failed++;
+        work_add_letter(work, work->keys[unit].entry, "", "database", arena_format(work->arena, "refused by PostgreSQL: %s", error), attempts);
+}
+
+int work_run_keys(struct work *work, int (*run)(struct work *work, void *context, size_t from, size_t count))
+{
+        const struct work_bisect bisect = {.run = run, .blame = blame_key};
+        for (size_t i = 0; i < work->batch->count; i++)
+                if (work->batch->entries[i].fields) /* else it is lost, and the worker says so */
+                        read_key(work, &work->batch->entries[i]);
+        return work_run(work, &bisect, 0, work->key_count);
+}

@@ -1,0 +1,50 @@
+/*
+ * One batch under way: what a program's process function is given, and what it leaves for the worker to publish, dead-letter and ack.
+ */
+#pragma once
+
+#include "arena.h"
+#include "db.h"
+#include "stream.h"
+
+struct work {
+        const void *config; /* the program's */
+        void *state;        /* the worker's, made by the program */
+        struct db *db;
+        struct arena *arena; /* reset after the batch */
+        const struct stream_batch *batch;
+        int64_t deadline_ms, max_retries;
+
+        struct stream_key *keys;
+        size_t key_count, key_capacity;
+        struct stream_letter *letters;
+        size_t letter_count, letter_capacity;
+        size_t units;           /* events or keys that were stored */
+        size_t units_failed;    /* that went to dead letters */
+        int64_t newest_block_s; /* newest block time in the batch, 0: none known */
+};
+
+/* Texts are borrowed until the batch is over. Keys may repeat. */
+void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number);
+void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class, const char *error,
+        int64_t attempts);
+/* Sorts the keys and leaves one of each, with its highest block. */
+void work_fold_keys(struct work *work);
+void work_deinit(struct work *work);
+
+/*
+ * Runs units 0 … count-1 through run, as few calls as it can. Where PostgreSQL finds bad data, or time runs out, the range is halved; a single
+ * unit with bad data is tried max_retries times and then handed to blame. A single unit over the deadline returns negative, to be tried again.
+ */
+struct work_bisect {
+        int (*run)(struct work *work, void *context, size_t from, size_t count); /* as db_run */
+        void (*blame)(struct work *work, void *context, size_t unit, const char *error, int64_t attempts);
+        void *context;
+};
+MUST_CHECK int work_run(struct work *work, const struct work_bisect *bisect, size_t from, size_t count);
+
+/*
+ * For the stages whose entries name keys: reads them into work->keys, dead-letters those without term_id, and runs `run` over the keys
+ * (as in work_bisect, a unit is a key).
+ */
+MUST_CHECK int work_run_keys(struct work *work, int (*run)(struct work *work, void *context, size_t from, size_t count));

@@ -1,0 +1,450 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "backoff.h"
+#include "clock.h"
+#include "common_sql.h"
+#include "limiter.h"
+#include "log.h"
+#include "stage.h"
+
+#define CONNECT_TIMEOUT_MS 5000
+#define REDIS_TIMEOUT_MS 10000
+#define BLOCK_SLICE_MS 500 /* a stop never waits longer for an idle read */
+#define FIRST_READ 20      /* messages a stream of a batch's first read: their size decides how many more fit */
+
+struct worker {
+        struct service *service;
+        pthread_t thread;
+        unsigned number;
+        char name[512];
+        struct redis *redis;
+        struct db *db;
+        struct stream_consumer consumer;
+        struct stream_batch batch;
+        struct arena arena;
+        struct work work;
+        struct backoff backoff;
+        bool recover;      /* own pending entries may be waiting: read them first */
+        bool connected;    /* was once: a new connection counts as a reconnect */
+        size_t streams;
+        int64_t claim_due, keep_due; /* monotonic ms */
+};
+
+static const struct config *settings(const struct worker *worker)
+{
+        return worker->service->shared;
+}
+
+/* ---- staying alive while waiting ---- */
+
+static void keep_pending(void *context)
+{
+        struct worker *worker = context;
+        if (!worker->redis || clock_ms() < worker->keep_due)
+                return;
+        worker->keep_due = clock_ms() + settings(worker)->claim_idle_ms / 3;
+        (void)!stream_keep(&worker->consumer); /* a failure shows at the next read or ack */
+}
+
+/* Waits for ms or until asked to stop, keeping the pending entries fresh. */
+static void rest(struct worker *worker, int64_t ms)
+{
+        int64_t end = clock_ms() + ms;
+        for (int64_t left = ms; left > 0; left = end - clock_ms()) {
+                if (service_wait(left > 500 ? 500 : left))
+                        return;
+                keep_pending(worker);
+        }
+}
+
+/* ---- connections ---- */
+
+static void disconnect(struct worker *worker)
+{
+        if (worker->redis && !redis_alive(worker->redis))
+                worker->redis = redis_close(worker->redis);
+        if (worker->db && !db_alive(worker->db))
+                worker->db = db_close(worker->db);
+        worker->consumer.redis = worker->redis;
+}
+
+static int fail_to_connect(struct worker *worker, const char *server, char *problem)
+{
+        log_write(LOG_WARN, "cannot connect", "server=%s worker=%u error=%s", server, worker->number, problem);
+        free(problem);
+        return -1;
+}
+
+static int make_groups(struct worker *worker)
+{
+        for (size_t i = 0; worker->consumer.streams[i]; i++) {
+                int r = stream_group_create(worker->redis, worker->consumer.streams[i], worker->consumer.group);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+static int connect_both(struct worker *worker)
+{
+        struct service *service = worker->service;
+        char *problem = NULL;
+        if (!worker->redis) {
+                if (service_open_redis(service, &worker->redis, REDIS_TIMEOUT_MS, &problem))
+                        return fail_to_connect(worker, "redis", problem);
+                worker->consumer.redis = worker->redis;
+                worker->recover = true;
+                if (worker->connected)
+                        metrics_add(service->metrics, &stage_reconnects, 1, "redis", NULL, NULL);
+                int r = make_groups(worker);
+                if (r) {
+                        log_write(LOG_WARN, "cannot make the consumer groups", "worker=%u error=%s", worker->number, redis_error(worker->redis));
+                        return r;
+                }
+        }
+        if (!worker->db) {
+                if (service_open_db(service, &worker->db, CONNECT_TIMEOUT_MS, keep_pending, worker, &problem))
+                        return fail_to_connect(worker, "postgresql", problem);
+                if (worker->connected)
+                        metrics_add(service->metrics, &stage_reconnects, 1, "postgresql", NULL, NULL);
+        }
+        worker->connected = true;
+        return 0;
+}
+
+/* ---- reading ---- */
+
+static void lost_entry(void *context, const char *stream, const char *id)
+{
+        struct worker *worker = context;
+        const struct config *config = settings(worker);
+        log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", stream, id);
+        metrics_add(worker->service->metrics, &stage_lost_entries, 1, stream, NULL, NULL);
+        if (!stream_letter_lost(&worker->consumer, config->letter_stream, worker->service->program->name, stream, id))
+                metrics_add(worker->service->metrics, &stage_dead_letters, 1, "lost", NULL, NULL);
+}
+
+static int claim_when_due(struct worker *worker)
+{
+        size_t claimed = 0;
+        if (clock_ms() < worker->claim_due)
+                return 0;
+        worker->claim_due = clock_ms() + settings(worker)->claim_idle_ms / 2 + 1;
+        int r = stream_claim(&worker->consumer, settings(worker)->claim_idle_ms, &claimed, lost_entry, worker);
+        if (r || !claimed)
+                return r;
+        log_write(LOG_INFO, "claimed entries of another consumer", "worker=%u entries=%zu", worker->number, claimed);
+        metrics_add(worker->service->metrics, &stage_claims, (double)claimed, NULL, NULL, NULL);
+        worker->recover = true;
+        worker->claim_due = clock_ms(); /* there may be more */
+        return 0;
+}
+
+/* Own pending entries: what an earlier life, a failed batch or a claim left. One at a time where they were delivered over and over. */
+static int read_pending(struct worker *worker)
+{
+        int64_t deliveries = 0;
+        size_t read = 0;
+        int r = stream_pending_deliveries(&worker->consumer, &deliveries);
+        if (r)
+                return r;
+        size_t count = deliveries > settings(worker)->max_retries ? 1 : FIRST_READ;
+        if (deliveries)
+                r = stream_read(&worker->consumer, true, count, 0, &worker->batch, &read);
+        worker->recover = read > 0;
+        return r;
+}
+
+static size_t weigh(const struct worker *worker, size_t from)
+{
+        size_t units = 0;
+        for (size_t i = from; i < worker->batch.count; i++)
+                units += worker->service->program->weigh(&worker->batch.entries[i]);
+        return units;
+}
+
+static int64_t block_for(struct worker *worker, int64_t *waited)
+{
+        int64_t slice = settings(worker)->batch_timeout_ms - *waited;
+        slice = slice > BLOCK_SLICE_MS ? BLOCK_SLICE_MS : slice;
+        *waited += slice;
+        return slice;
+}
+
+/* COUNT of the next read: what still fits, by the size of what came so far. */
+static size_t next_count(const struct worker *worker, size_t units)
+{
+        size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size;
+        size_t count = FIRST_READ;
+        if (worker->batch.count) {
+                size_t average = units / worker->batch.count + 1;
+                count = units < max ? (max - units) / average / worker->streams : 0;
+        }
+        return count < 1 ? 1 : count > size ? size : count;
+}
+
+/* Reads of one batch: the first waits for something, the others take what is there, up to BATCH_MAX_EVENTS. */
+static int read_new(struct worker *worker)
+{
+        size_t units = 0, read = 0, max = (size_t)settings(worker)->batch_max;
+        int64_t waited = 0, pause = 0;
+        do {
+                size_t from = worker->batch.count, count = next_count(worker, units);
+                size_t taken = limiter_take(&worker->service->limiter, count * worker->streams, clock_ms(), &pause);
+                if (!taken && !worker->batch.count) {
+                        rest(worker, pause > 500 ? 500 : pause);
+                        return 0;
+                }
+                if (!taken)
+                        return 0;
+                count = taken / worker->streams ? taken / worker->streams : 1;
+                int64_t block = worker->batch.count ? 0 : block_for(worker, &waited);
+                int r = stream_read(&worker->consumer, false, count, block, &worker->batch, &read);
+                limiter_return(&worker->service->limiter, taken > read ? taken - read : 0);
+                if (r)
+                        return r;
+                units += weigh(worker, from);
+        } while (!service_stopping() && units < max && (read || (!worker->batch.count && waited < settings(worker)->batch_timeout_ms)));
+        return 0;
+}
+
+/* ---- one batch ---- */
+
+static void add_lost_letters(struct worker *worker)
+{
+        for (size_t i = 0; i < worker->batch.count; i++) {
+                const struct stream_entry *entry = &worker->batch.entries[i];
+                if (entry->fields)
+                        continue;
+                log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", entry->stream, entry->id);
+                metrics_add(worker->service->metrics, &stage_lost_entries, 1, entry->stream, NULL, NULL);
+                work_add_letter(&worker->work, entry, "", "lost", "the entry was trimmed away while it was pending: its data is lost at this stage", 0);
+        }
+}
+
+static void report_letters(struct worker *worker, size_t written)
+{
+        const struct work *work = &worker->work;
+        for (size_t i = 0; i < work->letter_count; i++) {
+                const struct stream_letter *letter = &work->letters[i];
+                log_write(LOG_WARN, "dead letter", "stream=%s id=%s event_index=%s error_class=%s error=%s", letter->entry->stream,
+                        letter->entry->id, letter->event_index, letter->error_class, letter->error);
+                if (written)
+                        metrics_add(worker->service->metrics, &stage_dead_letters, 1, letter->error_class, NULL, NULL);
+        }
+}
+
+static void count_batch(struct worker *worker, int64_t started)
+{
+        struct metrics *metrics = worker->service->metrics;
+        const struct work *work = &worker->work;
+        int64_t oldest = INT64_MAX, now = clock_wall_ms();
+        for (size_t i = 0; i < worker->batch.count; i++) {
+                if ((int64_t)worker->batch.entries[i].ms < oldest)
+                        oldest = (int64_t)worker->batch.entries[i].ms;
+                metrics_add(metrics, &stage_messages, 1, worker->batch.entries[i].stream, NULL, NULL);
+        }
+        metrics_add(metrics, &stage_events_processed, (double)work->units, NULL, NULL, NULL);
+        metrics_add(metrics, &stage_events_failed, (double)work->units_failed, NULL, NULL, NULL);
+        metrics_observe(metrics, &stage_batch_size, (double)(work->units + work->units_failed), NULL, NULL, NULL);
+        metrics_observe(metrics, &stage_processing_seconds, (double)(clock_ms() - started) / 1000.0, NULL, NULL, NULL);
+        metrics_observe(metrics, &stage_entry_delay, now > oldest ? (double)(now - oldest) / 1000.0 : 0, NULL, NULL, NULL);
+        if (work->newest_block_s)
+                metrics_observe(metrics, &stage_block_delay, (double)now / 1000.0 - (double)work->newest_block_s, NULL, NULL, NULL);
+}
+
+static int finish(struct worker *worker)
+{
+        const struct program *program = worker->service->program;
+        struct work *work = &worker->work;
+        size_t written = 0;
+        work_fold_keys(work);
+        const struct stream_outcome outcome = {
+                .target = program->output(work->config),
+                .keys = work->keys,
+                .key_count = program->output(work->config) ? work->key_count : 0,
+                .stage = program->name,
+                .letter_stream = settings(worker)->letter_stream,
+                .letters = work->letters,
+                .letter_count = work->letter_count,
+        };
+        int r = stream_finish(&worker->consumer, &worker->batch, &outcome, &written);
+        if (!r)
+                report_letters(worker, written);
+        return r;
+}
+
+static int process(struct worker *worker)
+{
+        int64_t started = clock_ms();
+        struct work *work = &worker->work;
+        work->db = worker->db;
+        work->key_count = work->letter_count = work->units = work->units_failed = 0;
+        work->newest_block_s = 0;
+        worker->keep_due = started + settings(worker)->claim_idle_ms / 3;
+        add_lost_letters(worker);
+        int r = worker->service->program->process(work);
+        if (r) {
+                log_write(LOG_WARN, "batch failed in PostgreSQL; it is tried again", "worker=%u messages=%zu first=%s/%s error=%s",
+                        worker->number, worker->batch.count, worker->batch.entries[0].stream, worker->batch.entries[0].id, db_error(worker->db));
+                return -1;
+        }
+        r = finish(worker);
+        if (r) {
+                log_write(LOG_WARN, "batch is committed but not acked; it is tried again", "worker=%u messages=%zu first=%s/%s error=%s",
+                        worker->number, worker->batch.count, worker->batch.entries[0].stream, worker->batch.entries[0].id,
+                        redis_error(worker->redis));
+                return -1;
+        }
+        count_batch(worker, started);
+        return 0;
+}
+
+static int read_batch(struct worker *worker)
+{
+        int r = claim_when_due(worker);
+        if (!r)
+                r = worker->recover ? read_pending(worker) : read_new(worker);
+        if (r == STREAM_NO_GROUP) {
+                log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%u error=%s", worker->number,
+                        redis_error(worker->redis));
+                r = make_groups(worker);
+        }
+        if (r < 0)
+                log_write(LOG_WARN, "reading failed; it is tried again", "worker=%u error=%s", worker->number, redis_error(worker->redis));
+        return r < 0 ? r : 0;
+}
+
+/* A probe of the breaker has to touch both servers, also when no message waits. */
+static int probe(struct worker *worker)
+{
+        const struct db_call call = {.sql = &sql_00_ping};
+        if (redis_call(worker->redis, NULL, "PING", NULL))
+                return -1;
+        return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS) ? -1 : 0;
+}
+
+enum { STEP_IDLE = 1 }; /* nothing was there: says nothing about the servers' health */
+
+static int step(struct worker *worker)
+{
+        bool probing = breaker_get(&worker->service->breaker) != BREAKER_CLOSED;
+        stream_batch_reset(&worker->batch);
+        arena_reset(&worker->arena);
+        int r = connect_both(worker);
+        if (!r && probing)
+                r = probe(worker);
+        if (!r)
+                r = read_batch(worker);
+        if (!r && worker->batch.count)
+                r = process(worker);
+        else if (!r && !probing)
+                r = STEP_IDLE;
+        return r;
+}
+
+static void settle(struct worker *worker, int r)
+{
+        struct service *service = worker->service;
+        if (r == STEP_IDLE)
+                return;
+        if (!r) {
+                backoff_reset(&worker->backoff);
+                if (breaker_succeed(&service->breaker) != BREAKER_CLOSED)
+                        log_write(LOG_INFO, "circuit breaker closed", NULL);
+        } else {
+                worker->recover = true;
+                metrics_add(service->metrics, &stage_retries, 1, NULL, NULL, NULL);
+                disconnect(worker);
+                enum breaker_state before = breaker_get(&service->breaker);
+                if (breaker_fail(&service->breaker, clock_ms()) == BREAKER_OPEN && before != BREAKER_OPEN)
+                        log_write(LOG_ERROR, "circuit breaker open", "probe_in_ms=%" PRId64, settings(worker)->breaker_timeout_ms);
+                rest(worker, backoff_next(&worker->backoff));
+        }
+}
+
+static void *worker_run(void *argument)
+{
+        struct worker *worker = argument;
+        while (!service_stopping()) {
+                int64_t pause = breaker_ask(&worker->service->breaker, clock_ms());
+                if (pause)
+                        rest(worker, pause > 1000 ? 1000 : pause);
+                else
+                        settle(worker, step(worker));
+        }
+        return NULL;
+}
+
+/* ---- lifetime ---- */
+
+static void worker_free(struct worker *worker)
+{
+        const struct program *program = worker->service->program;
+        stream_batch_deinit(&worker->batch);
+        arena_deinit(&worker->arena);
+        if (program->state_free)
+                program->state_free(worker->work.state);
+        work_deinit(&worker->work);
+        redis_close(worker->redis);
+        db_close(worker->db);
+        free(worker);
+}
+
+int worker_start(struct worker **out, struct service *service, unsigned number)
+{
+        const struct program *program = service->program;
+        struct worker *worker = calloc(1, sizeof(*worker));
+        if (!worker)
+                abort();
+        worker->service = service;
+        worker->number = number;
+        worker->recover = true;
+        snprintf(worker->name, sizeof(worker->name), "%s-%u", service->shared->consumer_name, number);
+        worker->consumer = (struct stream_consumer){
+                .group = service->shared->group,
+                .name = worker->name,
+                .streams = program->inputs(service->config),
+        };
+        for (size_t i = 0; worker->consumer.streams[i]; i++)
+                worker->streams++;
+        worker->work = (struct work){
+                .config = service->config,
+                .state = program->state_new ? program->state_new(service->config) : NULL,
+                .arena = &worker->arena,
+                .batch = &worker->batch,
+                .deadline_ms = service->shared->processing_timeout_ms,
+                .max_retries = service->shared->max_retries,
+        };
+        backoff_init(&worker->backoff, 100, 5000, (uint64_t)clock_wall_ms() + number);
+        int r = pthread_create(&worker->thread, NULL, worker_run, worker);
+        if (r) {
+                worker_free(worker);
+                return -r;
+        }
+        *out = worker;
+        return 0;
+}
+
+int worker_join(struct worker *worker, int64_t deadline_ms)
+{
+        int64_t left = deadline_ms - clock_ms();
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        if (left > 0) {
+                until.tv_sec += left / 1000;
+                until.tv_nsec += left % 1000 * 1000000;
+                until.tv_sec += until.tv_nsec / 1000000000;
+                until.tv_nsec %= 1000000000;
+        }
+        if (pthread_timedjoin_np(worker->thread, NULL, &until) == ETIMEDOUT)
+                return 1;
+        worker_free(worker);
+        return 0;
+}

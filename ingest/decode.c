@@ -1,0 +1,553 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cjson/cJSON.h>
+#include "address.h"
+#include "decode.h"
+#include "json.h"
+#include "keccak.h"
+#include "number.h"
+
+#define ID_SIZE        32
+#define VAULT_TYPE_MAX 32767
+#define TIMESTAMP_MAX  ((int64_t)1 << 40)
+#define SHOWN_MAX      80 /* bytes of a bad value that a fault shows */
+#define NOTICE_NAME    "__rindexer_reorg"
+
+AUTO_DEFINE(cJSON *, cjson, cJSON_Delete)
+
+static void scratch_drop(struct arena scratch)
+{
+        arena_deinit(&scratch);
+}
+AUTO_DEFINE(struct arena, scratch, scratch_drop)
+
+/* A member, and the words that lead to it. */
+struct field {
+        cJSON *item;        /* NULL: absent */
+        size_t index;       /* of the element it is in; DECODE_WHOLE_MESSAGE: the envelope */
+        const char *inside; /* what stands between event_data[index] and the name */
+        const char *name;
+};
+
+struct decoder {
+        struct arena *arena;
+        struct decode_message *out;
+        const char *network;               /* the only one to take, or NULL */
+        size_t index;                      /* of the event that faults are about */
+        size_t elements;                   /* in event_data: so many faults at most */
+        struct field name, data, fallback; /* the envelope's event_name, event_data and network */
+};
+
+/* As malloc in an arena: nothing is lost by ending here. */
+static void *demand(void *memory)
+{
+        if (!memory) {
+                fprintf(stderr, "out of memory in cJSON\n");
+                abort();
+        }
+        return memory;
+}
+
+/* ---- what is in the tree ---- */
+
+static bool is_number(const cJSON *item)
+{
+        return cJSON_IsString(item) && item->valuestring[0] == JSON_NUMBER;
+}
+
+static bool is_string(const cJSON *item)
+{
+        return cJSON_IsString(item) && item->valuestring[0] != JSON_NUMBER;
+}
+
+static bool has_nul(const char *text)
+{
+        return strstr(text, JSON_NUL) != NULL;
+}
+
+/* Of equal names the last one counts, as in JSONB. */
+static cJSON *member_get(const cJSON *object, const char *name)
+{
+        cJSON *found = NULL;
+
+        for (cJSON *item = object->child; item; item = item->next)
+                if (!strcmp(item->string, name))
+                        found = item;
+        return found;
+}
+
+static struct field envelope_field(const cJSON *envelope, const char *name)
+{
+        return (struct field){member_get(envelope, name), DECODE_WHOLE_MESSAGE, "", name};
+}
+
+static struct field element_field(cJSON *element, size_t index)
+{
+        return (struct field){element, index, "", ""};
+}
+
+static struct field event_field(struct field element, const char *name)
+{
+        return (struct field){member_get(element.item, name), element.index, ".", name};
+}
+
+static struct field transaction_field(struct field transaction, const char *name)
+{
+        return (struct field){member_get(transaction.item, name), transaction.index, ".transaction_information.", name};
+}
+
+/* Numbers get their own text back; cJSON prints a raw item as it is. Recursion ends at DECODE_DEPTH_MAX. */
+static void numbers_restore(cJSON *item)
+{
+        if (is_number(item)) {
+                item->type = cJSON_Raw;
+                memmove(item->valuestring, item->valuestring + 1, strlen(item->valuestring));
+        }
+        for (cJSON *child = item->child; child; child = child->next)
+                numbers_restore(child);
+}
+
+static const char *print(struct arena *arena, cJSON *item, size_t *size)
+{
+        char *text, *copy;
+
+        numbers_restore(item);
+        text = demand(cJSON_PrintUnformatted(item));
+        *size = strlen(text);
+        copy = arena_copy(arena, text, *size);
+        free(text);
+        return copy;
+}
+
+/* ---- faults ---- */
+
+/* A string in quotes, shortened between characters, with control characters as escapes. */
+static const char *show_string(struct arena *arena, const char *text)
+{
+        char shown[SHOWN_MAX + 16] = "\"";
+        const unsigned char *at = (const unsigned char *)text, *end = at + strlen(text);
+        size_t used = 1;
+        bool nul;
+
+        while (at < end && used < SHOWN_MAX) {
+                size_t size = json_character_size(at, end);
+
+                if (size && *at >= 0x20) {
+                        memcpy(shown + used, at, size);
+                        used += size;
+                        at += size;
+                        continue;
+                }
+                nul = !strncmp((const char *)at, JSON_NUL, 2);
+                used += (size_t)snprintf(shown + used, sizeof(shown) - used, "\\u%04x", nul ? 0U : *at);
+                at += nul ? 2 : 1;
+        }
+        shown[used] = '\0';
+        return arena_format(arena, "%s%s", shown, at < end ? "…" : "\"");
+}
+
+static const char *show(struct arena *arena, const cJSON *item)
+{
+        const char *text = item->valuestring;
+
+        if (is_number(item))
+                return arena_format(arena, "%.*s%s", SHOWN_MAX, text + 1, strlen(text + 1) > SHOWN_MAX ? "…" : "");
+        if (cJSON_IsString(item))
+                return show_string(arena, text);
+        if (cJSON_IsObject(item))
+                return "an object";
+        if (cJSON_IsArray(item))
+                return "an array";
+        return cJSON_IsNull(item) ? "null" : cJSON_IsTrue(item) ? "true" : "false";
+}
+
+static void fault_add(struct decoder *d, const char *class, const char *text)
+{
+        struct decode_message *out = d->out;
+
+        if (!out->faults)
+                out->faults = arena_alloc(d->arena, d->elements * sizeof(*out->faults));
+        out->faults[out->fault_count++] = (struct decode_fault){.index = d->index, .class = class, .text = text};
+}
+
+/*
+ * "event_data[0].vaultType: 40000 is above 32767". What is absent is missing, whatever class and words say.
+ * Always DECODE_BAD; gcc does not see that, so what a field function fills in starts as NULL.
+ */
+PRINTF_LIKE(4, 5) static int field_fault(struct decoder *d, struct field field, const char *class, const char *format, ...)
+{
+        char path[128], words[SHOWN_MAX * 4];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(words, sizeof(words), format, args);
+        va_end(args);
+        if (field.index == DECODE_WHOLE_MESSAGE)
+                snprintf(path, sizeof(path), "%s", field.name);
+        else
+                snprintf(path, sizeof(path), "event_data[%zu]%s%s", field.index, field.inside, field.name);
+        if (field.item)
+                fault_add(d, class, arena_format(d->arena, "%s: %s %s", path, show(d->arena, field.item), words));
+        else
+                fault_add(d, "missing", arena_format(d->arena, "%s: is missing", path));
+        return DECODE_BAD;
+}
+
+/* ---- fields by their form ---- */
+
+static int field_text(struct decoder *d, struct field field, const char **text)
+{
+        if (!is_string(field.item))
+                return field_fault(d, field, "type", "is not a string");
+        *text = field.item->valuestring;
+        return 0;
+}
+
+static int field_object(struct decoder *d, struct field field)
+{
+        if (!cJSON_IsObject(field.item))
+                return field_fault(d, field, "type", "is not an object");
+        return 0;
+}
+
+/* The text of a JSON number or of a string; which of them is a number is number.h's business. */
+static int field_digits(struct decoder *d, struct field field, const char **text)
+{
+        if (!cJSON_IsString(field.item))
+                return field_fault(d, field, "type", "is not a number");
+        *text = field.item->valuestring + is_number(field.item);
+        return 0;
+}
+
+static int field_int64(struct decoder *d, struct field field, int64_t max, int64_t *value)
+{
+        const char *text = NULL;
+        int r;
+
+        if (field_digits(d, field, &text))
+                return DECODE_BAD;
+        r = number_read_int64(text, strlen(text), max, value);
+        if (r == NUMBER_RANGE)
+                return field_fault(d, field, "range", "is above %lld", (long long)max);
+        if (r)
+                return field_fault(d, field, "format", "is not a whole number in decimal or 0x digits");
+        return 0;
+}
+
+static int field_amount(struct decoder *d, struct field field, const char **value)
+{
+        char decimal[NUMBER_U256_DIGITS + 1];
+        const char *text = NULL;
+        int r;
+
+        if (field_digits(d, field, &text))
+                return DECODE_BAD;
+        r = number_read_u256(text, strlen(text), decimal);
+        if (r == NUMBER_RANGE)
+                return field_fault(d, field, "range", "is above 2^256-1");
+        if (r)
+                return field_fault(d, field, "format", "is not a whole number in decimal or 0x digits");
+        *value = arena_copy(d->arena, decimal, strlen(decimal));
+        return 0;
+}
+
+/* Exactly so many bytes, in lower case with 0x. bytes has room for one more, which the text could hold if it had no 0x. */
+static int field_hex(struct decoder *d, struct field field, size_t size, unsigned char *bytes, const char **text)
+{
+        const char *hex = NULL;
+        char *digits;
+        size_t length, count;
+
+        if (field_text(d, field, &hex))
+                return DECODE_BAD;
+        length = strlen(hex);
+        if (length > 2 * size + 2 || number_read_hex(hex, length, bytes, &count) || count != size)
+                return field_fault(d, field, "format", "is not %zu bytes of hex", size);
+        digits = arena_alloc(d->arena, 2 * size + 3);
+        number_write_hex(bytes, size, digits);
+        *text = digits;
+        return 0;
+}
+
+static int field_address(struct decoder *d, struct field field, const char **text)
+{
+        unsigned char bytes[ADDRESS_SIZE + 1];
+        char checked[ADDRESS_TEXT_SIZE + 1];
+
+        if (field_hex(d, field, ADDRESS_SIZE, bytes, text))
+                return DECODE_BAD;
+        address_format(bytes, checked);
+        *text = arena_copy(d->arena, checked, ADDRESS_TEXT_SIZE);
+        return 0;
+}
+
+static bool is_storable_text(const unsigned char *at, size_t size)
+{
+        const unsigned char *end = at + size;
+
+        while (at < end) {
+                size_t step = *at ? json_character_size(at, end) : 0;
+
+                if (!step)
+                        return false;
+                at += step;
+        }
+        return true;
+}
+
+/* Two values: the text, or the bytes. */
+static int field_data(struct decoder *d, struct field field, struct event_value values[2])
+{
+        const char *text = NULL;
+        unsigned char *bytes;
+        size_t length, count;
+
+        if (field_text(d, field, &text))
+                return DECODE_BAD;
+        length = strlen(text);
+        bytes = arena_alloc(d->arena, length / 2 + 1);
+        if (number_read_hex(text, length, bytes, &count))
+                return field_fault(d, field, "format", "is not hex of an even number of digits");
+        bytes[count] = '\0';
+        values[0] = values[1] = (struct event_value){0};
+        values[is_storable_text(bytes, count) ? 0 : 1] = (struct event_value){.data = (const char *)bytes, .size = count};
+        return 0;
+}
+
+/* ---- events ---- */
+
+static void value_add(struct event *event, const char *text)
+{
+        event->values[event->value_count++] = (struct event_value){.data = text, .size = strlen(text)};
+}
+
+static int value_read(struct decoder *d, struct field field, enum event_field_form form, struct event *event)
+{
+        unsigned char bytes[ID_SIZE + 1];
+        const char *text = NULL;
+        int64_t number;
+        int r = DECODE_BAD;
+
+        switch (form) {
+        case EVENT_FIELD_ADDRESS:
+                r = field_address(d, field, &text);
+                break;
+        case EVENT_FIELD_ID:
+                r = field_hex(d, field, ID_SIZE, bytes, &text);
+                break;
+        case EVENT_FIELD_AMOUNT:
+                r = field_amount(d, field, &text);
+                break;
+        case EVENT_FIELD_VAULT_TYPE:
+                r = field_int64(d, field, VAULT_TYPE_MAX, &number);
+                if (!r)
+                        text = arena_format(d->arena, "%d", (int)number);
+                break;
+        case EVENT_FIELD_DATA:
+                r = field_data(d, field, event->values + event->value_count);
+                if (!r)
+                        event->value_count += 2;
+                return r;
+        }
+        if (!r)
+                value_add(event, text);
+        return r;
+}
+
+/* keccak256(keccak256("COUNTER_SALT") ‖ term id), as the contract computes it. */
+static const char *counter_term_id(struct arena *arena, const char *term_id)
+{
+        static const char salt[] = "COUNTER_SALT";
+        unsigned char bytes[2 * KECCAK256_SIZE + 1], id[KECCAK256_SIZE];
+        char text[2 * KECCAK256_SIZE + 3];
+        size_t count;
+
+        keccak256(salt, sizeof(salt) - 1, bytes);
+        if (number_read_hex(term_id, strlen(term_id), bytes + KECCAK256_SIZE, &count))
+                abort(); /* we wrote it */
+        keccak256(bytes, (size_t)2 * KECCAK256_SIZE, id);
+        number_write_hex(id, sizeof(id), text);
+        return arena_copy(arena, text, sizeof(text) - 1);
+}
+
+/* The event's own network, or the envelope's; checked against the one to take. */
+static int network_read(struct decoder *d, struct field field, const char **network)
+{
+        const char *text = NULL;
+
+        if (d->fallback.item && (!field.item || cJSON_IsNull(field.item)))
+                field = d->fallback;
+        if (field_text(d, field, &text))
+                return DECODE_BAD;
+        if (!*text || has_nul(text))
+                return field_fault(d, field, "format", "is no name of a network");
+        if (d->network && strcmp(text, d->network) != 0)
+                return field_fault(d, field, "network", "is not %s, the network to take", show_string(d->arena, d->network));
+        *network = arena_copy(d->arena, text, strlen(text));
+        return 0;
+}
+
+static int transaction_read(struct decoder *d, struct field transaction, struct event *event)
+{
+        unsigned char bytes[ID_SIZE + 1];
+        struct field timestamp;
+
+        if (field_object(d, transaction) || network_read(d, transaction_field(transaction, "network"), &event->network) ||
+                field_hex(d, transaction_field(transaction, "address"), ADDRESS_SIZE, bytes, &event->address) ||
+                field_hex(d, transaction_field(transaction, "block_hash"), ID_SIZE, bytes, &event->block_hash) ||
+                field_int64(d, transaction_field(transaction, "block_number"), INT64_MAX, &event->block_number) ||
+                field_hex(d, transaction_field(transaction, "transaction_hash"), ID_SIZE, bytes, &event->transaction_hash) ||
+                field_int64(d, transaction_field(transaction, "log_index"), INT64_MAX, &event->log_index) ||
+                field_int64(d, transaction_field(transaction, "transaction_index"), INT64_MAX, &event->transaction_index))
+                return DECODE_BAD;
+        event->block_timestamp = -1;
+        timestamp = transaction_field(transaction, "block_timestamp");
+        if (timestamp.item && !cJSON_IsNull(timestamp.item))
+                return field_int64(d, timestamp, TIMESTAMP_MAX, &event->block_timestamp);
+        return 0;
+}
+
+/* The element loses its transaction_information. */
+static int generic_read(struct decoder *d, struct field element, struct event *event)
+{
+        const char *name = d->name.item->valuestring;
+        struct event_value *json = &event->values[1];
+        cJSON *next;
+
+        if (has_nul(name))
+                return field_fault(d, d->name, "format", "holds a NUL, which PostgreSQL cannot store");
+        for (cJSON *item = element.item->child; item; item = next) {
+                next = item->next;
+                if (!strcmp(item->string, "transaction_information"))
+                        cJSON_Delete(cJSON_DetachItemViaPointer(element.item, item));
+        }
+        value_add(event, arena_copy(d->arena, name, strlen(name)));
+        json->data = print(d->arena, element.item, &json->size);
+        event->value_count++;
+        if (has_nul(json->data))
+                return field_fault(d, element, "format", "that holds a NUL (\\u0000), which PostgreSQL cannot store");
+        return 0;
+}
+
+static int event_read(struct decoder *d, const struct event_type *type, struct field element, struct event *event)
+{
+        *event = (struct event){.type = type, .index = d->index};
+        if (field_object(d, element) || transaction_read(d, event_field(element, "transaction_information"), event))
+                return DECODE_BAD;
+        if (type->kind == EVENT_GENERIC)
+                return generic_read(d, element, event);
+        for (const struct event_field *f = type->fields; f->member; f++)
+                if (value_read(d, event_field(element, f->member), f->form, event))
+                        return DECODE_BAD;
+        if (type->kind == EVENT_TRIPLE_CREATED)
+                value_add(event, counter_term_id(d->arena, event->values[1].data));
+        return 0;
+}
+
+static void events_read(struct decoder *d, const struct event_type *type, cJSON *first, size_t limit)
+{
+        struct decode_message *out = d->out;
+        struct event event;
+
+        d->elements = 0;
+        for (cJSON *element = first; element && d->elements < limit; element = element->next)
+                d->elements++;
+        d->index = 0;
+        for (cJSON *element = first; d->index < d->elements; element = element->next, d->index++) {
+                if (event_read(d, type, element_field(element, d->index), &event))
+                        continue;
+                if (!out->events)
+                        out->events = arena_alloc(d->arena, (d->elements - d->index) * sizeof(event));
+                out->events[out->event_count++] = event;
+        }
+}
+
+/* ---- messages ---- */
+
+/* All that is wrong with a notice is wrong with its message. */
+static int notice_read(struct decoder *d, cJSON *first, size_t limit)
+{
+        struct decode_notice *notice = arena_alloc(d->arena, sizeof(*notice));
+        struct field element = element_field(first, 0), type;
+        const char *text = NULL;
+        size_t size;
+
+        if (first && first->next && limit > 1)
+                return field_fault(d, d->data, "format", "of more than one element is no reorg notice");
+        if (field_object(d, element))
+                return DECODE_BAD;
+        type = event_field(element, "type");
+        if (field_text(d, type, &text))
+                return DECODE_BAD;
+        if (strcmp(text, "reorg") != 0)
+                return field_fault(d, type, "format", "is not \"reorg\"");
+        if (network_read(d, event_field(element, "network"), &notice->network) ||
+                field_int64(d, event_field(element, "fork_block"), INT64_MAX, &notice->fork_block) ||
+                field_int64(d, event_field(element, "depth"), INT64_MAX, &notice->depth))
+                return DECODE_BAD;
+        notice->json = print(d->arena, first, &size);
+        if (has_nul(notice->json))
+                return field_fault(d, element, "format", "that holds a NUL (\\u0000), which PostgreSQL cannot store");
+        d->out->notice = notice;
+        return 0;
+}
+
+static const struct event_type *type_find(const char *name)
+{
+        for (size_t i = 0; i < ARRAY_LENGTH(event_types); i++)
+                if (event_types[i].name && !strcmp(event_types[i].name, name))
+                        return &event_types[i];
+        return &event_types[EVENT_GENERIC];
+}
+
+static int envelope_read(struct decoder *d, cJSON *envelope)
+{
+        const char *name = NULL;
+        cJSON *first;
+        size_t limit;
+
+        if (!cJSON_IsObject(envelope))
+                return field_fault(
+                        d, (struct field){envelope, DECODE_WHOLE_MESSAGE, "", "the message"}, "type", "is not an object");
+        d->name = envelope_field(envelope, "event_name");
+        d->data = envelope_field(envelope, "event_data");
+        d->fallback = envelope_field(envelope, "network");
+        if (field_text(d, d->name, &name))
+                return DECODE_BAD;
+        if (!*name)
+                return field_fault(d, d->name, "format", "is empty");
+        if (!cJSON_IsArray(d->data.item) && !cJSON_IsObject(d->data.item))
+                return field_fault(d, d->data, "type", "is neither an array nor an object");
+        /* older producers write one event without an array; what follows it is a member of the envelope */
+        first = cJSON_IsArray(d->data.item) ? d->data.item->child : d->data.item;
+        limit = cJSON_IsArray(d->data.item) ? SIZE_MAX : 1;
+        if (!strcmp(name, NOTICE_NAME))
+                return notice_read(d, first, limit);
+        events_read(d, type_find(name), first, limit);
+        return d->out->fault_count ? DECODE_BAD : 0;
+}
+
+int decode_message(const char *text, size_t size, const char *network, struct arena *arena, struct decode_message *out)
+{
+        struct decoder d = {.arena = arena, .out = out, .network = network, .index = DECODE_WHOLE_MESSAGE, .elements = 1};
+        struct json_text json;
+        AUTO(scratch) struct arena scratch = ARENA_NULL;
+        AUTO(cjson) cJSON *tree = NULL;
+
+        *out = (struct decode_message){0};
+        if (json_prepare(text, size, DECODE_DEPTH_MAX, &scratch, &json)) {
+                fault_add(&d, "json", arena_format(arena, "byte %zu: %s", json.error_at, json.error));
+                return DECODE_BAD;
+        }
+        errno = 0;
+        tree = cJSON_ParseWithLengthOpts(json.data, json.size, NULL, false);
+        if (!tree && errno != ENOMEM) {
+                fault_add(&d, "json", "cJSON refuses the text");
+                return DECODE_BAD;
+        }
+        return envelope_read(&d, demand(tree));
+}

@@ -1,0 +1,12 @@
+/* ingest's settings. */
+#pragma once
+
+#include "../common/config.h"
+
+struct ingest_config {
+        struct config shared;
+        char **streams;
+        char *network;
+        bool trim_input, run_migrations;
+        char *reserved; /* settings of parts that this version refuses */
+};

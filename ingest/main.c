@@ -1,0 +1,117 @@
+/* ingest: from rindexer's stream entries to the event tables and, through their triggers, the base tables. Wiring only. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../common/service.h"
+#include "ingest.h"
+#include "ingest_sql.h"
+#include "migrate.h"
+#include "writer.h"
+
+#define AT(member) offsetof(struct ingest_config, member)
+#define REBUILD_TIMEOUT_MS 3600000
+
+static const char *refuse(const char *value)
+{
+        (void)value;
+        return "is not supported by this version; unset it";
+}
+
+static const struct setting rows[] = {
+        {.name = "REDIS_STREAMS", .kind = SETTING_LIST, .fallback = "rindexer_producer", .offset = AT(streams),
+                .help = "comma-separated input streams"},
+        {.name = "NETWORK", .kind = SETTING_TEXT, .offset = AT(network),
+                .help = "the one network whose events are taken; default: that of the first event stored, which is pinned in the database"},
+        {.name = "TRIM_INPUT", .kind = SETTING_SWITCH, .fallback = "false", .offset = AT(trim_input),
+                .help = "trim the input streams behind what every group has acked, too"},
+        {.name = "RUN_MIGRATIONS", .kind = SETTING_SWITCH, .fallback = "true", .offset = AT(run_migrations),
+                .help = "apply migrations at start (under a lock, safe for many replicas)"},
+        {.name = "REORG_COPY_WINDOW_MS", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse,
+                .help = "not supported by this version: reorg notices are kept, not handled"},
+        {.name = "RPC_URL", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse, .secret = true,
+                .help = "not supported by this version: reconciling with the chain"},
+        {.name = "CONTRACT_ADDRESS", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse, .help = "not supported by this version"},
+        {.name = "RECONCILE_DEPTH", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse, .help = "not supported by this version"},
+        {.name = "RECONCILE_INTERVAL_MS", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse,
+                .help = "not supported by this version"},
+        {0},
+};
+static const struct settings_table settings = {.rows = rows, .next = &config_settings};
+
+static const char *const *inputs(void *config)
+{
+        return (const char *const *)((struct ingest_config *)config)->streams;
+}
+
+static const char *output(const void *config)
+{
+        return ((const struct ingest_config *)config)->shared.cascade_stream;
+}
+
+static bool trims_inputs(const void *config)
+{
+        return ((const struct ingest_config *)config)->trim_input;
+}
+
+static int rebuild(struct service *service, struct db *db)
+{
+        static const struct {
+                const char *table;
+                const struct sql *sql;
+        } steps[] = {{"atom", &sql_20_atom_rebuild}, {"triple", &sql_20_triple_rebuild}, {"position", &sql_20_position_rebuild},
+                {"vault", &sql_20_vault_rebuild}};
+        (void)service;
+        for (size_t i = 0; i < ARRAY_LENGTH(steps); i++) {
+                size_t found;
+                int64_t total = 0;
+                do { /* up to 10,000 rows a transaction, until none differs */
+                        AUTO(db_rows) struct db_rows *result = NULL;
+                        const struct db_call call = {.sql = steps[i].sql, .rows = &result};
+                        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
+                        if (r)
+                                return r;
+                        found = db_rows_count(result);
+                        total += found ? db_rows_number(result, 0, 0) : 0;
+                } while (found);
+                printf("%-24s %lld rows made anew\n", steps[i].table, (long long)total);
+        }
+        return 0;
+}
+
+static const struct service_check checks[] = {
+        {"atom", &sql_20_atom_verify},
+        {"triple", &sql_20_triple_verify},
+        {"position", &sql_20_position_verify},
+        {"vault", &sql_20_vault_verify},
+        {0},
+};
+
+static const struct service_command commands[] = {
+        {"migrate", "migrate [--status]", "apply the migrations that are missing; --status: show which are", migrate_command},
+        {0},
+};
+
+int main(int argc, char **argv)
+{
+        static const struct program program = {
+                .name = "ingest",
+                .summary = "stores rindexer's events from Redis streams in PostgreSQL and keeps atom, triple, position and vault",
+                .examples = "  DATABASE_URL=postgresql://user@localhost/intuition ingest check\n"
+                            "  DATABASE_URL=... REDIS_STREAMS=deposited,redeemed NETWORK=intuition ingest\n"
+                            "  DATABASE_URL=... ingest verify\n",
+                .settings = &settings,
+                .config_size = sizeof(struct ingest_config),
+                .inputs = inputs,
+                .output = output,
+                .trims_inputs = trims_inputs,
+                .state_new = writer_new,
+                .state_free = writer_free,
+                .weigh = writer_weigh,
+                .process = writer_process,
+                .prepare = migrate_at_start,
+                .checks = checks,
+                .rebuild = rebuild,
+                .commands = commands,
+        };
+        return service_main(&program, argc, argv);
+}

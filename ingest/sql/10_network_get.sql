@@ -1,0 +1,1 @@
+SELECT network FROM pinned_network

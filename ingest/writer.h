@@ -1,0 +1,15 @@
+/*
+ * The event tables: takes a batch of stream entries, decodes them, stores their events — one transaction a table, whose triggers bring the
+ * base tables along — and names the keys that cascade has to look at.
+ *
+ * Keys of all events are published, also of those that were stored before: a redelivered entry may be one whose keys never went out.
+ */
+#pragma once
+
+#include "../common/work.h"
+
+void *writer_new(const void *config); /* state of one worker */
+void writer_free(void *writer);
+MUST_CHECK int writer_process(struct work *work);
+/* About how many events an entry holds, by its size. */
+size_t writer_weigh(const struct stream_entry *entry);

@@ -1,0 +1,196 @@
+-- Level 0: the event tables, the audit log of what the streams delivered.
+-- One row per (transaction, log index). stream, stream_ms and stream_seq say where the row came from (the Redis entry id is ms-seq):
+-- liveness under reorgs is decided by stream positions. All ids are COLLATE "C": locks are taken in byte order, whatever the database's locale.
+
+CREATE TABLE atom_created_events (
+        transaction_hash TEXT COLLATE "C" NOT NULL,
+        log_index BIGINT NOT NULL,
+        creator TEXT COLLATE "C" NOT NULL,
+        atom_wallet TEXT COLLATE "C" NOT NULL,
+        term_id TEXT COLLATE "C" NOT NULL,
+        atom_data TEXT,
+        raw_data BYTEA,
+        address TEXT COLLATE "C" NOT NULL,
+        block_hash TEXT COLLATE "C" NOT NULL,
+        block_number BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        transaction_index BIGINT NOT NULL,
+        block_timestamp TIMESTAMPTZ,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        PRIMARY KEY (transaction_hash, log_index)
+);
+
+CREATE TABLE triple_created_events (
+        transaction_hash TEXT COLLATE "C" NOT NULL,
+        log_index BIGINT NOT NULL,
+        creator TEXT COLLATE "C" NOT NULL,
+        term_id TEXT COLLATE "C" NOT NULL,
+        subject_id TEXT COLLATE "C" NOT NULL,
+        predicate_id TEXT COLLATE "C" NOT NULL,
+        object_id TEXT COLLATE "C" NOT NULL,
+        counter_term_id TEXT COLLATE "C" NOT NULL,
+        address TEXT COLLATE "C" NOT NULL,
+        block_hash TEXT COLLATE "C" NOT NULL,
+        block_number BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        transaction_index BIGINT NOT NULL,
+        block_timestamp TIMESTAMPTZ,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        PRIMARY KEY (transaction_hash, log_index)
+);
+
+CREATE TABLE deposited_events (
+        transaction_hash TEXT COLLATE "C" NOT NULL,
+        log_index BIGINT NOT NULL,
+        sender TEXT COLLATE "C" NOT NULL,
+        receiver TEXT COLLATE "C" NOT NULL,
+        term_id TEXT COLLATE "C" NOT NULL,
+        curve_id TEXT COLLATE "C" NOT NULL,
+        assets TEXT COLLATE "C" NOT NULL,
+        assets_after_fees TEXT COLLATE "C" NOT NULL,
+        shares TEXT COLLATE "C" NOT NULL,
+        total_shares TEXT COLLATE "C" NOT NULL,
+        vault_type SMALLINT NOT NULL,
+        address TEXT COLLATE "C" NOT NULL,
+        block_hash TEXT COLLATE "C" NOT NULL,
+        block_number BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        transaction_index BIGINT NOT NULL,
+        block_timestamp TIMESTAMPTZ,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        PRIMARY KEY (transaction_hash, log_index)
+);
+
+CREATE TABLE redeemed_events (
+        transaction_hash TEXT COLLATE "C" NOT NULL,
+        log_index BIGINT NOT NULL,
+        sender TEXT COLLATE "C" NOT NULL,
+        receiver TEXT COLLATE "C" NOT NULL,
+        term_id TEXT COLLATE "C" NOT NULL,
+        curve_id TEXT COLLATE "C" NOT NULL,
+        assets TEXT COLLATE "C" NOT NULL,
+        fees TEXT COLLATE "C" NOT NULL,
+        shares TEXT COLLATE "C" NOT NULL,
+        total_shares TEXT COLLATE "C" NOT NULL,
+        vault_type SMALLINT NOT NULL,
+        address TEXT COLLATE "C" NOT NULL,
+        block_hash TEXT COLLATE "C" NOT NULL,
+        block_number BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        transaction_index BIGINT NOT NULL,
+        block_timestamp TIMESTAMPTZ,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        PRIMARY KEY (transaction_hash, log_index)
+);
+
+CREATE TABLE share_price_changed_events (
+        transaction_hash TEXT COLLATE "C" NOT NULL,
+        log_index BIGINT NOT NULL,
+        term_id TEXT COLLATE "C" NOT NULL,
+        curve_id TEXT COLLATE "C" NOT NULL,
+        share_price TEXT COLLATE "C" NOT NULL,
+        total_assets TEXT COLLATE "C" NOT NULL,
+        total_shares TEXT COLLATE "C" NOT NULL,
+        vault_type SMALLINT NOT NULL,
+        address TEXT COLLATE "C" NOT NULL,
+        block_hash TEXT COLLATE "C" NOT NULL,
+        block_number BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        transaction_index BIGINT NOT NULL,
+        block_timestamp TIMESTAMPTZ,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        PRIMARY KEY (transaction_hash, log_index)
+);
+
+CREATE TABLE generic_events (
+        transaction_hash TEXT COLLATE "C" NOT NULL,
+        log_index BIGINT NOT NULL,
+        event_name TEXT COLLATE "C" NOT NULL,
+        event_data JSONB NOT NULL,
+        address TEXT COLLATE "C" NOT NULL,
+        block_hash TEXT COLLATE "C" NOT NULL,
+        block_number BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        transaction_index BIGINT NOT NULL,
+        block_timestamp TIMESTAMPTZ,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        PRIMARY KEY (transaction_hash, log_index)
+);
+
+-- What users ask by. Event rows arrive nearly in block order: the right edge of a B-tree on block_number is cheap, and a BRIN does for time.
+CREATE INDEX ON atom_created_events (term_id);
+CREATE INDEX ON atom_created_events (creator);
+CREATE INDEX ON atom_created_events (block_number);
+CREATE INDEX ON atom_created_events USING brin (block_timestamp);
+CREATE INDEX ON triple_created_events (term_id);
+CREATE INDEX ON triple_created_events (counter_term_id);
+CREATE INDEX ON triple_created_events (creator);
+CREATE INDEX ON triple_created_events (subject_id);
+CREATE INDEX ON triple_created_events (predicate_id);
+CREATE INDEX ON triple_created_events (object_id);
+CREATE INDEX ON triple_created_events (block_number);
+CREATE INDEX ON triple_created_events USING brin (block_timestamp);
+CREATE INDEX ON deposited_events (term_id);
+CREATE INDEX ON deposited_events (receiver, term_id);
+CREATE INDEX ON deposited_events (sender);
+CREATE INDEX ON deposited_events (block_number);
+CREATE INDEX ON deposited_events USING brin (block_timestamp);
+CREATE INDEX ON redeemed_events (term_id);
+CREATE INDEX ON redeemed_events (receiver, term_id);
+CREATE INDEX ON redeemed_events (sender);
+CREATE INDEX ON redeemed_events (block_number);
+CREATE INDEX ON redeemed_events USING brin (block_timestamp);
+CREATE INDEX ON share_price_changed_events (term_id);
+CREATE INDEX ON share_price_changed_events (block_number);
+CREATE INDEX ON share_price_changed_events USING brin (block_timestamp);
+-- hash: a name may be longer than a B-tree entry
+CREATE INDEX ON generic_events USING hash (event_name);
+CREATE INDEX ON generic_events (block_number);
+CREATE INDEX ON generic_events USING brin (block_timestamp);
+
+-- Reorg notices as they came, one row per notice and stream position.
+CREATE TABLE reorgs (
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        fork_block BIGINT NOT NULL,
+        depth BIGINT NOT NULL,
+        notice JSONB NOT NULL,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        PRIMARY KEY (stream, stream_ms, stream_seq)
+);
+
+-- The one network whose events are stored: that of NETWORK, or of the first event.
+CREATE TABLE pinned_network (
+        only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
+        network TEXT COLLATE "C" NOT NULL
+);
+
+-- For verify: what is different between a row as it should be and as it is, column by column, for people.
+CREATE FUNCTION row_difference(expected JSONB, actual JSONB) RETURNS TEXT LANGUAGE sql STABLE AS $$
+        SELECT CASE
+                WHEN actual IS NULL THEN 'the row is missing, it should be ' || expected::text
+                WHEN expected IS NULL THEN 'the row should not be there: ' || actual::text
+                ELSE (SELECT string_agg(format('%s is %s, should be %s', e.key, actual -> e.key, e.value), '; ' ORDER BY e.key)
+                        FROM jsonb_each(expected) e WHERE e.value IS DISTINCT FROM actual -> e.key)
+        END
+$$;

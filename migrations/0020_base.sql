@@ -1,0 +1,611 @@
+-- Level 1: atom, triple, position, vault, each a function of the set of its events.
+--
+-- Order of events: (block_number, log_index), ties between competing blocks broken by time and transaction hash, so that "latest" and
+-- "first" never depend on the order of arrival. An event without block_timestamp counts at its created_at.
+--
+-- Three ways to the same row: X_apply adds inserted events (the hot path, commutative), X_recompute makes it anew for given keys under
+-- lock (updates and deletes of events, rebuild), X_expected is the definition as a view (verify, and what X_recompute reads).
+-- Locks: positions by key, then vaults by key; atoms and triples stand alone.
+
+CREATE TABLE atom (
+        term_id TEXT COLLATE "C" PRIMARY KEY,
+        wallet_id TEXT COLLATE "C" NOT NULL,
+        creator_id TEXT COLLATE "C" NOT NULL,
+        data TEXT,
+        raw_data BYTEA,
+        type TEXT,
+        emoji TEXT,
+        label TEXT,
+        image TEXT,
+        value_id TEXT,
+        resolving_status TEXT NOT NULL DEFAULT 'Pending',
+        last_event_block BIGINT NOT NULL,
+        last_event_log_index BIGINT NOT NULL,
+        last_event_transaction TEXT COLLATE "C" NOT NULL,
+        first_event_block BIGINT NOT NULL,
+        first_event_log_index BIGINT NOT NULL,
+        created_at TIMESTAMPTZ NOT NULL,
+        updated_at TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX ON atom (creator_id);
+CREATE INDEX ON atom (wallet_id);
+
+CREATE TABLE triple (
+        term_id TEXT COLLATE "C" PRIMARY KEY,
+        creator_id TEXT COLLATE "C" NOT NULL,
+        subject_id TEXT COLLATE "C" NOT NULL,
+        predicate_id TEXT COLLATE "C" NOT NULL,
+        object_id TEXT COLLATE "C" NOT NULL,
+        counter_term_id TEXT COLLATE "C" NOT NULL,
+        last_event_block BIGINT NOT NULL,
+        last_event_log_index BIGINT NOT NULL,
+        last_event_transaction TEXT COLLATE "C" NOT NULL,
+        first_event_block BIGINT NOT NULL,
+        first_event_log_index BIGINT NOT NULL,
+        created_at TIMESTAMPTZ NOT NULL,
+        updated_at TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX ON triple (counter_term_id);
+CREATE INDEX ON triple (creator_id);
+CREATE INDEX ON triple (subject_id, predicate_id);
+CREATE INDEX ON triple (predicate_id, object_id);
+CREATE INDEX ON triple (object_id);
+
+-- count_delta is what the row's last write added to its vault's number of holders: RETURNING hands it to the outbox without a second look.
+-- fillfactor: positions and vaults are updated over and over, room in the page keeps those updates out of the indexes (HOT).
+CREATE TABLE position (
+        account_id TEXT COLLATE "C" NOT NULL,
+        term_id TEXT COLLATE "C" NOT NULL,
+        curve_id TEXT COLLATE "C" NOT NULL,
+        shares NUMERIC NOT NULL DEFAULT 0,
+        total_deposit_assets_after_total_fees NUMERIC NOT NULL DEFAULT 0,
+        total_redeem_assets_for_receiver NUMERIC NOT NULL DEFAULT 0,
+        last_event_block BIGINT NOT NULL,
+        last_event_log_index BIGINT NOT NULL,
+        last_event_transaction TEXT COLLATE "C" NOT NULL,
+        first_is_deposit BOOLEAN NOT NULL,
+        first_event_block BIGINT NOT NULL,
+        first_event_log_index BIGINT NOT NULL,
+        count_delta SMALLINT NOT NULL,
+        created_at TIMESTAMPTZ NOT NULL,
+        updated_at TIMESTAMPTZ NOT NULL,
+        PRIMARY KEY (account_id, term_id, curve_id)
+) WITH (fillfactor = 80);
+CREATE INDEX ON position (term_id, curve_id);
+
+-- last_event_block is NULL where a reorg took the vault's last event: cascade folds what its outbox still holds and then deletes the row.
+CREATE TABLE vault (
+        term_id TEXT COLLATE "C" NOT NULL,
+        curve_id TEXT COLLATE "C" NOT NULL,
+        total_shares NUMERIC NOT NULL DEFAULT 0,
+        current_share_price NUMERIC NOT NULL DEFAULT 0,
+        total_assets NUMERIC NOT NULL DEFAULT 0,
+        market_cap NUMERIC NOT NULL DEFAULT 0,
+        position_count BIGINT NOT NULL DEFAULT 0,
+        vault_type TEXT COLLATE "C" NOT NULL,
+        last_event_block BIGINT,
+        last_event_log_index BIGINT,
+        last_event_transaction TEXT COLLATE "C",
+        price_event_block BIGINT,
+        price_event_log_index BIGINT,
+        price_event_transaction TEXT COLLATE "C",
+        price_event_time TIMESTAMPTZ,
+        first_event_block BIGINT,
+        first_event_log_index BIGINT,
+        created_at TIMESTAMPTZ NOT NULL,
+        updated_at TIMESTAMPTZ NOT NULL,
+        PRIMARY KEY (term_id, curve_id)
+) WITH (fillfactor = 50);
+
+-- The outbox between ingest and cascade: which vault (or term, where curve_id is NULL) changed, and by how many holders. Append and
+-- delete only; it bloats unless it is vacuumed often.
+CREATE TABLE vault_outbox (
+        term_id TEXT COLLATE "C" NOT NULL,
+        curve_id TEXT COLLATE "C",
+        position_delta BIGINT NOT NULL,
+        block_number BIGINT NOT NULL,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = -1,
+        autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX ON vault_outbox (term_id);
+
+-- total_shares × price / 10^18, rounded half up, exactly: a quotient in NUMERIC is itself rounded, div() of integers is not.
+CREATE FUNCTION vault_market_cap(total_shares NUMERIC, share_price NUMERIC) RETURNS NUMERIC
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT div(total_shares * share_price + 500000000000000000, 1000000000000000000) $$;
+
+-- Expected: the definition of each table -----------------------------------------------------------------------------------------------
+
+CREATE VIEW atom_expected AS
+SELECT DISTINCT ON (term_id)
+        term_id, atom_wallet AS wallet_id, creator AS creator_id, atom_data AS data, raw_data,
+        block_number AS last_event_block, log_index AS last_event_log_index, transaction_hash AS last_event_transaction,
+        last_value(block_number) OVER w AS first_event_block, last_value(log_index) OVER w AS first_event_log_index,
+        last_value(coalesce(block_timestamp, e.created_at)) OVER w AS created_at,
+        coalesce(block_timestamp, e.created_at) AS updated_at
+FROM atom_created_events e
+WINDOW w AS (PARTITION BY term_id
+        ORDER BY block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+ORDER BY term_id, block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC;
+
+CREATE VIEW triple_expected AS
+SELECT DISTINCT ON (term_id)
+        term_id, creator AS creator_id, subject_id, predicate_id, object_id, counter_term_id,
+        block_number AS last_event_block, log_index AS last_event_log_index, transaction_hash AS last_event_transaction,
+        last_value(block_number) OVER w AS first_event_block, last_value(log_index) OVER w AS first_event_log_index,
+        last_value(coalesce(block_timestamp, e.created_at)) OVER w AS created_at,
+        coalesce(block_timestamp, e.created_at) AS updated_at
+FROM triple_created_events e
+WINDOW w AS (PARTITION BY term_id
+        ORDER BY block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+ORDER BY term_id, block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC;
+
+-- One shape for what moves a position and for what moves a vault: the triggers and the views below speak it.
+CREATE VIEW position_event AS
+SELECT receiver AS account_id, term_id, curve_id, block_number, log_index, transaction_hash,
+        coalesce(block_timestamp, created_at) AS time, true AS is_deposit, total_shares::numeric AS shares,
+        assets_after_fees::numeric AS deposited, 0::numeric AS redeemed
+FROM deposited_events
+UNION ALL
+SELECT receiver, term_id, curve_id, block_number, log_index, transaction_hash,
+        coalesce(block_timestamp, created_at), false, total_shares::numeric, 0, assets::numeric
+FROM redeemed_events;
+
+CREATE VIEW vault_event AS
+SELECT term_id, curve_id, block_number, log_index, transaction_hash, coalesce(block_timestamp, created_at) AS time, vault_type,
+        false AS is_price, NULL::numeric AS total_shares, NULL::numeric AS share_price, NULL::numeric AS total_assets
+FROM deposited_events
+UNION ALL
+SELECT term_id, curve_id, block_number, log_index, transaction_hash, coalesce(block_timestamp, created_at), vault_type,
+        false, NULL, NULL, NULL
+FROM redeemed_events
+UNION ALL
+SELECT term_id, curve_id, block_number, log_index, transaction_hash, coalesce(block_timestamp, created_at), vault_type,
+        true, total_shares::numeric, share_price::numeric, total_assets::numeric
+FROM share_price_changed_events;
+
+CREATE VIEW position_expected AS
+SELECT DISTINCT ON (account_id, term_id, curve_id)
+        account_id, term_id, curve_id, shares,
+        sum(deposited) OVER w AS total_deposit_assets_after_total_fees,
+        sum(redeemed) OVER w AS total_redeem_assets_for_receiver,
+        block_number AS last_event_block, log_index AS last_event_log_index, transaction_hash AS last_event_transaction,
+        first_value(is_deposit) OVER f AS first_is_deposit,
+        first_value(block_number) OVER f AS first_event_block, first_value(log_index) OVER f AS first_event_log_index,
+        first_value(time) OVER f AS created_at, time AS updated_at
+FROM position_event
+WINDOW w AS (PARTITION BY account_id, term_id, curve_id),
+        f AS (PARTITION BY account_id, term_id, curve_id ORDER BY is_deposit DESC, block_number, log_index, time)
+ORDER BY account_id, term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC;
+
+CREATE VIEW vault_expected AS
+SELECT DISTINCT ON (term_id, curve_id)
+        term_id, curve_id,
+        coalesce(first_value(total_shares) OVER p, 0) AS total_shares,
+        coalesce(first_value(share_price) OVER p, 0) AS current_share_price,
+        coalesce(first_value(total_assets) OVER p, 0) AS total_assets,
+        vault_type::text COLLATE "C" AS vault_type,
+        block_number AS last_event_block, log_index AS last_event_log_index, transaction_hash AS last_event_transaction,
+        CASE WHEN first_value(is_price) OVER p THEN first_value(block_number) OVER p END AS price_event_block,
+        CASE WHEN first_value(is_price) OVER p THEN first_value(log_index) OVER p END AS price_event_log_index,
+        CASE WHEN first_value(is_price) OVER p THEN first_value(transaction_hash) OVER p END AS price_event_transaction,
+        CASE WHEN first_value(is_price) OVER p THEN first_value(time) OVER p END AS price_event_time,
+        last_value(block_number) OVER w AS first_event_block, last_value(log_index) OVER w AS first_event_log_index,
+        last_value(time) OVER w AS created_at, time AS updated_at
+FROM vault_event
+WINDOW p AS (PARTITION BY term_id, curve_id
+                ORDER BY is_price DESC, block_number DESC, log_index DESC, time DESC, transaction_hash DESC),
+        w AS (PARTITION BY term_id, curve_id ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+ORDER BY term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC;
+
+-- Which of two states of a row has the later last event, the earlier first one. A vault without events (NULL) is behind everything.
+CREATE FUNCTION position_is_later(a "position", b "position") RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT (a.last_event_block, a.last_event_log_index, a.updated_at, a.last_event_transaction)
+        > (b.last_event_block, b.last_event_log_index, b.updated_at, b.last_event_transaction) $$;
+
+CREATE FUNCTION position_is_earlier(a "position", b "position") RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT (NOT a.first_is_deposit, a.first_event_block, a.first_event_log_index, a.created_at)
+        < (NOT b.first_is_deposit, b.first_event_block, b.first_event_log_index, b.created_at) $$;
+
+CREATE FUNCTION vault_is_later(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT b.last_event_block IS NULL OR (a.last_event_block, a.last_event_log_index, a.updated_at, a.last_event_transaction)
+        > (b.last_event_block, b.last_event_log_index, b.updated_at, b.last_event_transaction) $$;
+
+CREATE FUNCTION vault_is_earlier(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT b.first_event_block IS NULL OR (a.first_event_block, a.first_event_log_index, a.created_at)
+        < (b.first_event_block, b.first_event_log_index, b.created_at) $$;
+
+CREATE FUNCTION vault_price_is_later(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT a.price_event_block IS NOT NULL AND (b.price_event_block IS NULL
+        OR (a.price_event_block, a.price_event_log_index, a.price_event_time, a.price_event_transaction)
+        > (b.price_event_block, b.price_event_log_index, b.price_event_time, b.price_event_transaction)) $$;
+
+-- Apply: inserted events onto the rows --------------------------------------------------------------------------------------------------
+
+
+CREATE FUNCTION position_apply(changes position_event[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        WITH folded AS (
+                -- all changes of one call are deposits, or all are redemptions
+                SELECT DISTINCT ON (account_id, term_id, curve_id) *,
+                        sum(deposited) OVER w AS sum_deposited, sum(redeemed) OVER w AS sum_redeemed,
+                        last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,
+                        last_value(time) OVER w AS first_time
+                FROM unnest(changes)
+                WINDOW w AS (PARTITION BY account_id, term_id, curve_id
+                        ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+                ORDER BY account_id, term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+        ), written AS (
+                INSERT INTO position AS p (account_id, term_id, curve_id, shares,
+                        total_deposit_assets_after_total_fees, total_redeem_assets_for_receiver,
+                        last_event_block, last_event_log_index, last_event_transaction,
+                        first_is_deposit, first_event_block, first_event_log_index, count_delta, created_at, updated_at)
+                SELECT account_id, term_id, curve_id, shares, sum_deposited, sum_redeemed, block_number, log_index, transaction_hash,
+                        is_deposit, first_block, first_log_index, (shares > 0)::int, first_time, time
+                FROM folded
+                ORDER BY account_id, term_id, curve_id
+                ON CONFLICT (account_id, term_id, curve_id) DO UPDATE SET
+                        total_deposit_assets_after_total_fees
+                                = p.total_deposit_assets_after_total_fees + excluded.total_deposit_assets_after_total_fees,
+                        total_redeem_assets_for_receiver = p.total_redeem_assets_for_receiver + excluded.total_redeem_assets_for_receiver,
+                        shares = CASE WHEN position_is_later(excluded, p) THEN excluded.shares ELSE p.shares END,
+                        last_event_block = greatest(excluded.last_event_block, p.last_event_block),
+                        last_event_log_index
+                                = CASE WHEN position_is_later(excluded, p) THEN excluded.last_event_log_index ELSE p.last_event_log_index END,
+                        last_event_transaction
+                                = CASE WHEN position_is_later(excluded, p) THEN excluded.last_event_transaction ELSE p.last_event_transaction END,
+                        updated_at = CASE WHEN position_is_later(excluded, p) THEN excluded.updated_at ELSE p.updated_at END,
+                        count_delta = CASE WHEN position_is_later(excluded, p) THEN (excluded.shares > 0)::int - (p.shares > 0)::int ELSE 0 END,
+                        first_is_deposit = excluded.first_is_deposit OR p.first_is_deposit,
+                        first_event_block = CASE WHEN position_is_earlier(excluded, p) THEN excluded.first_event_block ELSE p.first_event_block END,
+                        first_event_log_index
+                                = CASE WHEN position_is_earlier(excluded, p) THEN excluded.first_event_log_index ELSE p.first_event_log_index END,
+                        created_at = CASE WHEN position_is_earlier(excluded, p) THEN excluded.created_at ELSE p.created_at END
+                RETURNING p.term_id, p.curve_id, p.count_delta, p.last_event_block
+        )
+        INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
+        SELECT term_id, curve_id, sum(count_delta), max(last_event_block) FROM written GROUP BY term_id, curve_id;
+END $$;
+
+CREATE FUNCTION vault_apply(changes vault_event[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        INSERT INTO vault AS v (term_id, curve_id, total_shares, current_share_price, total_assets, market_cap, vault_type,
+                last_event_block, last_event_log_index, last_event_transaction,
+                price_event_block, price_event_log_index, price_event_transaction, price_event_time,
+                first_event_block, first_event_log_index, created_at, updated_at)
+        SELECT term_id, curve_id, coalesce(total_shares, 0), coalesce(share_price, 0), coalesce(total_assets, 0),
+                coalesce(vault_market_cap(total_shares, share_price), 0), vault_type::text,
+                block_number, log_index, transaction_hash,
+                CASE WHEN is_price THEN block_number END, CASE WHEN is_price THEN log_index END,
+                CASE WHEN is_price THEN transaction_hash END, CASE WHEN is_price THEN time END,
+                first_block, first_log_index, first_time, time
+        FROM (
+                -- all changes of one call are prices, or none is
+                SELECT DISTINCT ON (term_id, curve_id) *,
+                        last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,
+                        last_value(time) OVER w AS first_time
+                FROM unnest(changes)
+                WINDOW w AS (PARTITION BY term_id, curve_id
+                        ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+                ORDER BY term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+        ) folded
+        ORDER BY term_id, curve_id
+        ON CONFLICT (term_id, curve_id) DO UPDATE SET
+                total_shares = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_shares ELSE v.total_shares END,
+                current_share_price = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.current_share_price ELSE v.current_share_price END,
+                total_assets = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_assets ELSE v.total_assets END,
+                market_cap = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.market_cap ELSE v.market_cap END,
+                price_event_block = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_block ELSE v.price_event_block END,
+                price_event_log_index
+                        = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_log_index ELSE v.price_event_log_index END,
+                price_event_transaction
+                        = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_transaction ELSE v.price_event_transaction END,
+                price_event_time = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_time ELSE v.price_event_time END,
+                vault_type = CASE WHEN vault_is_later(excluded, v) THEN excluded.vault_type ELSE v.vault_type END,
+                last_event_block = greatest(excluded.last_event_block, v.last_event_block),
+                last_event_log_index = CASE WHEN vault_is_later(excluded, v) THEN excluded.last_event_log_index ELSE v.last_event_log_index END,
+                last_event_transaction
+                        = CASE WHEN vault_is_later(excluded, v) THEN excluded.last_event_transaction ELSE v.last_event_transaction END,
+                updated_at = CASE WHEN vault_is_later(excluded, v) THEN excluded.updated_at ELSE v.updated_at END,
+                first_event_block = least(excluded.first_event_block, v.first_event_block),
+                first_event_log_index
+                        = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
+                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END
+        WHERE vault_price_is_later(excluded, v) OR vault_is_later(excluded, v) OR vault_is_earlier(excluded, v);
+END $$;
+
+-- Recompute: rows anew for given keys ---------------------------------------------------------------------------------------------------
+-- First lock every key in order (a placeholder where there is no row yet), then read in a later statement: under READ COMMITTED that
+-- one sees what the holder before us committed.
+
+CREATE FUNCTION position_recompute(accounts TEXT[], terms TEXT[], curves TEXT[], move_count BOOLEAN) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        INSERT INTO position (account_id, term_id, curve_id, last_event_block, last_event_log_index, last_event_transaction,
+                first_is_deposit, first_event_block, first_event_log_index, count_delta, created_at, updated_at)
+        SELECT DISTINCT k.a COLLATE "C", k.t COLLATE "C", k.c COLLATE "C", -1, -1, '', false, -1, -1, 0, now(), now()
+        FROM unnest(accounts, terms, curves) k(a, t, c)
+        ORDER BY 1, 2, 3
+        ON CONFLICT (account_id, term_id, curve_id) DO NOTHING;
+
+        PERFORM 1 FROM (
+                SELECT FROM position
+                WHERE (account_id, term_id, curve_id) IN (SELECT * FROM unnest(accounts, terms, curves))
+                ORDER BY account_id, term_id, curve_id FOR UPDATE) locked;
+
+        WITH key AS MATERIALIZED (
+                SELECT DISTINCT a AS account_id, t AS term_id, c AS curve_id FROM unnest(accounts, terms, curves) k(a, t, c)
+        ), expected AS MATERIALIZED (
+                SELECT e.* FROM key k CROSS JOIN LATERAL (
+                        SELECT * FROM position_expected x
+                        WHERE x.account_id = k.account_id AND x.term_id = k.term_id AND x.curve_id = k.curve_id OFFSET 0) e
+        ), gone AS (
+                DELETE FROM position p USING key k
+                WHERE (p.account_id, p.term_id, p.curve_id) = (k.account_id, k.term_id, k.curve_id)
+                        AND NOT EXISTS (SELECT FROM expected e
+                                WHERE (e.account_id, e.term_id, e.curve_id) = (k.account_id, k.term_id, k.curve_id))
+                RETURNING p.term_id, p.curve_id, -(p.shares > 0)::int AS delta, p.last_event_block
+        ), kept AS (
+                UPDATE position p SET
+                        shares = e.shares,
+                        total_deposit_assets_after_total_fees = e.total_deposit_assets_after_total_fees,
+                        total_redeem_assets_for_receiver = e.total_redeem_assets_for_receiver,
+                        last_event_block = e.last_event_block, last_event_log_index = e.last_event_log_index,
+                        last_event_transaction = e.last_event_transaction, first_is_deposit = e.first_is_deposit,
+                        first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
+                        count_delta = (e.shares > 0)::int - (p.shares > 0)::int,
+                        created_at = e.created_at, updated_at = e.updated_at
+                FROM expected e
+                WHERE (p.account_id, p.term_id, p.curve_id) = (e.account_id, e.term_id, e.curve_id)
+                RETURNING p.term_id, p.curve_id, p.count_delta::int AS delta, p.last_event_block
+        )
+        INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
+        SELECT term_id, curve_id, CASE WHEN move_count THEN sum(delta) ELSE 0 END, max(last_event_block)
+        FROM (SELECT * FROM gone UNION ALL SELECT * FROM kept) moved
+        GROUP BY term_id, curve_id;
+END $$;
+
+CREATE FUNCTION vault_recompute(terms TEXT[], curves TEXT[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
+        SELECT DISTINCT k.t COLLATE "C", k.c COLLATE "C", '0', now(), now()
+        FROM unnest(terms, curves) k(t, c)
+        ORDER BY 1, 2
+        ON CONFLICT (term_id, curve_id) DO NOTHING;
+
+        PERFORM 1 FROM (
+                SELECT FROM vault WHERE (term_id, curve_id) IN (SELECT * FROM unnest(terms, curves))
+                ORDER BY term_id, curve_id FOR UPDATE) locked;
+
+        WITH key AS MATERIALIZED (
+                SELECT DISTINCT t AS term_id, c AS curve_id FROM unnest(terms, curves) k(t, c)
+        ), expected AS MATERIALIZED (
+                SELECT k.term_id AS key_term_id, k.curve_id AS key_curve_id, e.* FROM key k LEFT JOIN LATERAL (
+                        SELECT * FROM vault_expected x WHERE x.term_id = k.term_id AND x.curve_id = k.curve_id OFFSET 0) e ON true
+        )
+        -- a vault without events stays, with NULLs and zeros, until cascade has folded its outbox
+        UPDATE vault v SET
+                total_shares = coalesce(e.total_shares, 0), current_share_price = coalesce(e.current_share_price, 0),
+                total_assets = coalesce(e.total_assets, 0),
+                market_cap = coalesce(vault_market_cap(e.total_shares, e.current_share_price), 0),
+                vault_type = coalesce(e.vault_type, v.vault_type),
+                last_event_block = e.last_event_block, last_event_log_index = e.last_event_log_index,
+                last_event_transaction = e.last_event_transaction,
+                price_event_block = e.price_event_block, price_event_log_index = e.price_event_log_index,
+                price_event_transaction = e.price_event_transaction, price_event_time = e.price_event_time,
+                first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
+                created_at = coalesce(e.created_at, v.created_at), updated_at = coalesce(e.updated_at, v.updated_at)
+        FROM expected e
+        WHERE (v.term_id, v.curve_id) = (e.key_term_id, e.key_curve_id);
+
+        INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
+        SELECT DISTINCT t, c, 0, 0 FROM unnest(terms, curves) k(t, c);
+END $$;
+
+CREATE FUNCTION atom_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        INSERT INTO atom (term_id, wallet_id, creator_id, last_event_block, last_event_log_index, last_event_transaction,
+                first_event_block, first_event_log_index, created_at, updated_at)
+        SELECT DISTINCT t COLLATE "C", '', '', -1, -1, '', -1, -1, now(), now() FROM unnest(terms) t ORDER BY 1
+        ON CONFLICT (term_id) DO NOTHING;
+
+        PERFORM 1 FROM (SELECT FROM atom WHERE term_id = ANY (terms) ORDER BY term_id FOR UPDATE) locked;
+
+        UPDATE atom a SET
+                wallet_id = e.wallet_id, creator_id = e.creator_id, data = e.data, raw_data = e.raw_data,
+                last_event_block = e.last_event_block, last_event_log_index = e.last_event_log_index,
+                last_event_transaction = e.last_event_transaction,
+                first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
+                created_at = e.created_at, updated_at = e.updated_at
+        FROM atom_expected e WHERE e.term_id = ANY (terms) AND a.term_id = e.term_id;
+
+        DELETE FROM atom a
+        WHERE term_id = ANY (terms) AND NOT EXISTS (SELECT FROM atom_created_events e WHERE e.term_id = a.term_id);
+
+        INSERT INTO vault_outbox (term_id, position_delta, block_number) SELECT DISTINCT t, 0, 0 FROM unnest(terms) t;
+END $$;
+
+CREATE FUNCTION triple_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        -- the counter terms as they are now, and below as they will be: both ends of a change have to hear of it
+        INSERT INTO vault_outbox (term_id, position_delta, block_number)
+        SELECT DISTINCT counter_term_id, 0, 0 FROM triple WHERE term_id = ANY (terms);
+
+        INSERT INTO triple (term_id, creator_id, subject_id, predicate_id, object_id, counter_term_id,
+                last_event_block, last_event_log_index, last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
+        SELECT DISTINCT t COLLATE "C", '', '', '', '', '', -1, -1, '', -1, -1, now(), now() FROM unnest(terms) t ORDER BY 1
+        ON CONFLICT (term_id) DO NOTHING;
+
+        PERFORM 1 FROM (SELECT FROM triple WHERE term_id = ANY (terms) ORDER BY term_id FOR UPDATE) locked;
+
+        UPDATE triple a SET
+                creator_id = e.creator_id, subject_id = e.subject_id, predicate_id = e.predicate_id, object_id = e.object_id,
+                counter_term_id = e.counter_term_id,
+                last_event_block = e.last_event_block, last_event_log_index = e.last_event_log_index,
+                last_event_transaction = e.last_event_transaction,
+                first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
+                created_at = e.created_at, updated_at = e.updated_at
+        FROM triple_expected e WHERE e.term_id = ANY (terms) AND a.term_id = e.term_id;
+
+        DELETE FROM triple a
+        WHERE term_id = ANY (terms) AND NOT EXISTS (SELECT FROM triple_created_events e WHERE e.term_id = a.term_id);
+
+        INSERT INTO vault_outbox (term_id, position_delta, block_number)
+        SELECT DISTINCT t, 0, 0 FROM unnest(terms) t
+        UNION
+        SELECT DISTINCT counter_term_id, 0, 0 FROM triple WHERE term_id = ANY (terms);
+END $$;
+
+-- Triggers: set-based, once a statement ------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION atom_created_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+        again TEXT[];
+BEGIN
+        IF TG_OP = 'INSERT' THEN
+                INSERT INTO atom (term_id, wallet_id, creator_id, data, raw_data, last_event_block, last_event_log_index,
+                        last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
+                SELECT DISTINCT ON (term_id) term_id, atom_wallet, creator, atom_data, raw_data, block_number, log_index,
+                        transaction_hash, block_number, log_index, coalesce(block_timestamp, created_at), coalesce(block_timestamp, created_at)
+                FROM new_rows
+                ORDER BY term_id
+                ON CONFLICT (term_id) DO NOTHING;
+                INSERT INTO vault_outbox (term_id, position_delta, block_number)
+                SELECT term_id, 0, max(block_number) FROM new_rows GROUP BY term_id;
+                -- a second creation of one atom is rare (competing blocks): make it anew from its events
+                again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n WHERE NOT EXISTS (
+                        SELECT FROM atom a WHERE a.term_id = n.term_id
+                        AND (a.last_event_transaction, a.last_event_log_index) = (n.transaction_hash, n.log_index)
+                        AND (a.first_event_block, a.first_event_log_index) = (n.block_number, n.log_index)));
+        ELSE
+                again := ARRAY(SELECT term_id FROM old_rows);
+                IF TG_OP = 'UPDATE' THEN
+                        again := again || ARRAY(SELECT term_id FROM new_rows);
+                END IF;
+        END IF;
+        IF cardinality(again) > 0 THEN
+                PERFORM atom_recompute(again);
+        END IF;
+        RETURN NULL;
+END $$;
+
+CREATE FUNCTION triple_created_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+        again TEXT[];
+BEGIN
+        IF TG_OP = 'INSERT' THEN
+                INSERT INTO triple (term_id, creator_id, subject_id, predicate_id, object_id, counter_term_id, last_event_block,
+                        last_event_log_index, last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
+                SELECT DISTINCT ON (term_id) term_id, creator, subject_id, predicate_id, object_id, counter_term_id, block_number,
+                        log_index, transaction_hash, block_number, log_index, coalesce(block_timestamp, created_at), coalesce(block_timestamp, created_at)
+                FROM new_rows
+                ORDER BY term_id
+                ON CONFLICT (term_id) DO NOTHING;
+                INSERT INTO vault_outbox (term_id, position_delta, block_number)
+                SELECT t, 0, max(block_number) FROM new_rows CROSS JOIN LATERAL (VALUES (term_id), (counter_term_id)) both_terms(t) GROUP BY t;
+                again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n WHERE NOT EXISTS (
+                        SELECT FROM triple a WHERE a.term_id = n.term_id
+                        AND (a.last_event_transaction, a.last_event_log_index) = (n.transaction_hash, n.log_index)
+                        AND (a.first_event_block, a.first_event_log_index) = (n.block_number, n.log_index)));
+        ELSE
+                again := ARRAY(SELECT term_id FROM old_rows);
+                IF TG_OP = 'UPDATE' THEN
+                        again := again || ARRAY(SELECT term_id FROM new_rows);
+                END IF;
+        END IF;
+        IF cardinality(again) > 0 THEN
+                PERFORM triple_recompute(again);
+        END IF;
+        RETURN NULL;
+END $$;
+
+CREATE FUNCTION deposited_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+        accounts TEXT[];
+        terms TEXT[];
+        curves TEXT[];
+BEGIN
+        IF TG_OP = 'INSERT' THEN
+                PERFORM position_apply(array_agg(ROW(receiver, term_id, curve_id, block_number, log_index, transaction_hash,
+                                coalesce(block_timestamp, created_at), true, total_shares::numeric, assets_after_fees::numeric, 0)::position_event))
+                FROM new_rows;
+                PERFORM vault_apply(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
+                                coalesce(block_timestamp, created_at), vault_type, false, NULL, NULL, NULL)::vault_event))
+                FROM new_rows;
+                RETURN NULL;
+        END IF;
+        SELECT array_agg(receiver), array_agg(term_id), array_agg(curve_id) INTO accounts, terms, curves FROM old_rows;
+        IF TG_OP = 'UPDATE' THEN
+                SELECT accounts || array_agg(receiver), terms || array_agg(term_id), curves || array_agg(curve_id)
+                INTO accounts, terms, curves FROM new_rows;
+        END IF;
+        PERFORM position_recompute(accounts, terms, curves, true);
+        PERFORM vault_recompute(terms, curves);
+        RETURN NULL;
+END $$;
+
+CREATE FUNCTION redeemed_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+        accounts TEXT[];
+        terms TEXT[];
+        curves TEXT[];
+BEGIN
+        IF TG_OP = 'INSERT' THEN
+                PERFORM position_apply(array_agg(ROW(receiver, term_id, curve_id, block_number, log_index, transaction_hash,
+                                coalesce(block_timestamp, created_at), false, total_shares::numeric, 0, assets::numeric)::position_event))
+                FROM new_rows;
+                PERFORM vault_apply(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
+                                coalesce(block_timestamp, created_at), vault_type, false, NULL, NULL, NULL)::vault_event))
+                FROM new_rows;
+                RETURN NULL;
+        END IF;
+        SELECT array_agg(receiver), array_agg(term_id), array_agg(curve_id) INTO accounts, terms, curves FROM old_rows;
+        IF TG_OP = 'UPDATE' THEN
+                SELECT accounts || array_agg(receiver), terms || array_agg(term_id), curves || array_agg(curve_id)
+                INTO accounts, terms, curves FROM new_rows;
+        END IF;
+        PERFORM position_recompute(accounts, terms, curves, true);
+        PERFORM vault_recompute(terms, curves);
+        RETURN NULL;
+END $$;
+
+CREATE FUNCTION share_price_changed_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+        terms TEXT[];
+        curves TEXT[];
+BEGIN
+        IF TG_OP = 'INSERT' THEN
+                PERFORM vault_apply(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
+                        coalesce(block_timestamp, created_at), vault_type, true,
+                        total_shares::numeric, share_price::numeric, total_assets::numeric)::vault_event))
+                FROM new_rows;
+                INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
+                SELECT term_id, curve_id, 0, max(block_number) FROM new_rows GROUP BY term_id, curve_id;
+                RETURN NULL;
+        END IF;
+        SELECT array_agg(term_id), array_agg(curve_id) INTO terms, curves FROM old_rows;
+        IF TG_OP = 'UPDATE' THEN
+                SELECT terms || array_agg(term_id), curves || array_agg(curve_id) INTO terms, curves FROM new_rows;
+        END IF;
+        PERFORM vault_recompute(terms, curves);
+        RETURN NULL;
+END $$;
+
+DO $$
+DECLARE
+        name TEXT;
+BEGIN
+        FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
+                'share_price_changed_events'] LOOP
+                EXECUTE format('CREATE TRIGGER inserted AFTER INSERT ON %1$I REFERENCING NEW TABLE AS new_rows
+                        FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
+                EXECUTE format('CREATE TRIGGER updated AFTER UPDATE ON %1$I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+                        FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
+                EXECUTE format('CREATE TRIGGER deleted AFTER DELETE ON %1$I REFERENCING OLD TABLE AS old_rows
+                        FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
+        END LOOP;
+END $$;

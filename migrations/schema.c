@@ -1,0 +1,129 @@
+#include "schema.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "migrations_sql.h"
+
+#define LOOK_MS 10000
+#define MIGRATE_MS 3600000
+
+int64_t schema_known(void)
+{
+        int64_t version = 0;
+        for (const struct migration *m = migrations; m->name; m++)
+                version = m->version;
+        return version;
+}
+
+static const struct migration *find(int64_t version)
+{
+        for (const struct migration *m = migrations; m->name; m++)
+                if (m->version == version)
+                        return m;
+        return NULL;
+}
+
+/* Positive SCHEMA_* or 0 where the database can be judged by its list; *listed: whether there is a list at all. */
+static int look(struct db *db, unsigned mode, bool *listed)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = &sql_00_schema_look, .rows = &rows};
+        int r = db_run(db, &call, 1, mode, LOOK_MS);
+        if (r)
+                return r < 0 ? r : -1;
+        bool there = !strcmp(db_rows_text(rows, 0, 0), "t"), ours = !strcmp(db_rows_text(rows, 0, 1), "t");
+        *listed = there;
+        if (there && !ours)
+                return SCHEMA_FOREIGN;
+        return !there && db_rows_number(rows, 0, 2) ? SCHEMA_FOREIGN : 0;
+}
+
+static int judge_list(struct db *db, int64_t *version)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = &sql_00_schema_list, .rows = &rows};
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS);
+        if (r)
+                return r < 0 ? r : -1;
+        for (size_t i = 0; i < db_rows_count(rows); i++) {
+                *version = db_rows_number(rows, i, 0);
+                const struct migration *known = find(*version);
+                if (known && strcmp(known->checksum, db_rows_text(rows, i, 1)))
+                        return SCHEMA_EDITED;
+        }
+        return *version < schema_known() ? SCHEMA_OLD : *version > schema_known() ? SCHEMA_NEW : 0;
+}
+
+int schema_check(struct db *db, int64_t *version)
+{
+        bool listed = false;
+        *version = 0;
+        int r = look(db, DB_AUTOCOMMIT, &listed);
+        if (r)
+                return r;
+        return listed ? judge_list(db, version) : SCHEMA_OLD;
+}
+
+static int fold(int r)
+{
+        return r > 0 ? -1 : r;
+}
+
+/* One migration, unless another replica was faster: its place in the list is taken under the lock. */
+static int apply(struct db *db, const struct migration *migration, bool *applied)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        char version[24];
+        snprintf(version, sizeof(version), "%" PRId64, migration->version);
+        const struct db_call start[] = {{.sql = &sql_00_schema_lock}, {.sql = &sql_00_schema_create}, {.sql = &sql_00_schema_list, .rows = &rows}};
+        const struct db_param params[] = {db_text(version), db_text(migration->name), db_text(migration->checksum)};
+        const struct db_call note = {.sql = &sql_00_schema_note, .params = params, .param_count = 3};
+        int r = db_run(db, start, 2, DB_BEGIN, MIGRATE_MS);
+        if (!r)
+                r = db_run(db, start + 2, 1, DB_AUTOCOMMIT, MIGRATE_MS);
+        for (size_t i = 0; !r && i < db_rows_count(rows); i++)
+                if (db_rows_number(rows, i, 0) == migration->version)
+                        return fold(db_run(db, NULL, 0, DB_COMMIT, LOOK_MS));
+        if (!r)
+                r = db_script(db, migration->text, MIGRATE_MS);
+        if (!r)
+                r = db_run(db, &note, 1, DB_COMMIT, MIGRATE_MS);
+        *applied = !r;
+        return fold(r);
+}
+
+int schema_migrate(struct db *db, void (*told)(const struct migration *migration))
+{
+        int64_t version;
+        int r = schema_check(db, &version);
+        if (r != SCHEMA_OLD)
+                return r;
+        for (const struct migration *m = migrations; m->name; m++) {
+                bool applied = false;
+                if (m->version <= version)
+                        continue;
+                r = apply(db, m, &applied);
+                if (r)
+                        return r;
+                if (applied && told)
+                        told(m);
+        }
+        return 0;
+}
+
+const char *schema_explain(int result)
+{
+        switch (result) {
+        case SCHEMA_FOREIGN:
+                return "the database has tables of these names but no schema_migrations of ours; give this pipeline a database (or schema) of its own";
+        case SCHEMA_OLD:
+                return "the schema is older than this program: run `ingest migrate`, or start ingest with RUN_MIGRATIONS=true";
+        case SCHEMA_NEW:
+                return "the schema is newer than this program: run the version of the program that belongs to it";
+        case SCHEMA_EDITED:
+                return "a migration was applied with another text than this program has: use the build that made this database, or a new database";
+        default:
+                return "";
+        }
+}

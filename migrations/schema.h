@@ -1,0 +1,30 @@
+/*
+ * The database's schema: the migrations beside this file, embedded, and the version a database stands at.
+ *
+ * A migration is a file NNNN_subject.sql, applied once, in order, each in a transaction of its own, under one advisory lock: any number of
+ * replicas may try. schema_migrations remembers version, name, checksum and time. A migration that landed is never edited.
+ */
+#pragma once
+
+#include "../common/db.h"
+
+struct migration {
+        int64_t version;
+        const char *name, *checksum, *text;
+};
+extern const struct migration migrations[]; /* ends at name NULL */
+
+enum {
+        SCHEMA_FOREIGN = 10, /* tables of our names, but no schema_migrations of ours */
+        SCHEMA_OLD = 11,     /* behind what this program knows, or empty */
+        SCHEMA_NEW = 12,     /* ahead of it */
+        SCHEMA_EDITED = 13,  /* a migration was applied with another text */
+};
+
+int64_t schema_known(void); /* the version this program is made for */
+/* 0: it is just that version. *version: where the database stands, 0: empty. */
+MUST_CHECK int schema_check(struct db *db, int64_t *version);
+/* Applies what is missing. told is called for each one applied. 0, SCHEMA_FOREIGN, SCHEMA_NEW, SCHEMA_EDITED, or negative. */
+MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration));
+/* A sentence for people on a positive result of the two above. */
+const char *schema_explain(int result);

@@ -1,0 +1,104 @@
+"""What the tests share: one Redis and one PostgreSQL per session, a fresh database in each for a test, and its random seed."""
+import os
+import random
+import shutil
+
+import pytest
+
+import feeds
+from programs import Pipeline, close_all
+from servers import PostgresServer, RedisServer, new_folder
+
+SEED = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(10**9))
+
+
+def pytest_report_header():
+    return f"seed {SEED} (TEST_SEED={SEED} runs the same again)"
+
+
+@pytest.fixture
+def seed(request):
+    """Differs from run to run unless TEST_SEED is set; shown when the test fails."""
+    print(f"TEST_SEED={SEED} for {request.node.nodeid}")
+    return SEED
+
+
+@pytest.fixture(scope="session")
+def server_folder():
+    folder = new_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_folder):
+    server = RedisServer(server_folder)
+    yield server.start()
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_folder):
+    server = PostgresServer(server_folder)
+    yield server.start()
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def recording():
+    return feeds.load("recording.jsonl.xz")
+
+
+@pytest.fixture(scope="session")
+def part(recording):
+    """The recording's first blocks, 3,000 events of every kind."""
+    return feeds.prefix(recording, 3000)
+
+
+@pytest.fixture(scope="session")
+def small(recording):
+    """The recording's first blocks, 1,000 events; no redemptions yet."""
+    return feeds.prefix(recording, 1000)
+
+
+@pytest.fixture
+def own_servers():
+    """Servers of one test, closed after its pipelines."""
+    servers = []
+    yield servers
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def make_pipeline(redis_server, postgres_server, own_servers, tmp_path):
+    """make_pipeline(redis=…, postgres=…, SETTING=value, …): a pipeline on the session's servers, or on others."""
+    made = []
+
+    def make(redis=None, postgres=None, database=True, redis_db=None, **settings):
+        pipeline = Pipeline(redis or redis_server, postgres or postgres_server, tmp_path, settings, redis_db)
+        made.append(pipeline)
+        if database:
+            pipeline.create_database()
+        return pipeline
+    yield make
+    close_all(made)
+
+
+@pytest.fixture
+def pipeline(make_pipeline):
+    return make_pipeline()
+
+
+@pytest.fixture
+def own_redis(server_folder, own_servers):
+    """A Redis for this test alone, which writes everything to disk; not started yet: it may be stopped, killed, started again."""
+    own_servers.append(RedisServer(server_folder, append_only=True))
+    return own_servers[-1]
+
+
+@pytest.fixture
+def own_postgres(server_folder, own_servers):
+    """A PostgreSQL for this test alone, not started yet."""
+    own_servers.append(PostgresServer(server_folder, durable=True))
+    return own_servers[-1]

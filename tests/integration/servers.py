@@ -1,0 +1,198 @@
+"""Private redis-server and PostgreSQL on free loopback ports, in a temporary folder, gone with the test process.
+
+    redis = RedisServer(folder); redis.start()          stop(), kill() and start() again keep port and data
+    postgres = PostgresServer(folder); postgres.start()
+
+Each server carries PR_SET_PDEATHSIG, so that it ends even when the tests are killed, and is only ever ended through its own handle.
+"""
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import redis
+
+from waiting import until
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(signal_number=signal.SIGKILL):
+    """For Popen's preexec_fn: the child gets this signal when the test process ends, however that ends."""
+    parent = os.getpid()
+
+    def in_child():
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal_number))
+        if os.getppid() != parent:
+            os._exit(127)
+    return in_child
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def server_user():
+    """PostgreSQL refuses root: who runs the servers then. None: who runs the tests."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            pass
+    raise RuntimeError("running as root, and there is neither a user postgres nor nobody to run PostgreSQL as")
+
+
+def new_folder():
+    """A temporary folder that the servers' user can reach; its owner removes it."""
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
+    folder.chmod(0o711)
+    return folder
+
+
+class Server:
+    label = "server"
+
+    def __init__(self, folder):
+        self.folder = Path(folder) / f"{self.label}-{free_port()}"
+        self.folder.mkdir()
+        self.user = server_user()
+        if self.user:
+            os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+        self.log = self.folder / "server.log"
+        self.port = free_port()
+        self.process = None
+
+    def _popen(self, command, **more):
+        who = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
+        return subprocess.Popen(command, cwd=self.folder, env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"},
+                                stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True, **who, **more)
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = self._popen(self.command(), stdout=log, preexec_fn=die_with_parent(self.death))
+        until(self.answers, f"{self.label} on port {self.port} answers", alive=[self])
+        return self
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def code(self):
+        return self.process.poll()
+
+    def tail(self):
+        return f"--- {self.label} {self.log}\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+    def _end(self, signal_number):
+        if self.running():
+            self.process.send_signal(signal_number)
+        if self.process is not None:
+            self.process.wait(timeout=120)
+
+    def stop(self):
+        """An orderly end."""
+        self._end(self.orderly)
+
+    def kill(self):
+        """A crash: what is not on disk is lost."""
+        self._end(self.death)
+
+    def close(self):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class RedisServer(Server):
+    label = "redis"
+    orderly, death = signal.SIGTERM, signal.SIGKILL
+
+    def __init__(self, folder, append_only=False, arguments=()):
+        super().__init__(folder)
+        self.arguments = [*(("--appendonly", "yes", "--appendfsync", "always") if append_only else ("--appendonly", "no")), *arguments]
+
+    def command(self):
+        return ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+                "--databases", "1000", "--maxmemory-policy", "noeviction", "--daemonize", "no", *self.arguments]
+
+    def client(self, db=0):
+        return redis.Redis(host="127.0.0.1", port=self.port, db=db, decode_responses=True, encoding_errors="surrogateescape",
+                           protocol=2, socket_timeout=30)
+
+    def url(self, db=0):
+        return f"redis://127.0.0.1:{self.port}/{db}"
+
+    def answers(self):
+        try:
+            return self.client().ping()
+        except redis.RedisError:
+            return False
+
+
+def _postgres_programs():
+    for folder in ("/usr/lib/postgresql/15/bin", *_asked()):
+        if Path(folder, "initdb").exists():
+            return Path(folder)
+    raise RuntimeError("no PostgreSQL server found: neither /usr/lib/postgresql/15/bin nor what pg_config --bindir says")
+
+
+def _asked():
+    try:
+        yield subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass
+
+
+class PostgresServer(Server):
+    label = "postgres"
+    orderly, death = signal.SIGINT, signal.SIGQUIT   # fast shutdown; immediate shutdown, which is a crash to recover from
+
+    FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+    def __init__(self, folder, durable=False, settings=None):
+        super().__init__(folder)
+        self.programs = _postgres_programs()
+        self.data = self.folder / "data"
+        self.settings = {
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "128MB",
+            "wal_level": "minimal", "max_wal_senders": "0", "timezone": "UTC", "log_line_prefix": "%m [%p] %d ",
+            **({} if durable else self.FAST), **(settings or {})}
+        made = self._popen([str(self.programs / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                            "--locale=C", "--no-sync"], stdout=subprocess.PIPE)
+        output = made.communicate()[0]
+        if made.returncode != 0:
+            raise RuntimeError(f"initdb failed:\n{output.decode()}")
+
+    def command(self):
+        options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
+        return [str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
+
+    def connect(self, database="postgres", **more):
+        return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", dbname=database, autocommit=True, connect_timeout=10, **more)
+
+    def url(self, database="postgres"):
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def answers(self):
+        try:
+            self.connect().close()
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    def create_database(self, name, encoding="UTF8"):
+        with self.connect() as connection:
+            connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+
+    def drop_database(self, name):
+        with self.connect() as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

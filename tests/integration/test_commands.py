@@ -1,0 +1,164 @@
+"""The commands: help, version, check, status, migrate. Data on stdout, messages on stderr, exit codes 0, 1, 2."""
+import json
+
+import pytest
+
+import oracle
+from programs import SERVICES
+from settings_table import variables
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_help(pipeline, name):
+    done = pipeline.run(name, "--help", BATCH_SIZE=137)
+    assert done.returncode == 0 and done.stderr == ""
+    assert [variable for variable in variables(name) if variable not in done.stdout] == []
+    assert "137" in done.stdout, "the effective values"
+    assert "xample" in done.stdout and done.stdout.index("xample") < done.stdout.index("BATCH_SIZE"), "examples first"
+    for command in ("check", "verify", "rebuild", "status"):
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_help_needs_no_configuration(pipeline, name):
+    done = pipeline.run(name, "--help", DATABASE_URL=None, WORKERS="none")
+    assert done.returncode == 0 and "DATABASE_URL" in done.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_version(pipeline, name):
+    done = pipeline.run(name, "--version", DATABASE_URL=None)
+    assert done.returncode == 0 and any(c.isdigit() for c in done.stdout) and len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("arguments", [("unheard-of",), ("--unheard-of",), ("verify", "--sample"), ("verify", "--sample", "some"),
+                                       ("check", "more"), ("migrate", "--unheard-of")])
+def test_bad_usage(pipeline, name, arguments):
+    done = pipeline.run(name, *arguments)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_check(pipeline, name):
+    before = pipeline.run(name, "check")
+    assert before.returncode == 1, "there is no schema yet"
+    pipeline.migrate()
+    after = pipeline.run(name, "check")
+    assert after.returncode == 0, after.stdout + after.stderr
+    assert len(after.stdout.splitlines()) >= 8, "one line each"
+    for word in ("redis", "postgres", "utf8", "schema", "evict", "persist", "group", "clock"):
+        assert word in after.stdout.lower(), word
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_check_without_servers(pipeline, name):
+    done = pipeline.run(name, "check", REDIS_URL="redis://127.0.0.1:1", DATABASE_URL="postgresql://x@127.0.0.1:1/x")
+    assert done.returncode == 1 and "redis" in done.stdout.lower() and "postgres" in done.stdout.lower()
+
+
+def test_check_refuses_another_encoding(make_pipeline):
+    pipeline = make_pipeline(database=False).create_database(encoding="SQL_ASCII")
+    done = pipeline.run("ingest", "check")
+    assert done.returncode == 1 and "SQL_ASCII" in done.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_status(pipeline, small, name):
+    pipeline.listen_to(small).start()
+    pipeline.feed(small)
+    pipeline.drain()
+    reads = {"ingest": pipeline.streams, "cascade": [pipeline.vault_updates], "analytics": [pipeline.term_updates]}[name]
+    text = pipeline.run(name, "status")
+    assert text.returncode == 0 and all(stream in text.stdout for stream in reads)
+    done = pipeline.run(name, "status", "--json")
+    assert done.returncode == 0 and all(stream in json.dumps(json.loads(done.stdout)) for stream in reads)
+
+
+def tables_of(pipeline):
+    with pipeline.connect() as connection:
+        return {row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+
+
+def test_migrate(pipeline):
+    status = pipeline.run("ingest", "migrate", "--status")
+    assert status.returncode in (0, 1) and tables_of(pipeline) <= {"schema_migrations"}, "--status changes nothing"
+    for _ in range(2):
+        assert pipeline.run("ingest", "migrate").returncode == 0
+    assert tables_of(pipeline) >= {*oracle.TABLES, "schema_migrations", "reorgs", "orphaned_events", "vault_outbox", "term_outbox"}
+    status = pipeline.run("ingest", "migrate", "--status")
+    assert status.returncode == 0 and status.stdout.strip()
+
+
+def test_migrate_refuses_a_foreign_database(pipeline):
+    with pipeline.connect() as connection:
+        connection.execute("CREATE TABLE position (id int)")
+    for arguments in (("migrate",), ("check",)):
+        done = pipeline.run("ingest", *arguments)
+        assert done.returncode == 1, arguments
+    assert "position" in pipeline.run("ingest", "migrate").stderr
+    service = pipeline.start("ingest")
+    service.may_end()   # it waits or stops
+    service.says("position|schema_migrations")
+    assert tables_of(pipeline) == {"position"} and service.code() != 0
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_verify_without_a_schema(pipeline, name):
+    done = pipeline.run(name, "verify")
+    assert done.returncode == 1 and done.stdout.strip() + done.stderr.strip()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_verify_a_sample_and_json(pipeline, small, name):
+    pipeline.listen_to(small).start()
+    pipeline.feed(small)
+    pipeline.drain()
+    assert pipeline.run(name, "verify", "--sample", "10").returncode == 0
+    done = pipeline.run(name, "verify", "--json")
+    assert done.returncode == 0
+    for line in done.stdout.splitlines():
+        json.loads(line)
+
+
+_TYPES = {"text": {"text", "character varying"}, "bytes": {"bytea"}, "json": {"jsonb"}, "time": {"timestamp with time zone"},
+          "int": {"numeric", "bigint", "integer"}}
+
+
+def test_names_and_types_of_columns(pipeline):
+    """What users and dashboards rely on."""
+    pipeline.migrate()
+    with pipeline.connect() as connection:
+        found = {(table, column): kind for table, column, kind in connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'")}
+    for name, table in oracle.TABLES.items():
+        for column, kind in table.columns.items():
+            allowed = {"bigint"} if column in ("block_number", "log_index", "transaction_index") or column.startswith("last_event_") else \
+                {"smallint"} if (name, column) != ("vault", "vault_type") and column == "vault_type" else _TYPES[kind]
+            assert found.get((name, column)) in allowed, f"{name}.{column} is {found.get((name, column))}"
+    for name in oracle.EVENT_TABLES:
+        assert found[name, "created_at"] == "timestamp with time zone"
+
+
+_INDEXED = {
+    "atom_created_events": ("term_id", "creator"),
+    "triple_created_events": ("term_id", "creator", "subject_id", "predicate_id", "object_id"),
+    "deposited_events": ("term_id", "receiver", "sender"),
+    "redeemed_events": ("term_id", "receiver", "sender"),
+    "share_price_changed_events": ("term_id",),
+    "generic_events": (),
+}
+
+
+def test_what_users_ask_for_is_indexed(pipeline):
+    pipeline.migrate()
+    with pipeline.connect() as connection:
+        leading = set(connection.execute("""
+            SELECT table_.relname, column_.attname
+            FROM pg_index
+            JOIN pg_class table_ ON table_.oid = indrelid
+            JOIN pg_attribute column_ ON column_.attrelid = indrelid AND column_.attnum = indkey[0]
+        """).fetchall())
+    for name, columns in _INDEXED.items():
+        for column in (*columns, "block_number", "block_timestamp"):
+            assert (name, column) in leading, f"no index on {name}.{column}"

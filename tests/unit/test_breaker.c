@@ -1,0 +1,124 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "common/breaker.h"
+
+/* Opened at 1000 by its third failure, for 500 ms. */
+static struct breaker breaker;
+
+static int setup_closed(void **state)
+{
+        (void)state;
+        breaker_init(&breaker, 3, 500);
+        return 0;
+}
+
+static int setup_open(void **state)
+{
+        setup_closed(state);
+        for (int i = 0; i < 3; i++)
+                (void)breaker_fail(&breaker, 1000);
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        breaker_deinit(&breaker);
+        return 0;
+}
+
+static void stays_closed_below_threshold(void **state)
+{
+        (void)state;
+        for (int i = 0; i < 10; i++) {
+                assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_CLOSED);
+                assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_CLOSED);
+                assert_int_equal(breaker_ask(&breaker, 1000), 0);
+                assert_int_equal(breaker_succeed(&breaker), BREAKER_CLOSED);
+        }
+        assert_int_equal(breaker_get(&breaker), BREAKER_CLOSED);
+}
+
+static void opens_at_threshold(void **state)
+{
+        (void)state;
+        assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_CLOSED);
+        assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_CLOSED);
+        assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_OPEN);
+        assert_int_equal(breaker_ask(&breaker, 1000), 500);
+        assert_int_equal(breaker_ask(&breaker, 1499), 1);
+        assert_int_equal(breaker_ask(&breaker, 900), 500);
+        assert_int_equal(breaker_get(&breaker), BREAKER_OPEN);
+}
+
+static void ignores_work_begun_before_it_opened(void **state)
+{
+        (void)state;
+        assert_int_equal(breaker_succeed(&breaker), BREAKER_OPEN);
+        assert_int_equal(breaker_fail(&breaker, 1400), BREAKER_OPEN);
+        assert_int_equal(breaker_ask(&breaker, 1400), 100);
+}
+
+static void one_probe_closes(void **state)
+{
+        (void)state;
+        assert_int_equal(breaker_ask(&breaker, 1500), 0);
+        assert_int_equal(breaker_get(&breaker), BREAKER_HALF_OPEN);
+        assert_int_equal(breaker_ask(&breaker, 1500), 200);
+        assert_int_equal(breaker_succeed(&breaker), BREAKER_HALF_OPEN);
+        assert_int_equal(breaker_ask(&breaker, 1500), 0);
+        assert_int_equal(breaker_ask(&breaker, 1500), 0);
+        assert_int_equal(breaker_fail(&breaker, 1500), BREAKER_CLOSED);
+}
+
+static void failed_probe_opens_again(void **state)
+{
+        (void)state;
+        assert_int_equal(breaker_ask(&breaker, 1700), 0);
+        assert_int_equal(breaker_fail(&breaker, 1800), BREAKER_OPEN);
+        assert_int_equal(breaker_ask(&breaker, 1800), 500);
+        assert_int_equal(breaker_ask(&breaker, 2300), 0);
+        assert_int_equal(breaker_ask(&breaker, 2300), 200);
+}
+
+static void released_probe_goes_to_another(void **state)
+{
+        (void)state;
+        assert_int_equal(breaker_ask(&breaker, 1500), 0);
+        breaker_release(&breaker);
+        assert_int_equal(breaker_get(&breaker), BREAKER_HALF_OPEN);
+        assert_int_equal(breaker_ask(&breaker, 1500), 0);
+        assert_int_equal(breaker_ask(&breaker, 1500), 200);
+}
+
+static void short_timeouts(void **state)
+{
+        struct breaker fast;
+
+        (void)state;
+        breaker_init(&fast, 0, 0);
+        assert_int_equal(breaker_fail(&fast, 10), BREAKER_OPEN);
+        assert_int_equal(breaker_ask(&fast, 10), 1);
+        assert_int_equal(breaker_ask(&fast, 11), 0);
+        assert_int_equal(breaker_ask(&fast, 11), 1);
+        breaker_deinit(&fast);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(stays_closed_below_threshold, setup_closed, teardown),
+                cmocka_unit_test_setup_teardown(opens_at_threshold, setup_closed, teardown),
+                cmocka_unit_test_setup_teardown(ignores_work_begun_before_it_opened, setup_open, teardown),
+                cmocka_unit_test_setup_teardown(one_probe_closes, setup_open, teardown),
+                cmocka_unit_test_setup_teardown(failed_probe_opens_again, setup_open, teardown),
+                cmocka_unit_test_setup_teardown(released_probe_goes_to_another, setup_open, teardown),
+                cmocka_unit_test(short_timeouts),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
