@@ -10,7 +10,11 @@ struct analytics_config {
 };
 
 static const struct setting rows[] = {
-        {.name = "BACKFILL_INTERVAL_MS", .kind = SETTING_NUMBER, .fallback = "10000", .min = 100, .max = 86400000,
+        {.name = "BACKFILL_INTERVAL_MS",
+                .kind = SETTING_NUMBER,
+                .fallback = "10000",
+                .min = 100,
+                .max = 86400000,
                 .offset = offsetof(struct analytics_config, backfill_interval_ms),
                 .help = "how often keys that stayed behind in the outbox are queued again"},
         {0},
@@ -65,7 +69,8 @@ int main(int argc, char **argv)
 {
         static const struct program program = {
                 .name = "analytics",
-                .summary = "keeps triple_vault, triple_term, predicate_object and subject_predicate up to date with what cascade changed",
+                .summary = "keeps triple_vault, triple_term, predicate_object and subject_predicate up to date with what cascade "
+                           "changed",
                 .examples = "  DATABASE_URL=postgresql://user@localhost/intuition analytics\n"
                             "  DATABASE_URL=... analytics verify\n",
                 .settings = &settings,

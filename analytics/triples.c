@@ -6,6 +6,7 @@
 #include "analytics_sql.h"
 
 #define REBUILD_TIMEOUT_MS 3600000
+#define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
 
 /* Triples by both their terms, and the outbox rows that name them. */
 struct triples {
@@ -82,37 +83,34 @@ int triples_process(struct work *work)
 
 /* ---- rebuild ---- */
 
-static int rebuild_some(struct db *db, size_t *found)
+static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, size_t count)
 {
-        AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO_TRIPLES struct triples triples;
-        const struct db_call next = {.sql = &sql_40_rebuild_next, .rows = &rows};
         triples_init(&triples);
-        int r = db_run(db, &next, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
-        *found = r ? 0 : db_rows_count(rows);
-        for (size_t i = 0; i < *found; i++) {
+        for (size_t i = from; i < from + count; i++) {
                 db_array_push_text(&triples.terms, db_rows_text(rows, i, 0));
                 db_array_push_text(&triples.counters, db_rows_text(rows, i, 1));
         }
-        return *found ? recompute(db, &triples, REBUILD_TIMEOUT_MS) : r;
+        return recompute(db, &triples, REBUILD_TIMEOUT_MS);
 }
 
 int triples_rebuild(struct db *db)
 {
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call list = {.sql = &sql_40_rebuild_list, .rows = &rows};
         const struct db_call pairs[][2] = {
                 {{.sql = &sql_42_predicate_object_lock}, {.sql = &sql_42_predicate_object_rebuild}},
                 {{.sql = &sql_42_subject_predicate_lock}, {.sql = &sql_42_subject_predicate_rebuild}},
         };
-        size_t found, total = 0;
-        do {
-                int r = rebuild_some(db, &found);
-                if (r)
-                        return r;
-                total += found;
-        } while (found);
+        int r = db_run(db, &list, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
+        size_t total = r ? 0 : db_rows_count(rows);
+        for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK)
+                r = rebuild_some(db, rows, from, total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK);
+        if (r)
+                return r;
         printf("%-24s %zu triples made anew\n", "triple_vault, triple_term", total);
         for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
-                int r = db_run(db, pairs[i], 2, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
+                r = db_run(db, pairs[i], 2, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
                 if (r)
                         return r;
         }

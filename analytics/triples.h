@@ -1,8 +1,8 @@
 /*
  * The triple-level tables. Redis only says which terms to look at; what has to be done stands in term_outbox, written by cascade.
  *
- * One transaction a batch: lock the triples in order (their triple_term rows), take the outbox rows that were found before the lock, recompute
- * triple_vault and triple_term, and move the pairs by the difference.
+ * One transaction a batch: lock the triples in order (their triple_term rows), take the outbox rows that were found before the
+ * lock, recompute triple_vault and triple_term, and move the pairs by the difference.
  */
 #pragma once
 

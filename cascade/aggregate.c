@@ -5,6 +5,7 @@
 #include "cascade_sql.h"
 
 #define REBUILD_TIMEOUT_MS 3600000
+#define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
 
 static int waiting_terms(struct db *db, struct db_array *keys, struct db_array *terms, int64_t deadline_ms)
 {
@@ -53,17 +54,11 @@ int aggregate_process(struct work *work)
 
 /* ---- rebuild ---- */
 
-static int rebuild_some(struct db *db, size_t *found)
+static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, size_t count)
 {
-        AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO_ARRAY struct db_array terms = {0};
-        const struct db_call next = {.sql = &sql_30_rebuild_next, .rows = &rows};
-        int r = db_run(db, &next, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
-        *found = r ? 0 : db_rows_count(rows);
-        if (r || !*found)
-                return r;
         db_array_init(&terms, DB_TEXT);
-        for (size_t i = 0; i < *found; i++)
+        for (size_t i = from; i < from + count; i++)
                 db_array_push_text(&terms, db_rows_text(rows, i, 0));
         const struct db_param param = db_array_param(&terms);
         const struct db_call calls[] = {
@@ -77,13 +72,14 @@ static int rebuild_some(struct db *db, size_t *found)
 
 int aggregate_rebuild(struct db *db)
 {
-        size_t found, total = 0;
-        do {
-                int r = rebuild_some(db, &found);
-                if (r)
-                        return r;
-                total += found;
-        } while (found);
-        printf("%-24s %zu terms made anew, with their vaults' numbers of holders and market caps\n", "term, vault", total);
-        return 0;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call list = {.sql = &sql_30_rebuild_list, .rows = &rows};
+        int r = db_run(db, &list, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
+        size_t total = r ? 0 : db_rows_count(rows);
+        for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK)
+                r = rebuild_some(db, rows, from, total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK);
+        if (!r)
+                printf("%-24s %zu terms made anew, with their vaults' numbers of holders and market caps\n", "term, vault",
+                        total);
+        return r;
 }

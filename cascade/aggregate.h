@@ -1,9 +1,10 @@
 /*
- * Vaults' numbers of holders and terms' totals. Redis only says which keys to look at; what has to be done stands in vault_outbox, written by
- * ingest in the events' own transaction. A key for which nothing stands there was done by another worker.
+ * Vaults' numbers of holders and terms' totals. Redis only says which keys to look at; what has to be done stands in
+ * vault_outbox, written by ingest in the events' own transaction. A key for which nothing stands there was done by another
+ * worker.
  *
- * One transaction a batch: lock the terms in order, fold their outbox rows into position_count, then — in a later statement, which sees what
- * the holder of the lock before us committed — recompute the terms.
+ * One transaction a batch: lock the terms in order, fold their outbox rows into position_count, then — in a later statement,
+ * which sees what the holder of the lock before us committed — recompute the terms.
  */
 #pragma once
 

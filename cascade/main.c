@@ -10,7 +10,11 @@ struct cascade_config {
 };
 
 static const struct setting rows[] = {
-        {.name = "BACKFILL_INTERVAL_MS", .kind = SETTING_NUMBER, .fallback = "10000", .min = 100, .max = 86400000,
+        {.name = "BACKFILL_INTERVAL_MS",
+                .kind = SETTING_NUMBER,
+                .fallback = "10000",
+                .min = 100,
+                .max = 86400000,
                 .offset = offsetof(struct cascade_config, backfill_interval_ms),
                 .help = "how often keys that stayed behind in the outbox are queued again"},
         {0},

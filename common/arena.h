@@ -9,12 +9,12 @@
 
 struct arena {
         struct arena_block *blocks;
-        size_t used;      /* bytes handed out since the last reset */
+        size_t used; /* bytes handed out since the last reset */
 };
 
 #define ARENA_NULL ((struct arena){0})
 
-void *arena_alloc(struct arena *arena, size_t size); /* aligned for any type, not zeroed */
+void *arena_alloc(struct arena *arena, size_t size);                  /* aligned for any type, not zeroed */
 char *arena_copy(struct arena *arena, const void *data, size_t size); /* a copy with a NUL behind it */
 char *arena_format(struct arena *arena, const char *format, ...) PRINTF_LIKE(2, 3);
 void arena_reset(struct arena *arena); /* keeps one block for the next batch */

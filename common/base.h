@@ -13,14 +13,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* AUTO_DEFINE(struct db *, db, db_close) makes `AUTO(db) struct db *db = NULL;` close db at the end of its scope. */
-#define AUTO_DEFINE(type, name, release)                                                                          \
-        static inline void auto_release_##name(type *handle)                                                      \
-        {                                                                                                         \
-                release(*handle);                                                                                 \
+#define AUTO_DEFINE(type, name, release)                                                                                         \
+        static inline void auto_release_##name(type *handle)                                                                     \
+        {                                                                                                                        \
+                release(*handle);                                                                                                \
         }
 #define AUTO(name) __attribute__((cleanup(auto_release_##name)))
 

@@ -10,7 +10,7 @@
 #include "common_sql.h"
 #include "migrations/schema.h"
 
-#define TIMEOUT_MS 5000
+#define TIMEOUT_MS    5000
 #define CLOCK_SLACK_S 5
 
 enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL };
@@ -61,20 +61,25 @@ static void check_version(struct report *report, struct redis *redis)
         info_value(info, "redis_version:", version);
         info_value(info, "cluster_enabled:", cluster);
         double number = strtod(version, NULL);
-        tell(report, number >= 7.0 ? VERDICT_OK : VERDICT_FAIL, "redis version", "%s%s", version, number >= 7.0 ? "" : ": 7.0 or later is needed");
+        tell(report, number >= 7.0 ? VERDICT_OK : VERDICT_FAIL, "redis version", "%s%s", version,
+                number >= 7.0 ? "" : ": 7.0 or later is needed");
         tell(report, strcmp(cluster, "1") ? VERDICT_OK : VERDICT_FAIL, "redis cluster",
-                strcmp(cluster, "1") ? "not a cluster" : "this is a Redis Cluster: publish and ack of several streams could not be one step");
+                strcmp(cluster, "1") ? "not a cluster"
+                                     : "this is a Redis Cluster: publish and ack of several streams could not be one step");
 }
 
 static void check_config(struct report *report, struct redis *redis)
 {
         AUTO(redis_reply) struct redis_reply *policy = NULL;
         AUTO(redis_reply) struct redis_reply *append = NULL;
-        if (redis_call(redis, &policy, "CONFIG", "GET", "maxmemory-policy", NULL) || redis_call(redis, &append, "CONFIG", "GET", "appendonly", NULL)) {
-                tell(report, VERDICT_WARN, "redis configuration", "CONFIG is not allowed; see to noeviction and appendonly yourself");
+        if (redis_call(redis, &policy, "CONFIG", "GET", "maxmemory-policy", NULL) ||
+                redis_call(redis, &append, "CONFIG", "GET", "appendonly", NULL)) {
+                tell(report, VERDICT_WARN, "redis configuration",
+                        "CONFIG is not allowed; see to noeviction and appendonly yourself");
                 return;
         }
-        const char *value = redis_reply_text(redis_reply_item(policy, 1), NULL), *aof = redis_reply_text(redis_reply_item(append, 1), NULL);
+        const char *value = redis_reply_text(redis_reply_item(policy, 1), NULL),
+                   *aof = redis_reply_text(redis_reply_item(append, 1), NULL);
         bool keeps = value && !strcmp(value, "noeviction"), persists = aof && !strcmp(aof, "yes");
         tell(report, keeps ? VERDICT_OK : VERDICT_WARN, "redis eviction", "maxmemory-policy %s%s", value ? value : "unknown",
                 keeps ? "" : ": streams may be evicted, set noeviction");
@@ -90,12 +95,14 @@ static void check_groups(struct report *report, const struct service *service, s
                 if (stream_state_read(redis, streams[i], service->shared->group, &state))
                         tell(report, VERDICT_FAIL, "stream", "%s: %s", streams[i], redis_error(redis));
                 else if (!state.exists)
-                        tell(report, VERDICT_OK, "stream", "%s: not there yet, it is made at start", streams[i]);
+                        tell(report, VERDICT_OK, "stream", "%s: not there yet, it is made with group %s at start", streams[i],
+                                service->shared->group);
                 else
-                        tell(report, state.foreign ? VERDICT_WARN : VERDICT_OK, "stream",
-                                "%s: length %" PRId64 ", lag %" PRId64 "%s, pending %" PRId64 "%s", streams[i], state.length, state.lag,
-                                state.lag_known ? "" : " (counted)", state.pending,
-                                state.foreign ? "; another group reads it too and holds trimming back" : "");
+                        tell(report, *state.foreign ? VERDICT_WARN : VERDICT_OK, "stream",
+                                "%s: group %s, length %" PRId64 ", lag %" PRId64 "%s, pending %" PRId64 "%s%s%s", streams[i],
+                                service->shared->group, state.length, state.lag, state.lag_known ? "" : " (counted)",
+                                state.pending, *state.foreign ? "; group " : "", state.foreign,
+                                *state.foreign ? " reads it too, trimming waits for it" : "");
         }
 }
 
@@ -121,7 +128,8 @@ static void check_redis(struct report *report, struct service *service)
         check_version(report, redis);
         check_config(report, redis);
         bool scripts = !redis_call(redis, NULL, "EVAL", "return 1", "0", NULL);
-        tell(report, scripts ? VERDICT_OK : VERDICT_FAIL, "redis scripts", "%s", scripts ? "EVAL is allowed" : redis_error(redis));
+        tell(report, scripts ? VERDICT_OK : VERDICT_FAIL, "redis scripts", "%s",
+                scripts ? "EVAL is allowed" : redis_error(redis));
         check_groups(report, service, redis);
         if (!redis_call(redis, &time, "TIME", NULL))
                 check_clock(report, "redis clock", redis_reply_number(redis_reply_item(time, 0)));
@@ -131,9 +139,11 @@ static void check_schema(struct report *report, struct db *db)
 {
         int64_t version = 0;
         int r = schema_check(db, &version);
-        bool usable = !r || r == SCHEMA_OLD;
-        tell(report, !r ? VERDICT_OK : usable ? VERDICT_WARN : VERDICT_FAIL, "schema", "version %" PRId64 ", this program knows %" PRId64 "%s%s",
-                version, schema_known(), r ? ": " : "", r > 0 ? schema_explain(r) : r ? db_error(db) : "");
+        char text[SCHEMA_EXPLAIN_SIZE] = "";
+        if (r)
+                schema_explain(db, r, text);
+        tell(report, !r ? VERDICT_OK : VERDICT_FAIL, "schema", "version %" PRId64 ", this program knows %" PRId64 "%s%s", version,
+                schema_known(), r ? ": " : "", text);
 }
 
 static void check_postgres(struct report *report, struct service *service)
@@ -152,12 +162,16 @@ static void check_postgres(struct report *report, struct service *service)
                 return;
         }
         const char *encoding = db_rows_text(rows, 0, 0), *may_create = db_rows_text(rows, 0, 1);
-        bool utf8 = !strcmp(encoding, "UTF8"), creates = may_create && !strcmp(may_create, "t"), standby = !strcmp(db_rows_text(rows, 0, 3), "t");
+        bool utf8 = !strcmp(encoding, "UTF8"), creates = may_create && !strcmp(may_create, "t"),
+             standby = !strcmp(db_rows_text(rows, 0, 3), "t");
         bool recent = db_server_version(db) >= 140000;
         tell(report, VERDICT_OK, "postgresql", "reachable, database %s", db_rows_text(rows, 0, 4));
-        tell(report, recent ? VERDICT_OK : VERDICT_FAIL, "postgresql version", "%s%s", db_rows_text(rows, 0, 5), recent ? "" : ": 14 or later is needed");
-        tell(report, utf8 ? VERDICT_OK : VERDICT_FAIL, "database encoding", "%s%s", encoding, utf8 ? "" : ": make the database with ENCODING 'UTF8'");
-        tell(report, standby ? VERDICT_FAIL : VERDICT_OK, "database role", "%s", standby ? "a standby: it takes no writes" : "takes writes");
+        tell(report, recent ? VERDICT_OK : VERDICT_FAIL, "postgresql version", "%s%s", db_rows_text(rows, 0, 5),
+                recent ? "" : ": 14 or later is needed");
+        tell(report, utf8 ? VERDICT_OK : VERDICT_FAIL, "database encoding", "%s%s", encoding,
+                utf8 ? "" : ": make the database with ENCODING 'UTF8'");
+        tell(report, standby ? VERDICT_FAIL : VERDICT_OK, "database role", "%s",
+                standby ? "a standby: it takes no writes" : "takes writes");
         tell(report, creates ? VERDICT_OK : VERDICT_WARN, "privileges", "%s",
                 creates ? "may create tables" : "may not create tables: migrate with another user, RUN_MIGRATIONS=false");
         check_schema(report, db);

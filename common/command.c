@@ -12,22 +12,23 @@
 #include "status.h"
 
 #define CONNECT_TIMEOUT_MS 5000
-#define VERIFY_TIMEOUT_MS 3600000
-#define WATCH_INTERVAL_MS 1000
+#define VERIFY_TIMEOUT_MS  3600000
+#define WATCH_INTERVAL_MS  1000
 
 /* ---- help ---- */
 
 static const char *const common_commands[][2] = {
         {"check", "preflight: servers, versions, encoding, eviction, persistence, privileges, schema, group, clock"},
-        {"verify [--sample N]", "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
+        {"verify [--sample N]",
+                "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
         {"rebuild", "recompute them in place, while the pipeline runs"},
         {"status [--watch]", "streams, lag, pending, rate, time left, breaker, dead letters"},
 };
 
 static void print_help(const struct program *program)
 {
-        printf("%s: %s\n\nExamples:\n%s\nUsage:\n  %s                run the service\n", program->name, program->summary, program->examples,
-                program->name);
+        printf("%s: %s\n\nExamples:\n%s\nUsage:\n  %s                run the service\n", program->name, program->summary,
+                program->examples, program->name);
         printf("  %s COMMAND [--json]\n  %s --help | --version\n\nCommands:\n", program->name, program->name);
         for (size_t i = 0; i < ARRAY_LENGTH(common_commands); i++)
                 printf("  %-24s %s\n", common_commands[i][0], common_commands[i][1]);
@@ -132,7 +133,9 @@ static struct db *open_schema(struct service *service)
         int r = db ? schema_check(db, &version) : 0;
         if (!r)
                 return db;
-        fprintf(stderr, "%s: %s\n", service->program->name, r > 0 ? schema_explain(r) : db_error(db));
+        char text[SCHEMA_EXPLAIN_SIZE];
+        schema_explain(db, r, text);
+        fprintf(stderr, "%s: %s\n", service->program->name, text);
         return db_close(db);
 }
 
@@ -204,7 +207,8 @@ static int count_in_flight(struct db *db, const struct sql *sql, int64_t *count)
         return r;
 }
 
-static int verify_snapshot(struct service *service, struct db *db, const struct options *options, int64_t *differences, int64_t *in_flight)
+static int verify_snapshot(
+        struct service *service, struct db *db, const struct options *options, int64_t *differences, int64_t *in_flight)
 {
         int r = db_run(db, NULL, 0, DB_SNAPSHOT, VERIFY_TIMEOUT_MS);
         if (!r)
@@ -212,7 +216,7 @@ static int verify_snapshot(struct service *service, struct db *db, const struct 
         for (const struct service_check *check = service->program->checks; !r && check->table; check++)
                 r = verify_table(db, check, options, differences);
         if (!r && service->program->verify_more)
-                r = service->program->verify_more(service, db, options->sample, differences, print_difference, options);
+                r = service->program->verify_more(db, differences, print_difference, options);
         return r ? r : db_run(db, NULL, 0, DB_ROLLBACK, CONNECT_TIMEOUT_MS);
 }
 
@@ -222,13 +226,13 @@ static int command_verify(struct service *service, const struct options *options
         AUTO(db) struct db *db = open_schema(service);
         if (!db)
                 return 1;
-        int before = service->program->verify_begin ? service->program->verify_begin(service) : 0;
+        int before = service->program->verify_begin ? service->program->verify_begin(service, db) : 0;
         if (before || verify_snapshot(service, db, options, &differences, &in_flight)) {
                 fprintf(stderr, "%s: verify failed: %s\n", service->program->name, db_error(db));
                 return 1;
         }
-        fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n", service->program->name, differences,
-                in_flight, (double)(clock_ms() - started) / 1000.0);
+        fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",
+                service->program->name, differences, in_flight, (double)(clock_ms() - started) / 1000.0);
         return differences ? 1 : 0;
 }
 

@@ -1,6 +1,7 @@
 /*
- * The command line: help, version, and the subcommands that every program has (check, verify, rebuild, status); a program's own come from
- * its description. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or differences found, 2 bad usage or configuration.
+ * The command line: help, version, and the subcommands that every program has (check, verify, rebuild, status); a program's own
+ * come from its description. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or differences found, 2 bad
+ * usage or configuration.
  */
 #pragma once
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include "clock.h"
 
-#define PREPARED_MAX 64
+#define PREPARED_MAX    64
 #define CANCEL_GRACE_MS 2000
 
 struct db {
@@ -56,7 +56,8 @@ static void array_put_int(struct db_array *array, int32_t number)
         array_put(array, &wire, sizeof(wire));
 }
 
-/* array_recv's format: dimensions, has-null flag, element type, then length and lower bound of the one dimension, then the elements */
+/* array_recv's format: dimensions, has-null flag, element type, then length and lower bound of the one dimension, then the
+ * elements */
 void db_array_init(struct db_array *array, enum db_element element)
 {
         *array = (struct db_array){.element = element};
@@ -166,8 +167,8 @@ static int error_keep_result(struct db *db, const PGresult *result)
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
         const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-        snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)", text ? text : PQresultErrorMessage(result), detail ? ": " : "",
-                detail ? detail : "", state ? state : "none");
+        snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)", text ? text : PQresultErrorMessage(result),
+                detail ? ": " : "", detail ? detail : "", state ? state : "none");
         error_flatten(db->error);
         if (!state)
                 return -1;
@@ -415,7 +416,8 @@ int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mo
         if (r > 0 && wait.cancelled)
                 r = DB_DEADLINE;
         if (db->options.observe && count)
-                db->options.observe(db->options.observe_context, calls[count - 1].sql->name, (double)(clock_ms() - started) / 1000.0);
+                db->options.observe(
+                        db->options.observe_context, calls[count - 1].sql->name, (double)(clock_ms() - started) / 1000.0);
         return r;
 }
 
@@ -475,8 +477,8 @@ static int connect_wait(struct db *db, int64_t deadline)
 
 static int connect_start(struct db *db)
 {
-        const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", "keepalives_idle", "keepalives_interval",
-                "keepalives_count", NULL};
+        const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", "keepalives_idle",
+                "keepalives_interval", "keepalives_count", NULL};
         const char *const values[] = {db->options.url, "UTF8", db->options.application, "10", "5", "3", NULL};
         db->conn = PQconnectStartParams(names, values, 1);
         if (!db->conn)

@@ -2,12 +2,13 @@
  * PostgreSQL through libpq: one connection, statements with bound parameters, transactions in one round trip.
  * The only user of libpq; no SQL of the project's is written here, statements come embedded from .sql files.
  *
- * Every call has a deadline; past it the statement is cancelled (and the connection dropped if even that hangs). While it waits, the tick
- * function is called about once a second, so that a worker can keep its pending entries fresh.
+ * Every call has a deadline; past it the statement is cancelled (and the connection dropped if even that hangs). While it waits,
+ * the tick function is called about once a second, so that a worker can keep its pending entries fresh.
  *
- * Results: 0; DB_BAD_DATA where the data is at fault (SQLSTATE classes 22 and 23); DB_DEADLINE where time ran out; negative for everything
- * else: connection, locks, missing tables, resources (spec section 5). After anything but 0 the transaction is rolled back. db_error says what happened.
- * Sources: PostgreSQL 15 documentation, "Asynchronous Command Processing", "Pipeline Mode", Appendix A "Error Codes".
+ * Results: 0; DB_BAD_DATA where the data is at fault (SQLSTATE classes 22 and 23); DB_DEADLINE where time ran out; negative for
+ * everything else: connection, locks, missing tables, resources (spec section 5). After anything but 0 the transaction is rolled
+ * back. db_error says what happened. Sources: PostgreSQL 15 documentation, "Asynchronous Command Processing", "Pipeline Mode",
+ * Appendix A "Error Codes".
  */
 #pragma once
 
@@ -76,7 +77,8 @@ enum db_mode {
         DB_ROLLBACK = 8, /* ends it without effect */
 };
 
-MUST_CHECK int db_open(struct db **out, const struct db_options *options, char **problem); /* *problem: malloc'd text on failure */
+MUST_CHECK int db_open(
+        struct db **out, const struct db_options *options, char **problem); /* *problem: malloc'd text on failure */
 struct db *db_close(struct db *db);
 AUTO_DEFINE(struct db *, db, db_close)
 
@@ -85,9 +87,9 @@ MUST_CHECK int db_run(struct db *db, const struct db_call *calls, size_t count, 
 /* Several statements as one text without parameters (a migration), in whatever transaction is open. */
 MUST_CHECK int db_script(struct db *db, const char *text, int64_t deadline_ms);
 
-const char *db_error(const struct db *db);    /* one line: message and SQLSTATE of the last failure */
-bool db_alive(const struct db *db);           /* false: close it and open anew */
-int db_server_version(const struct db *db);   /* 150004 */
+const char *db_error(const struct db *db);                       /* one line: message and SQLSTATE of the last failure */
+bool db_alive(const struct db *db);                              /* false: close it and open anew */
+int db_server_version(const struct db *db);                      /* 150004 */
 const char *db_parameter(const struct db *db, const char *name); /* a ParameterStatus value; NULL if unknown */
 
 size_t db_rows_count(const struct db_rows *rows);

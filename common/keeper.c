@@ -10,12 +10,12 @@
 #include "status.h"
 
 #define MONITOR_INTERVAL_MS 500
-#define MONITOR_TIMEOUT_MS 450
-#define RATE_SPAN_MS 5000
-#define TRIM_INTERVAL_MS 5000
-#define TIDY_INTERVAL_MS 30000
-#define TRIM_ROUNDS 50
-#define QUERY_TIMEOUT_MS 30000
+#define MONITOR_TIMEOUT_MS  450
+#define RATE_SPAN_MS        5000
+#define TRIM_INTERVAL_MS    5000
+#define TIDY_INTERVAL_MS    30000
+#define TRIM_ROUNDS         50
+#define QUERY_TIMEOUT_MS    30000
 
 struct link {
         struct redis *redis;
@@ -28,7 +28,7 @@ struct keeper {
         struct link watch, work;
         struct status status; /* the look that rates are counted from */
         int64_t trim_due, tidy_due, backfill_due;
-        int64_t backfilled_ms; /* when keys were last queued again, 0: never */
+        int64_t backfilled_ms;       /* when keys were last queued again, 0: never */
         bool troubled, foreign_told; /* told once, not every round */
 };
 
@@ -75,7 +75,8 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
                 metrics_set(metrics, &stage_stream_lag, (double)state->lag, stream, group, NULL);
                 metrics_set(metrics, &stage_stream_lag_known, state->lag_known, stream, group, NULL);
                 metrics_set(metrics, &stage_stream_pending, (double)state->pending, stream, group, NULL);
-                metrics_set(metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
+                metrics_set(
+                        metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
         }
         metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, NULL, NULL);
 }
@@ -100,7 +101,8 @@ static void look_once(struct keeper *keeper)
 {
         struct service *service = keeper->service;
         const struct db_call ping = {.sql = &sql_00_ping};
-        bool redis = link_open_redis(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) && !redis_call(keeper->watch.redis, NULL, "PING", NULL);
+        bool redis = link_open_redis(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
+                     !redis_call(keeper->watch.redis, NULL, "PING", NULL);
         bool postgres = link_open_db(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
                         !db_run(keeper->watch.db, &ping, 1, DB_AUTOCOMMIT, MONITOR_TIMEOUT_MS);
         pthread_mutex_lock(&service->health.lock);
@@ -127,10 +129,12 @@ static void *monitor_run(void *argument)
 static void tell_foreign(struct keeper *keeper, const char *stream)
 {
         struct stream_state state;
-        if (keeper->foreign_told || stream_state_read(keeper->work.redis, stream, keeper->service->shared->group, &state) || !state.foreign)
+        if (keeper->foreign_told || stream_state_read(keeper->work.redis, stream, keeper->service->shared->group, &state) ||
+                !*state.foreign)
                 return;
         keeper->foreign_told = true;
-        log_write(LOG_WARN, "another consumer group reads this stream; trimming waits for it too", "stream=%s", stream);
+        log_write(LOG_WARN, "another consumer group reads this stream; trimming waits for it too", "stream=%s group=%s", stream,
+                state.foreign);
 }
 
 static int trim(struct keeper *keeper)
@@ -195,8 +199,8 @@ static int publish_rows(struct keeper *keeper, const char *stream, const struct 
 }
 
 /*
- * An outbox row that is older than the oldest entry that waits, by an interval, was published before it and lost since, or never published:
- * queue its key again. The advisory lock is held until that is done, so that replicas take turns.
+ * An outbox row that is older than the oldest entry that waits, by an interval, was published before it and lost since, or never
+ * published: queue its key again. The advisory lock is held until that is done, so that replicas take turns.
  */
 static int backfill(struct keeper *keeper)
 {
@@ -274,7 +278,8 @@ int keeper_start(struct keeper **out, struct service *service)
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;
         keeper->backfill_due = now;
-        if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) || pthread_create(&keeper->keeper, NULL, keeper_run, keeper))
+        if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) ||
+                pthread_create(&keeper->keeper, NULL, keeper_run, keeper))
                 return -1;
         *out = keeper;
         return 0;

@@ -11,6 +11,7 @@ struct limiter {
 };
 
 void limiter_init(struct limiter *limiter, int64_t per_second, int64_t now_ms); /* 0: no limit */
-/* How many of `wanted` may be taken now; *wait_ms: when none, how long until one may. What is taken and not used goes back. */
+/* How many of `wanted` may be taken now; *wait_ms: when none, how long until one may. */
 size_t limiter_take(struct limiter *limiter, size_t wanted, int64_t now_ms, int64_t *wait_ms);
-void limiter_return(struct limiter *limiter, size_t unused);
+/* Settles with what came: what was taken and not used goes back, what came beyond it is owed. */
+void limiter_settle(struct limiter *limiter, size_t taken, size_t used);

@@ -145,15 +145,17 @@ const char *redis_url_check(const char *url)
 static int broken(struct redis *redis)
 {
         if (!redis->broken)
-                snprintf(redis->error, sizeof(redis->error), "%s", redis->context->errstr[0] ? redis->context->errstr : "connection lost");
+                snprintf(redis->error, sizeof(redis->error), "%s",
+                        redis->context->errstr[0] ? redis->context->errstr : "connection lost");
         redis->broken = true;
         return -1;
 }
 
 static int judge_error(struct redis *redis, const char *text)
 {
-        static const char *const server_side[] = {"LOADING", "READONLY", "OOM", "MISCONF", "NOPERM", "EXECABORT", "BUSY ", "CLUSTERDOWN",
-                "NOAUTH", "WRONGPASS", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE", "max number of clients", "ERR max number of clients"};
+        static const char *const server_side[] = {"LOADING", "READONLY", "OOM", "MISCONF", "NOPERM", "EXECABORT", "BUSY ",
+                "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE",
+                "max number of clients", "ERR max number of clients"};
         snprintf(redis->error, sizeof(redis->error), "%s", text);
         for (size_t i = 0; i < ARRAY_LENGTH(server_side); i++)
                 if (!strncmp(text, server_side[i], strlen(server_side[i])))

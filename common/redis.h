@@ -1,9 +1,9 @@
 /*
  * Redis through hiredis: one connection, binary-safe commands, pipelines. The only user of hiredis.
  *
- * A connection is dead after its first I/O error (hiredis README): redis_alive turns false, close it and open anew. An error reply leaves it
- * alive: REDIS_REFUSED where the command was at fault, negative where the server was (spec section 5: LOADING, READONLY, OOM, MISCONF,
- * NOPERM, EXECABORT, BUSY, CLUSTERDOWN, and what has to be logged in to). redis_error says what happened.
+ * A connection is dead after its first I/O error (hiredis README): redis_alive turns false, close it and open anew. An error
+ * reply leaves it alive: REDIS_REFUSED where the command was at fault, negative where the server was (spec section 5: LOADING,
+ * READONLY, OOM, MISCONF, NOPERM, EXECABORT, BUSY, CLUSTERDOWN, and what has to be logged in to). redis_error says what happened.
  * Sources: https://redis.io/docs/reference/protocol-spec/, hiredis 0.14 README.
  */
 #pragma once
@@ -16,10 +16,12 @@ struct redis_reply;
 
 enum { REDIS_REFUSED = 1 };
 
-/* url: redis://[user:password@]host:port[/db], rediss:// where built with TLS. NULL: fine, else what is wrong with it (static text). */
+/* url: redis://[user:password@]host:port[/db], rediss:// where built with TLS. NULL: fine, else what is wrong with it (static
+ * text). */
 const char *redis_url_check(const char *url);
 
-MUST_CHECK int redis_open(struct redis **out, const char *url, int64_t timeout_ms, char **problem); /* *problem: malloc'd text on failure */
+MUST_CHECK int redis_open(
+        struct redis **out, const char *url, int64_t timeout_ms, char **problem); /* *problem: malloc'd text on failure */
 struct redis *redis_close(struct redis *redis);
 AUTO_DEFINE(struct redis *, redis, redis_close)
 bool redis_alive(const struct redis *redis);

@@ -22,7 +22,7 @@
 #include "worker.h"
 
 #define WAIT_TIMEOUT_MS 5000
-#define SAY_AGAIN_MS 30000
+#define SAY_AGAIN_MS    30000
 
 /* The only global: asked to stop. An eventfd, so that every wait can look at it; once readable it stays so. */
 static atomic_int stop_fd = -1;
@@ -57,7 +57,8 @@ static void observe(void *context, const char *statement, double seconds)
         metrics_observe(service->metrics, &stage_query_seconds, seconds, statement, NULL, NULL);
 }
 
-int service_open_db(struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem)
+int service_open_db(
+        struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem)
 {
         const struct db_options options = {
                 .url = service->shared->database_url,
@@ -97,14 +98,17 @@ static void warn_of_config(struct redis *redis)
         AUTO(redis_reply) struct redis_reply *append = NULL;
         AUTO(redis_reply) struct redis_reply *save = NULL;
         if (redis_call(redis, &policy, "CONFIG", "GET", "maxmemory-policy", NULL) ||
-                redis_call(redis, &append, "CONFIG", "GET", "appendonly", NULL) || redis_call(redis, &save, "CONFIG", "GET", "save", NULL)) {
+                redis_call(redis, &append, "CONFIG", "GET", "appendonly", NULL) ||
+                redis_call(redis, &save, "CONFIG", "GET", "save", NULL)) {
                 log_write(LOG_INFO, "Redis does not tell its configuration; eviction and persistence are not checked", NULL);
                 return;
         }
         const char *value = redis_reply_text(redis_reply_item(policy, 1), NULL);
         if (value && strcmp(value, "noeviction"))
-                log_write(LOG_WARN, "Redis may evict streams when memory runs out; set maxmemory-policy to noeviction", "maxmemory_policy=%s", value);
-        const char *aof = redis_reply_text(redis_reply_item(append, 1), NULL), *rdb = redis_reply_text(redis_reply_item(save, 1), NULL);
+                log_write(LOG_WARN, "Redis may evict streams when memory runs out; set maxmemory-policy to noeviction",
+                        "maxmemory_policy=%s", value);
+        const char *aof = redis_reply_text(redis_reply_item(append, 1), NULL),
+                   *rdb = redis_reply_text(redis_reply_item(save, 1), NULL);
         if (aof && !strcmp(aof, "no") && rdb && !*rdb)
                 log_write(LOG_WARN, "Redis does not persist: a restart loses the input streams; set appendonly to yes", NULL);
 }
@@ -132,13 +136,17 @@ static bool postgres_is_there(struct service *service, struct waiting *waiting)
                 free(problem);
                 return false;
         }
-        if (service->program->prepare && service->program->prepare(service, db)) {
-                say(waiting, "postgresql", db_error(db));
+        const char *why = NULL;
+        if (service->program->prepare && service->program->prepare(service, db, &why)) {
+                say(waiting, "postgresql", why ? why : db_error(db));
                 return false;
         }
         int r = schema_check(db, &version);
-        if (r)
-                say(waiting, "schema", r > 0 ? schema_explain(r) : db_error(db));
+        if (r) {
+                char text[SCHEMA_EXPLAIN_SIZE];
+                schema_explain(db, r, text);
+                say(waiting, "schema", text);
+        }
         return !r;
 }
 
@@ -186,7 +194,9 @@ static void answer_ready(void *context, struct http_answer *out)
 static void answer_metrics(void *context, struct http_answer *out)
 {
         struct service *service = context;
-        *out = (struct http_answer){.status = 200, .content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_print(service->metrics)};
+        *out = (struct http_answer){.status = 200,
+                .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                .body = metrics_print(service->metrics)};
 }
 
 static void answer_status(void *context, struct http_answer *out)
@@ -220,7 +230,8 @@ static void *signals_run(void *argument)
                         log_write(LOG_WARN, "second signal: ending at once; what is pending is taken up at the next start", NULL);
                         _exit(1);
                 }
-                log_write(LOG_INFO, "stopping: finishing the batch", "signal=%s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+                log_write(
+                        LOG_INFO, "stopping: finishing the batch", "signal=%s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
                 stop();
         }
         return NULL;
@@ -247,7 +258,9 @@ static int join_workers(struct service *service, struct worker **workers, size_t
         int64_t deadline = clock_ms() + service->shared->shutdown_timeout_ms;
         for (size_t i = 0; i < count; i++) {
                 if (worker_join(workers[i], deadline)) {
-                        log_write(LOG_ERROR, "a worker did not finish within SHUTDOWN_TIMEOUT_MS; its batch is taken up at the next start", "worker=%zu", i);
+                        log_write(LOG_ERROR,
+                                "a worker did not finish within SHUTDOWN_TIMEOUT_MS; its batch is taken up at the next start",
+                                "worker=%zu", i);
                         return 1;
                 }
         }
@@ -289,8 +302,8 @@ static int service_run(struct service *service)
                 return 1;
         }
         if (http_open(&http, service->shared->http_bind, (uint16_t)service->shared->http_port, routes, service, &problem)) {
-                log_write(LOG_ERROR, "cannot listen; set HTTP_PORT or HTTP_BIND", "bind=%s port=%lld error=%s", service->shared->http_bind,
-                        (long long)service->shared->http_port, problem);
+                log_write(LOG_ERROR, "cannot listen; set HTTP_PORT or HTTP_BIND", "bind=%s port=%lld error=%s",
+                        service->shared->http_bind, (long long)service->shared->http_port, problem);
                 return 1;
         }
         if (keeper_start(&keeper, service)) {

@@ -1,9 +1,9 @@
 /*
- * What the three programs share of running: a program describes itself in struct program, service_main does the rest — command line,
- * configuration, waiting for Redis, PostgreSQL and the schema, workers, housekeeping, HTTP, signals.
+ * What the three programs share of running: a program describes itself in struct program, service_main does the rest — command
+ * line, configuration, waiting for Redis, PostgreSQL and the schema, workers, housekeeping, HTTP, signals.
  *
- * Lifetimes: struct service lives as long as the process; threads get a pointer to it and share nothing else that changes but what has its
- * own lock (breaker, metrics, health).
+ * Lifetimes: struct service lives as long as the process; threads get a pointer to it and share nothing else that changes but
+ * what has its own lock (breaker, metrics, health).
  */
 #pragma once
 
@@ -23,7 +23,8 @@ struct service_command {
         int (*run)(struct service *service, int argc, char **argv);
 };
 
-/* A check of verify: a statement ($1: look at one key in so many) that returns table, key and difference of each row that differs. */
+/* A check of verify: a statement ($1: look at one key in so many) that returns table, key and difference of each row that
+ * differs. */
 struct service_check {
         const char *table;
         const struct sql *differences;
@@ -34,26 +35,29 @@ typedef void service_print(const void *options, const char *table, const char *k
 struct program {
         const char *name, *summary, *examples; /* for --help */
         const struct settings_table *settings;
-        size_t config_size; /* of a struct that begins with struct config */
+        size_t config_size;                         /* of a struct that begins with struct config */
         const char *const *(*inputs)(void *config); /* streams it reads, NULL-ended */
-        const char *(*output)(const void *config);        /* stream its keys go to; NULL: none */
+        const char *(*output)(const void *config);  /* stream its keys go to; NULL: none */
         bool (*trims_inputs)(const void *config);
-        const char *(*check_config)(const void *config);  /* what is wrong across settings; NULL: fine, or no such check */
+        const char *(*check_config)(const void *config); /* what is wrong across settings; NULL: fine, or no such check */
 
         void *(*state_new)(const void *config); /* a worker's own; may be NULL */
         void (*state_free)(void *state);
         size_t (*weigh)(const struct stream_entry *entry); /* about how many units an entry holds */
         int (*process)(struct work *work);                 /* 0, or negative: nothing is acked */
 
-        int (*prepare)(struct service *service, struct db *db); /* before the workers start (migrations); 0, negative: try again */
-        const struct sql *outbox_stale; /* $1 age in ms: keys (term, curve or NULL, block) whose outbox rows are older; NULL: no backfill */
+        /* Before the workers start (migrations). 0; else it is tried again, and *problem (static text, or left NULL: db_error)
+         * says why. */
+        int (*prepare)(struct service *service, struct db *db, const char **problem);
+        const struct sql *
+                outbox_stale; /* $1 age in ms: keys (term, curve or NULL, block) whose outbox rows are older; NULL: no backfill */
         int64_t (*backfill_interval_ms)(const void *config);
 
         const struct service_check *checks; /* verify's; ends at table NULL */
         const struct sql *in_flight;        /* how many keys are left out since a change of theirs is under way; may be NULL */
-        int (*verify_begin)(struct service *service); /* before the snapshot is taken; may be NULL */
-        int (*verify_more)(struct service *service, struct db *db, int64_t sample, int64_t *differences, service_print *print,
-                const void *options); /* what SQL alone cannot see; may be NULL */
+        int (*verify_begin)(struct service *service, struct db *db); /* before the snapshot is taken; may be NULL */
+        int (*verify_more)(
+                struct db *db, int64_t *differences, service_print *print, const void *options); /* in it; may be NULL */
         int (*rebuild)(struct service *service, struct db *db);
         const struct service_command *commands; /* ends at NULL */
 };
@@ -85,4 +89,5 @@ bool service_wait(int64_t ms);
 
 /* Connections with the service's settings; a failure is returned with *problem for the caller to log and free. */
 MUST_CHECK int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem);
-MUST_CHECK int service_open_db(struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem);
+MUST_CHECK int service_open_db(
+        struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem);

@@ -1,22 +1,25 @@
 #include "stage.h"
 
 static const double size_buckets[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 0};
-static const double delay_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400, 0};
+static const double delay_buckets[] = {
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400, 0};
 
-#define COUNTER(variable, text, about, ...)                                                                                        \
+#define COUNTER(variable, text, about, ...)                                                                                      \
         struct metric variable = {.name = text, .help = about, .kind = METRIC_COUNTER, .labels = {__VA_ARGS__}}
-#define GAUGE(variable, text, about, ...)                                                                                          \
+#define GAUGE(variable, text, about, ...)                                                                                        \
         struct metric variable = {.name = text, .help = about, .kind = METRIC_GAUGE, .labels = {__VA_ARGS__}}
 
 COUNTER(stage_events_processed, "events_processed_total", "Events (cascade, analytics: keys) whose effects are committed", NULL);
 COUNTER(stage_events_failed, "events_failed_total", "Events that went to the dead letters", NULL);
 COUNTER(stage_messages, "messages_processed_total", "Stream entries acked", "stream");
-struct metric stage_processing_seconds = {
-        .name = "event_processing_duration_seconds", .help = "Time of a batch from its read to its ack", .kind = METRIC_HISTOGRAM};
+struct metric stage_processing_seconds = {.name = "event_processing_duration_seconds",
+        .help = "Time of a batch from its read to its ack",
+        .kind = METRIC_HISTOGRAM};
 GAUGE(stage_breaker_state, "circuit_breaker_state", "0 closed, 1 open or half-open", NULL);
 GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream");
 GAUGE(stage_stream_lag, "stream_lag", "Entries not yet delivered to the group", "stream", "group");
-GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 10000", "stream", "group");
+GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 10000", "stream",
+        "group");
 GAUGE(stage_stream_pending, "stream_pending", "Entries delivered and not yet acked", "stream", "group");
 GAUGE(stage_stream_oldest_pending, "stream_oldest_pending_seconds", "Age of the oldest entry that is pending", "stream", "group");
 struct metric stage_block_delay = {
@@ -54,9 +57,9 @@ void stage_register(struct metrics *metrics, const char *program)
 {
         struct metric *const all[] = {&stage_events_processed, &stage_events_failed, &stage_messages, &stage_processing_seconds,
                 &stage_breaker_state, &stage_stream_length, &stage_stream_lag, &stage_stream_lag_known, &stage_stream_pending,
-                &stage_stream_oldest_pending, &stage_block_delay, &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims,
-                &stage_lost_entries, &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_reorgs,
-                &stage_rows_orphaned, &stage_backfilled_keys, &stage_build_info};
+                &stage_stream_oldest_pending, &stage_block_delay, &stage_entry_delay, &stage_query_seconds, &stage_batch_size,
+                &stage_claims, &stage_lost_entries, &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed,
+                &stage_reorgs, &stage_rows_orphaned, &stage_backfilled_keys, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         metrics_set(metrics, &stage_build_info, 1, program, PROJECT_VERSION, NULL);

@@ -6,7 +6,8 @@
 #include "metrics.h"
 
 extern struct metric stage_events_processed, stage_events_failed, stage_processing_seconds, stage_breaker_state;
-extern struct metric stage_stream_length, stage_stream_lag, stage_stream_lag_known, stage_stream_pending, stage_stream_oldest_pending;
+extern struct metric stage_stream_length, stage_stream_lag, stage_stream_lag_known, stage_stream_pending,
+        stage_stream_oldest_pending;
 extern struct metric stage_block_delay, stage_entry_delay, stage_query_seconds, stage_batch_size, stage_messages;
 extern struct metric stage_claims, stage_lost_entries, stage_dead_letters, stage_retries, stage_reconnects, stage_trimmed;
 extern struct metric stage_reorgs, stage_rows_orphaned, stage_backfilled_keys, stage_build_info;

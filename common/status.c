@@ -13,7 +13,8 @@
 
 const char *status_breaker_name(enum breaker_state state)
 {
-        static const char *const names[] = {[BREAKER_CLOSED] = "Closed", [BREAKER_OPEN] = "Open", [BREAKER_HALF_OPEN] = "HalfOpen"};
+        static const char *const names[] = {
+                [BREAKER_CLOSED] = "Closed", [BREAKER_OPEN] = "Open", [BREAKER_HALF_OPEN] = "HalfOpen"};
         return names[state];
 }
 
@@ -34,7 +35,8 @@ static double rate_since(const struct status *before, const struct status *now, 
         return done < 0 ? -1 : (double)done * 1000.0 / (double)(now->looked_ms - before->looked_ms);
 }
 
-static int look_at(const struct service *service, struct redis *redis, const struct status *before, struct status *out, const char *stream)
+static int look_at(
+        const struct service *service, struct redis *redis, const struct status *before, struct status *out, const char *stream)
 {
         if (find(out, stream) || out->count == STATUS_STREAMS_MAX)
                 return 0;
@@ -124,8 +126,9 @@ void status_print(const struct service *service, const struct status *status, co
                 if (left >= 0)
                         snprintf(remaining, sizeof(remaining), "%.0f s", left);
                 snprintf(lag, sizeof(lag), "%s%" PRId64, row->state.lag_known || !row->state.exists ? "" : "~", row->state.lag);
-                printf("%-44s %10" PRId64 " %10s %9" PRId64 " %10.1f s %10s %10s%s\n", row->stream, row->state.length, lag, row->state.pending,
-                        (double)row->state.oldest_pending_ms / 1000.0, rate, remaining, row->state.exists ? "" : "  (not there yet)");
+                printf("%-44s %10" PRId64 " %10s %9" PRId64 " %10.1f s %10s %10s%s\n", row->stream, row->state.length, lag,
+                        row->state.pending, (double)row->state.oldest_pending_ms / 1000.0, rate, remaining,
+                        row->state.exists ? "" : "  (not there yet)");
         }
 }
 
@@ -146,8 +149,10 @@ char *status_health(struct service *service, bool *healthy)
         cJSON_AddBoolToObject(root, "circuit_breaker_closed", closed);
         cJSON_AddStringToObject(root, "last_check", checked);
         cJSON *metrics = cJSON_AddObjectToObject(root, "metrics");
-        cJSON_AddNumberToObject(metrics, "total_events_processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(metrics, "total_events_failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(
+                metrics, "total_events_processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(
+                metrics, "total_events_failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
         cJSON_AddStringToObject(metrics, "circuit_breaker_state", status_breaker_name(breaker));
         cJSON_AddBoolToObject(metrics, "redis_consumer_health", redis);
         cJSON_AddBoolToObject(metrics, "postgres_sync_health", postgres);

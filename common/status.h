@@ -20,7 +20,8 @@ struct status {
         int64_t looked_ms;
 };
 
-/* Looks at all streams this program knows: its inputs, the internal ones, the dead letters. before: an earlier look, for the rates; or NULL. */
+/* Looks at all streams this program knows: its inputs, the internal ones, the dead letters. before: an earlier look, for the
+ * rates; or NULL. */
 MUST_CHECK int status_look(const struct service *service, struct redis *redis, const struct status *before, struct status *out);
 /* JSON of it; breaker is the state's name. malloc'd. */
 char *status_json(const struct service *service, const struct status *status, const char *breaker);
@@ -28,5 +29,6 @@ void status_print(const struct service *service, const struct status *status, co
 /* /health's body, and whether all is well. malloc'd. */
 char *status_health(struct service *service, bool *healthy);
 const char *status_breaker_name(enum breaker_state state);
-/* For the command: the state of the breaker of the service that runs with these settings on this machine, "not running" where none answers. */
+/* For the command: the state of the breaker of the service that runs with these settings on this machine, "not running" where
+ * none answers. */
 void status_ask_breaker(const struct service *service, char name[16]);

@@ -7,9 +7,9 @@
 #include "clock.h"
 #include "lua.h"
 
-#define CLAIM_COUNT 100
-#define KEEP_COUNT 1000
-#define TRIM_COUNT 1000
+#define CLAIM_COUNT   100
+#define KEEP_COUNT    1000
+#define TRIM_COUNT    1000
 #define LAG_COUNT_MAX 10000
 
 /* ---- batches ---- */
@@ -84,7 +84,9 @@ static bool error_is(const struct redis *redis, const char *code)
 /* NOGROUP: DEL or FLUSHALL before the call; UNBLOCKED: during it */
 static int group_gone(const struct redis *redis, int r)
 {
-        return r == REDIS_REFUSED && (error_is(redis, "NOGROUP") || error_is(redis, "UNBLOCKED")) ? STREAM_NO_GROUP : r > 0 ? -1 : r;
+        return r == REDIS_REFUSED && (error_is(redis, "NOGROUP") || error_is(redis, "UNBLOCKED")) ? STREAM_NO_GROUP
+               : r > 0                                                                            ? -1
+                                                                                                  : r;
 }
 
 int stream_group_create(struct redis *redis, const char *stream, const char *group)
@@ -103,7 +105,8 @@ static const char *stream_of(const struct stream_consumer *consumer, const char 
         return NULL;
 }
 
-int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms, struct stream_batch *batch, size_t *read)
+int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms, struct stream_batch *batch,
+        size_t *read)
 {
         AUTO_COMMAND struct redis_command command = {0};
         redis_command_push(&command, "XREADGROUP");
@@ -130,7 +133,8 @@ int stream_read(const struct stream_consumer *consumer, bool pending, size_t cou
                 return group_gone(consumer->redis, r);
         for (size_t i = 0; i < redis_reply_count(reply); i++) {
                 const struct redis_reply *item = redis_reply_item(reply, i);
-                batch_add(batch, stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL)), redis_reply_item(item, 1));
+                batch_add(
+                        batch, stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL)), redis_reply_item(item, 1));
         }
         batch_keep(batch, reply);
         *read = batch->count - before;
@@ -195,8 +199,8 @@ static int claim_one(const struct stream_consumer *consumer, const char *stream,
         snprintf(count, sizeof(count), "%d", CLAIM_COUNT);
         do {
                 AUTO(redis_reply) struct redis_reply *reply = NULL;
-                int r = redis_call(consumer->redis, &reply, "XAUTOCLAIM", stream, consumer->group, consumer->name, idle, cursor, "COUNT", count,
-                        "JUSTID", NULL);
+                int r = redis_call(consumer->redis, &reply, "XAUTOCLAIM", stream, consumer->group, consumer->name, idle, cursor,
+                        "COUNT", count, "JUSTID", NULL);
                 if (r)
                         return group_gone(consumer->redis, r);
                 const char *next = redis_reply_text(redis_reply_item(reply, 0), NULL);
@@ -246,8 +250,8 @@ static void push_pair(struct redis_command *command, const char *name, const cha
         redis_command_push_bytes(command, value, size);
 }
 
-static void push_letter_fields(struct redis_command *command, const struct stream_consumer *consumer, const char *stage, const char *stream,
-        const char *id)
+static void push_letter_fields(struct redis_command *command, const struct stream_consumer *consumer, const char *stage,
+        const char *stream, const char *id)
 {
         push_pair(command, "stage", stage, strlen(stage));
         push_pair(command, "stream", stream, strlen(stream));
@@ -271,14 +275,15 @@ static void push_payload(struct redis_command *command, const struct stream_entr
         size_t used = 0;
         for (size_t i = 0; i + 1 < redis_reply_count(entry->fields) && used < sizeof(text) - 1; i += 2) {
                 int n = snprintf(text + used, sizeof(text) - used, "%s%s=%s", used ? " " : "",
-                        redis_reply_text(redis_reply_item(entry->fields, i), NULL), redis_reply_text(redis_reply_item(entry->fields, i + 1), NULL));
+                        redis_reply_text(redis_reply_item(entry->fields, i), NULL),
+                        redis_reply_text(redis_reply_item(entry->fields, i + 1), NULL));
                 used += n > 0 ? (size_t)n : 0;
         }
         push_pair(command, "payload", text, strlen(text));
 }
 
-static void push_letter(struct redis_command *command, const struct stream_consumer *consumer, const struct stream_outcome *outcome,
-        const struct stream_letter *letter)
+static void push_letter(struct redis_command *command, const struct stream_consumer *consumer,
+        const struct stream_outcome *outcome, const struct stream_letter *letter)
 {
         char seen[32];
         const struct stream_entry *entry = letter->entry;
@@ -309,8 +314,8 @@ static bool has_letter(const struct stream_outcome *outcome, const struct stream
 }
 
 /* Sends one XACK a stream for all entries without a letter. */
-static int send_acks(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome,
-        size_t *sent)
+static int send_acks(const struct stream_consumer *consumer, const struct stream_batch *batch,
+        const struct stream_outcome *outcome, size_t *sent)
 {
         for (size_t s = 0; consumer->streams[s]; s++) {
                 AUTO_COMMAND struct redis_command command = {0};
@@ -410,7 +415,8 @@ int stream_publish(struct redis *redis, const char *target, const struct stream_
         return r ? r : receive_exec(redis, count, &reply);
 }
 
-int stream_letter_lost(const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id)
+int stream_letter_lost(
+        const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id)
 {
         AUTO_COMMAND struct redis_command command = {0};
         static const char error[] = "the entry was trimmed away while it was pending: its data is lost at this stage";
@@ -451,7 +457,8 @@ static int read_now(struct redis *redis, int64_t *now_ms)
         return 0;
 }
 
-static int read_lag(struct redis *redis, const char *stream, const char *last, const struct redis_reply *lag, struct stream_state *state)
+static int read_lag(
+        struct redis *redis, const char *stream, const char *last, const struct redis_reply *lag, struct stream_state *state)
 {
         state->lag_known = !redis_reply_is_nil(lag);
         if (state->lag_known) {
@@ -504,16 +511,73 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
         state->length = redis_reply_number(length);
         for (size_t i = 0; i < redis_reply_count(groups); i++) {
                 const struct redis_reply *item = redis_reply_item(groups, i);
-                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group)) {
-                        state->foreign = true;
+                const char *name = redis_reply_text(redis_reply_field(item, "name"), NULL);
+                if (strcmp(name, group)) {
+                        snprintf(state->foreign, sizeof(state->foreign), "%s", name);
                         continue;
                 }
                 const char *last = redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL);
                 state->pending = redis_reply_number(redis_reply_field(item, "pending"));
                 state->delivered = redis_reply_number(redis_reply_field(item, "entries-read"));
-                if (read_lag(redis, stream, last, redis_reply_field(item, "lag"), state) || read_ages(redis, stream, group, last, state))
+                if (read_lag(redis, stream, last, redis_reply_field(item, "lag"), state) ||
+                        read_ages(redis, stream, group, last, state))
                         return -1;
         }
+        return 0;
+}
+
+int stream_id_compare(const char *left, const char *right)
+{
+        uint64_t a_ms, a_seq, b_ms, b_seq;
+        parse_id(left, &a_ms, &a_seq);
+        parse_id(right, &b_ms, &b_seq);
+        if (a_ms != b_ms)
+                return a_ms < b_ms ? -1 : 1;
+        return a_seq < b_seq ? -1 : a_seq > b_seq;
+}
+
+int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds)
+{
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        AUTO(redis_reply) struct redis_reply *pending = NULL;
+        *bounds = (struct stream_bounds){.delivered = "0-0", .settled = "0-0"};
+        int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
+        if (r)
+                return r == REDIS_REFUSED && error_is(redis, "ERR no such key") ? 0 : -1;
+        for (size_t i = 0; i < redis_reply_count(groups); i++) {
+                const struct redis_reply *item = redis_reply_item(groups, i);
+                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group))
+                        continue;
+                snprintf(bounds->delivered, sizeof(bounds->delivered), "%s",
+                        redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL));
+                if (redis_call(redis, &pending, "XPENDING", stream, group, NULL))
+                        return -1;
+                const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
+                if (oldest) {
+                        snprintf(bounds->settled, sizeof(bounds->settled), "%s", oldest);
+                        continue;
+                }
+                uint64_t ms, seq;
+                parse_id(bounds->delivered, &ms, &seq);
+                snprintf(bounds->settled, sizeof(bounds->settled), "%" PRIu64 "-%" PRIu64, ms, seq + 1);
+        }
+        return 0;
+}
+
+int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
+        struct stream_batch *batch, size_t *read)
+{
+        struct redis_reply *reply = NULL;
+        char number[24];
+        size_t before = batch->count;
+        snprintf(number, sizeof(number), "%zu", count);
+        int r = redis_call(redis, &reply, "XRANGE", stream, from, to, "COUNT", number, NULL);
+        *read = 0;
+        if (r)
+                return -1;
+        batch_add(batch, stream, reply);
+        batch_keep(batch, reply);
+        *read = batch->count - before;
         return 0;
 }
 

@@ -46,16 +46,16 @@ struct stream_consumer {
 /* Makes the group at 0 and the stream with it, where there is none. */
 MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, const char *group);
 /*
- * Appends to batch: new entries (pending false; waits up to block_ms for the first, 0: not at all), or this consumer's own pending ones from
- * the oldest on (pending true). At most count a stream. *read: how many entries came.
+ * Appends to batch: new entries (pending false; waits up to block_ms for the first, 0: not at all), or this consumer's own
+ * pending ones from the oldest on (pending true). At most count a stream. *read: how many entries came.
  */
-MUST_CHECK int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms, struct stream_batch *batch,
-        size_t *read);
+MUST_CHECK int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms,
+        struct stream_batch *batch, size_t *read);
 /* How often the consumer's oldest pending entry of any of its streams was delivered; 0: nothing is pending. */
 MUST_CHECK int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries);
 /*
- * Takes over entries that others left pending for idle_ms; they become this consumer's own pending ones. *claimed: how many. lost is called
- * for each that turned out to be trimmed away (Redis has dropped it from pending by then).
+ * Takes over entries that others left pending for idle_ms; they become this consumer's own pending ones. *claimed: how many. lost
+ * is called for each that turned out to be trimmed away (Redis has dropped it from pending by then).
  */
 MUST_CHECK int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed,
         void (*lost)(void *context, const char *stream, const char *id), void *context);
@@ -84,23 +84,36 @@ struct stream_outcome {
         size_t letter_count;
 };
 /* *letters_written: letters whose entry was still pending. */
-MUST_CHECK int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome,
-        size_t *letters_written);
+MUST_CHECK int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch,
+        const struct stream_outcome *outcome, size_t *letters_written);
 /* A dead letter for an entry that is no longer pending (class lost). */
-MUST_CHECK int stream_letter_lost(const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream,
-        const char *id);
+MUST_CHECK int stream_letter_lost(
+        const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id);
 /* Keys without an entry to ack: the backfill's. */
 MUST_CHECK int stream_publish(struct redis *redis, const char *target, const struct stream_key *keys, size_t count);
 
 struct stream_state {
         int64_t length, lag, pending, oldest_pending_ms; /* oldest: age of the oldest pending entry by its id */
-        int64_t delivered;                               /* entries read since the group was made, as Redis counts; 0: not known */
-        int64_t waiting_ms;                              /* age of the oldest entry that is not acked, by its id; -1: none */
-        bool exists, lag_known, foreign;                 /* lag_known: Redis told it; else counted, up to a limit. foreign: other groups read it */
+        int64_t delivered;      /* entries read since the group was made, as Redis counts; 0: not known */
+        int64_t waiting_ms;     /* age of the oldest entry that is not acked, by its id; -1: none */
+        bool exists, lag_known; /* lag_known: Redis told it; else counted, up to a limit */
+        char foreign[64];       /* another group that reads it, "": none */
 };
 /* State of a stream and a group. */
 MUST_CHECK int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state);
+/* What a group has behind it: ids up to `delivered` were delivered, those below `settled` (exclusive) are acked, too. "0-0" where
+ * there is no group. */
+struct stream_bounds {
+        char delivered[64], settled[64];
+};
+MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds);
+/* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
+MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
+        struct stream_batch *batch, size_t *read);
+/* Compares two ids by their place in a stream: <0, 0, >0. */
+int stream_id_compare(const char *left, const char *right);
 /* Drops entries that every group has acked, but for the newest `keep`. *trimmed: how many went. */
 MUST_CHECK int stream_trim(struct redis *redis, const char *stream, int64_t keep, int64_t *trimmed);
 /* Removes names of consumers that have nothing pending and have not read for idle_ms. */
-MUST_CHECK int stream_consumers_tidy(struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);
+MUST_CHECK int stream_consumers_tidy(
+        struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);

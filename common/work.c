@@ -22,8 +22,8 @@ void work_add_key(struct work *work, const char *term_id, const char *curve_id, 
                 (struct stream_key){.term_id = term_id, .curve_id = curve_id, .reason = reason, .block_number = block_number};
 }
 
-void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class, const char *error,
-        int64_t attempts)
+void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
+        const char *error, int64_t attempts)
 {
         work->letters = grow(work->letters, &work->letter_capacity, work->letter_count + 1, sizeof(*work->letters));
         work->letters[work->letter_count++] = (struct stream_letter){
@@ -53,7 +53,8 @@ void work_fold_keys(struct work *work)
                 qsort(work->keys, work->key_count, sizeof(*work->keys), compare_keys);
         for (size_t i = 0; i < work->key_count; i++) {
                 const struct stream_key *key = &work->keys[i], *last = kept ? &work->keys[kept - 1] : NULL;
-                if (last && !strcmp(last->term_id, key->term_id) && !strcmp(last->curve_id ? last->curve_id : "", key->curve_id ? key->curve_id : ""))
+                if (last && !strcmp(last->term_id, key->term_id) &&
+                        !strcmp(last->curve_id ? last->curve_id : "", key->curve_id ? key->curve_id : ""))
                         continue;
                 work->keys[kept++] = *key;
         }
@@ -80,8 +81,8 @@ static int run_single(struct work *work, const struct work_bisect *bisect, size_
                 return 0;
         }
         if (r == DB_DEADLINE) {
-                log_write(LOG_ERROR, "a single message takes longer than PROCESSING_TIMEOUT_MS; it is tried again until it fits", "deadline_ms=%lld",
-                        (long long)work->deadline_ms);
+                log_write(LOG_ERROR, "a single message takes longer than PROCESSING_TIMEOUT_MS; it is tried again until it fits",
+                        "deadline_ms=%lld", (long long)work->deadline_ms);
                 return -1;
         }
         return r;
@@ -103,13 +104,19 @@ int work_run(struct work *work, const struct work_bisect *bisect, size_t from, s
 
 /* ---- keys ---- */
 
+static bool is_id(const char *text)
+{
+        return strlen(text) == 66 && !strncmp(text, "0x", 2) && strspn(text + 2, "0123456789abcdef") == 64;
+}
+
 static void read_key(struct work *work, const struct stream_entry *entry)
 {
         const char *term = stream_entry_field(entry, "term_id", NULL), *reason = stream_entry_field(entry, "reason", NULL);
         const char *block = stream_entry_field(entry, "block_number", NULL);
-        if (!term) {
+        if (!term || !is_id(term)) {
                 work->units_failed++;
-                work_add_letter(work, entry, "", "missing", "term_id: the entry has no such field", 1);
+                work_add_letter(work, entry, "", term ? "format" : "missing",
+                        term ? "term_id: is not 0x and 64 lower-case hex digits" : "term_id: the entry has no such field", 1);
                 return;
         }
         work_add_key(work, term, NULL, reason ? reason : "unknown", block ? strtoll(block, NULL, 10) : 0);
@@ -120,7 +127,8 @@ static void blame_key(struct work *work, void *context, size_t unit, const char 
 {
         (void)context;
         work->units_failed++;
-        work_add_letter(work, work->keys[unit].entry, "", "database", arena_format(work->arena, "refused by PostgreSQL: %s", error), attempts);
+        work_add_letter(work, work->keys[unit].entry, "", "database",
+                arena_format(work->arena, "refused by PostgreSQL: %s", error), attempts);
 }
 
 int work_run_keys(struct work *work, int (*run)(struct work *work, void *context, size_t from, size_t count))

@@ -1,5 +1,6 @@
 /*
- * One batch under way: what a program's process function is given, and what it leaves for the worker to publish, dead-letter and ack.
+ * One batch under way: what a program's process function is given, and what it leaves for the worker to publish, dead-letter and
+ * ack.
  */
 #pragma once
 
@@ -26,15 +27,16 @@ struct work {
 
 /* Texts are borrowed until the batch is over. Keys may repeat. */
 void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number);
-void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class, const char *error,
-        int64_t attempts);
+void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
+        const char *error, int64_t attempts);
 /* Sorts the keys and leaves one of each, with its highest block. */
 void work_fold_keys(struct work *work);
 void work_deinit(struct work *work);
 
 /*
- * Runs units 0 … count-1 through run, as few calls as it can. Where PostgreSQL finds bad data, or time runs out, the range is halved; a single
- * unit with bad data is tried max_retries times and then handed to blame. A single unit over the deadline returns negative, to be tried again.
+ * Runs units 0 … count-1 through run, as few calls as it can. Where PostgreSQL finds bad data, or time runs out, the range is
+ * halved; a single unit with bad data is tried max_retries times and then handed to blame. A single unit over the deadline
+ * returns negative, to be tried again.
  */
 struct work_bisect {
         int (*run)(struct work *work, void *context, size_t from, size_t count); /* as db_run */
@@ -44,7 +46,7 @@ struct work_bisect {
 MUST_CHECK int work_run(struct work *work, const struct work_bisect *bisect, size_t from, size_t count);
 
 /*
- * For the stages whose entries name keys: reads them into work->keys, dead-letters those without term_id, and runs `run` over the keys
- * (as in work_bisect, a unit is a key).
+ * For the stages whose entries name keys: reads them into work->keys, dead-letters those without term_id, and runs `run` over the
+ * keys (as in work_bisect, a unit is a key).
  */
 MUST_CHECK int work_run_keys(struct work *work, int (*run)(struct work *work, void *context, size_t from, size_t count));

@@ -14,9 +14,9 @@
 #include "stage.h"
 
 #define CONNECT_TIMEOUT_MS 5000
-#define REDIS_TIMEOUT_MS 10000
-#define BLOCK_SLICE_MS 500 /* a stop never waits longer for an idle read */
-#define FIRST_READ 20      /* messages a stream of a batch's first read: their size decides how many more fit */
+#define REDIS_TIMEOUT_MS   10000
+#define BLOCK_SLICE_MS     500 /* a stop never waits longer for an idle read */
+#define FIRST_READ         20  /* messages a stream of a batch's first read: their size decides how many more fit */
 
 struct worker {
         struct service *service;
@@ -30,8 +30,8 @@ struct worker {
         struct arena arena;
         struct work work;
         struct backoff backoff;
-        bool recover;      /* own pending entries may be waiting: read them first */
-        bool connected;    /* was once: a new connection counts as a reconnect */
+        bool recover;   /* own pending entries may be waiting: read them first */
+        bool connected; /* was once: a new connection counts as a reconnect */
         size_t streams;
         int64_t claim_due, keep_due; /* monotonic ms */
 };
@@ -104,7 +104,8 @@ static int connect_both(struct worker *worker)
                         metrics_add(service->metrics, &stage_reconnects, 1, "redis", NULL, NULL);
                 int r = make_groups(worker);
                 if (r) {
-                        log_write(LOG_WARN, "cannot make the consumer groups", "worker=%u error=%s", worker->number, redis_error(worker->redis));
+                        log_write(LOG_WARN, "cannot make the consumer groups", "worker=%u error=%s", worker->number,
+                                redis_error(worker->redis));
                         return r;
                 }
         }
@@ -146,7 +147,8 @@ static int claim_when_due(struct worker *worker)
         return 0;
 }
 
-/* Own pending entries: what an earlier life, a failed batch or a claim left. One at a time where they were delivered over and over. */
+/* Own pending entries: what an earlier life, a failed batch or a claim left. One at a time where they were delivered over and
+ * over. */
 static int read_pending(struct worker *worker)
 {
         int64_t deliveries = 0;
@@ -206,11 +208,12 @@ static int read_new(struct worker *worker)
                 count = taken / worker->streams ? taken / worker->streams : 1;
                 int64_t block = worker->batch.count ? 0 : block_for(worker, &waited);
                 int r = stream_read(&worker->consumer, false, count, block, &worker->batch, &read);
-                limiter_return(&worker->service->limiter, taken > read ? taken - read : 0);
+                limiter_settle(&worker->service->limiter, taken, read);
                 if (r)
                         return r;
                 units += weigh(worker, from);
-        } while (!service_stopping() && units < max && (read || (!worker->batch.count && waited < settings(worker)->batch_timeout_ms)));
+        } while (!service_stopping() && units < max &&
+                 (read || (!worker->batch.count && waited < settings(worker)->batch_timeout_ms)));
         return 0;
 }
 
@@ -222,9 +225,11 @@ static void add_lost_letters(struct worker *worker)
                 const struct stream_entry *entry = &worker->batch.entries[i];
                 if (entry->fields)
                         continue;
-                log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", entry->stream, entry->id);
+                log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", entry->stream,
+                        entry->id);
                 metrics_add(worker->service->metrics, &stage_lost_entries, 1, entry->stream, NULL, NULL);
-                work_add_letter(&worker->work, entry, "", "lost", "the entry was trimmed away while it was pending: its data is lost at this stage", 0);
+                work_add_letter(&worker->work, entry, "", "lost",
+                        "the entry was trimmed away while it was pending: its data is lost at this stage", 0);
         }
 }
 
@@ -233,8 +238,8 @@ static void report_letters(struct worker *worker, size_t written)
         const struct work *work = &worker->work;
         for (size_t i = 0; i < work->letter_count; i++) {
                 const struct stream_letter *letter = &work->letters[i];
-                log_write(LOG_WARN, "dead letter", "stream=%s id=%s event_index=%s error_class=%s error=%s", letter->entry->stream,
-                        letter->entry->id, letter->event_index, letter->error_class, letter->error);
+                log_write(LOG_WARN, "dead letter", "stream=%s id=%s event_index=%s error_class=%s error=%s",
+                        letter->entry->stream, letter->entry->id, letter->event_index, letter->error_class, letter->error);
                 if (written)
                         metrics_add(worker->service->metrics, &stage_dead_letters, 1, letter->error_class, NULL, NULL);
         }
@@ -256,7 +261,8 @@ static void count_batch(struct worker *worker, int64_t started)
         metrics_observe(metrics, &stage_processing_seconds, (double)(clock_ms() - started) / 1000.0, NULL, NULL, NULL);
         metrics_observe(metrics, &stage_entry_delay, now > oldest ? (double)(now - oldest) / 1000.0 : 0, NULL, NULL, NULL);
         if (work->newest_block_s)
-                metrics_observe(metrics, &stage_block_delay, (double)now / 1000.0 - (double)work->newest_block_s, NULL, NULL, NULL);
+                metrics_observe(
+                        metrics, &stage_block_delay, (double)now / 1000.0 - (double)work->newest_block_s, NULL, NULL, NULL);
 }
 
 static int finish(struct worker *worker)
@@ -291,15 +297,16 @@ static int process(struct worker *worker)
         add_lost_letters(worker);
         int r = worker->service->program->process(work);
         if (r) {
-                log_write(LOG_WARN, "batch failed in PostgreSQL; it is tried again", "worker=%u messages=%zu first=%s/%s error=%s",
-                        worker->number, worker->batch.count, worker->batch.entries[0].stream, worker->batch.entries[0].id, db_error(worker->db));
+                log_write(LOG_WARN, "batch failed in PostgreSQL; it is tried again",
+                        "worker=%u messages=%zu first=%s/%s error=%s", worker->number, worker->batch.count,
+                        worker->batch.entries[0].stream, worker->batch.entries[0].id, db_error(worker->db));
                 return -1;
         }
         r = finish(worker);
         if (r) {
-                log_write(LOG_WARN, "batch is committed but not acked; it is tried again", "worker=%u messages=%zu first=%s/%s error=%s",
-                        worker->number, worker->batch.count, worker->batch.entries[0].stream, worker->batch.entries[0].id,
-                        redis_error(worker->redis));
+                log_write(LOG_WARN, "batch is committed but not acked; it is tried again",
+                        "worker=%u messages=%zu first=%s/%s error=%s", worker->number, worker->batch.count,
+                        worker->batch.entries[0].stream, worker->batch.entries[0].id, redis_error(worker->redis));
                 return -1;
         }
         count_batch(worker, started);
@@ -312,12 +319,13 @@ static int read_batch(struct worker *worker)
         if (!r)
                 r = worker->recover ? read_pending(worker) : read_new(worker);
         if (r == STREAM_NO_GROUP) {
-                log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%u error=%s", worker->number,
-                        redis_error(worker->redis));
+                log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%u error=%s",
+                        worker->number, redis_error(worker->redis));
                 r = make_groups(worker);
         }
         if (r < 0)
-                log_write(LOG_WARN, "reading failed; it is tried again", "worker=%u error=%s", worker->number, redis_error(worker->redis));
+                log_write(LOG_WARN, "reading failed; it is tried again", "worker=%u error=%s", worker->number,
+                        redis_error(worker->redis));
         return r < 0 ? r : 0;
 }
 
@@ -364,7 +372,8 @@ static void settle(struct worker *worker, int r)
                 disconnect(worker);
                 enum breaker_state before = breaker_get(&service->breaker);
                 if (breaker_fail(&service->breaker, clock_ms()) == BREAKER_OPEN && before != BREAKER_OPEN)
-                        log_write(LOG_ERROR, "circuit breaker open", "probe_in_ms=%" PRId64, settings(worker)->breaker_timeout_ms);
+                        log_write(
+                                LOG_ERROR, "circuit breaker open", "probe_in_ms=%" PRId64, settings(worker)->breaker_timeout_ms);
                 rest(worker, backoff_next(&worker->backoff));
         }
 }

@@ -1,7 +1,7 @@
 /*
- * A worker: one consumer of the group with its own connections. It reads, has the program process, publishes and acks, one batch after
- * another. Whatever fails, the batch is dropped from memory and read again from the pending entries: that one way serves crashes, outages,
- * claims and restarts alike.
+ * A worker: one consumer of the group with its own connections. It reads, has the program process, publishes and acks, one batch
+ * after another. Whatever fails, the batch is dropped from memory and read again from the pending entries: that one way serves
+ * crashes, outages, claims and restarts alike.
  */
 #pragma once
 

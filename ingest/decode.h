@@ -2,8 +2,8 @@
  * JSON of one stream entry -> event records. Pure: no I/O, no state; the only user of cJSON on input.
  *
  * What cJSON lets through is caught before it: the text must be valid UTF-8 and exactly one JSON value by RFC 8259 (no trailing
- * text, no 01, no 1., no raw control characters, no lone surrogates), at most DECODE_DEPTH_MAX levels deep. Numbers keep their own text
- * to the last digit (cJSON's are doubles), and an escaped NUL never cuts a string short.
+ * text, no 01, no 1., no raw control characters, no lone surrogates), at most DECODE_DEPTH_MAX levels deep. Numbers keep their
+ * own text to the last digit (cJSON's are doubles), and an escaped NUL never cuts a string short.
  */
 #pragma once
 
@@ -37,5 +37,7 @@ struct decode_message {
 
 enum { DECODE_BAD = 1 };
 
-/* network: the one network to take, NULL takes any. 0: out is filled, no faults. DECODE_BAD: out is filled, with faults. All memory is the arena's. */
-MUST_CHECK int decode_message(const char *text, size_t size, const char *network, struct arena *arena, struct decode_message *out);
+/* network: the one network to take, NULL takes any. 0: out is filled, no faults. DECODE_BAD: out is filled, with faults. All
+ * memory is the arena's. */
+MUST_CHECK int decode_message(
+        const char *text, size_t size, const char *network, struct arena *arena, struct decode_message *out);

@@ -23,7 +23,8 @@ enum event_field_form {
         EVENT_FIELD_ID,         /* 32 bytes of hex -> lower-case text with 0x */
         EVENT_FIELD_AMOUNT,     /* 0 … 2^256-1 -> decimal text */
         EVENT_FIELD_VAULT_TYPE, /* 0 … 32767 -> decimal text */
-        EVENT_FIELD_DATA,       /* hex of any even length -> two values: text (valid UTF-8 without NUL), else bytes; the other is NULL */
+        EVENT_FIELD_DATA, /* hex of any even length -> two values: text (valid UTF-8 without NUL), else bytes; the other is NULL
+                           */
 };
 
 struct event_field {
@@ -36,9 +37,10 @@ struct event_field {
 
 struct event_type {
         enum event_kind kind;
-        const char *name;  /* event_name; NULL for EVENT_GENERIC */
-        const char *table; /* the event table, also used as a label in logs and dead letters */
+        const char *name;                                /* event_name; NULL for EVENT_GENERIC */
+        const char *table;                               /* the event table, also used as a label in logs and dead letters */
         struct event_field fields[EVENT_FIELDS_MAX + 1]; /* ends at member NULL */
+        const char *columns[EVENT_VALUES_MAX + 1];       /* of the table, one a value, in the same order; ends at NULL */
 };
 
 extern const struct event_type event_types[EVENT_KINDS];

@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../common/service.h"
+#include "../migrations/schema.h"
+#include "audit.h"
 #include "ingest.h"
 #include "ingest_sql.h"
 #include "migrate.h"
 #include "writer.h"
 
-#define AT(member) offsetof(struct ingest_config, member)
+#define AT(member)         offsetof(struct ingest_config, member)
 #define REBUILD_TIMEOUT_MS 3600000
 
 static const char *refuse(const char *value)
@@ -18,21 +20,51 @@ static const char *refuse(const char *value)
 }
 
 static const struct setting rows[] = {
-        {.name = "REDIS_STREAMS", .kind = SETTING_LIST, .fallback = "rindexer_producer", .offset = AT(streams),
+        {.name = "REDIS_STREAMS",
+                .kind = SETTING_LIST,
+                .fallback = "rindexer_producer",
+                .offset = AT(streams),
                 .help = "comma-separated input streams"},
-        {.name = "NETWORK", .kind = SETTING_TEXT, .offset = AT(network),
-                .help = "the one network whose events are taken; default: that of the first event stored, which is pinned in the database"},
-        {.name = "TRIM_INPUT", .kind = SETTING_SWITCH, .fallback = "false", .offset = AT(trim_input),
+        {.name = "NETWORK",
+                .kind = SETTING_TEXT,
+                .offset = AT(network),
+                .help = "the one network whose events are taken; default: that of the first event stored, which is pinned in the "
+                        "database"},
+        {.name = "TRIM_INPUT",
+                .kind = SETTING_SWITCH,
+                .fallback = "false",
+                .offset = AT(trim_input),
                 .help = "trim the input streams behind what every group has acked, too"},
-        {.name = "RUN_MIGRATIONS", .kind = SETTING_SWITCH, .fallback = "true", .offset = AT(run_migrations),
+        {.name = "RUN_MIGRATIONS",
+                .kind = SETTING_SWITCH,
+                .fallback = "true",
+                .offset = AT(run_migrations),
                 .help = "apply migrations at start (under a lock, safe for many replicas)"},
-        {.name = "REORG_COPY_WINDOW_MS", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse,
+        {.name = "REORG_COPY_WINDOW_MS",
+                .kind = SETTING_TEXT,
+                .offset = AT(reserved),
+                .check = refuse,
                 .help = "not supported by this version: reorg notices are kept, not handled"},
-        {.name = "RPC_URL", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse, .secret = true,
+        {.name = "RPC_URL",
+                .kind = SETTING_TEXT,
+                .offset = AT(reserved),
+                .check = refuse,
+                .secret = true,
                 .help = "not supported by this version: reconciling with the chain"},
-        {.name = "CONTRACT_ADDRESS", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse, .help = "not supported by this version"},
-        {.name = "RECONCILE_DEPTH", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse, .help = "not supported by this version"},
-        {.name = "RECONCILE_INTERVAL_MS", .kind = SETTING_TEXT, .offset = AT(reserved), .check = refuse,
+        {.name = "CONTRACT_ADDRESS",
+                .kind = SETTING_TEXT,
+                .offset = AT(reserved),
+                .check = refuse,
+                .help = "not supported by this version"},
+        {.name = "RECONCILE_DEPTH",
+                .kind = SETTING_TEXT,
+                .offset = AT(reserved),
+                .check = refuse,
+                .help = "not supported by this version"},
+        {.name = "RECONCILE_INTERVAL_MS",
+                .kind = SETTING_TEXT,
+                .offset = AT(reserved),
+                .check = refuse,
                 .help = "not supported by this version"},
         {0},
 };
@@ -53,6 +85,21 @@ static bool trims_inputs(const void *config)
         return ((const struct ingest_config *)config)->trim_input;
 }
 
+static int prepare(struct service *service, struct db *db, const char **problem)
+{
+        const struct ingest_config *config = service->config;
+        int64_t version;
+        int r = migrate_at_start(service, db);
+        if (r || !config->network || schema_check(db, &version))
+                return r; /* a schema that does not fit is what the caller looks for next */
+        r = writer_pin_network(db, service->shared->processing_timeout_ms, config->network);
+        if (r == WRITER_OTHER_NETWORK)
+                *problem = "this database holds the events of another network than NETWORK says: set NETWORK to that of "
+                           "pinned_network, "
+                           "or give this network a database of its own";
+        return r;
+}
+
 static int rebuild(struct service *service, struct db *db)
 {
         static const struct {
@@ -60,7 +107,9 @@ static int rebuild(struct service *service, struct db *db)
                 const struct sql *sql;
         } steps[] = {{"atom", &sql_20_atom_rebuild}, {"triple", &sql_20_triple_rebuild}, {"position", &sql_20_position_rebuild},
                 {"vault", &sql_20_vault_rebuild}};
-        (void)service;
+        int failed = audit_rebuild(service, db);
+        if (failed)
+                return failed;
         for (size_t i = 0; i < ARRAY_LENGTH(steps); i++) {
                 size_t found;
                 int64_t total = 0;
@@ -73,7 +122,7 @@ static int rebuild(struct service *service, struct db *db)
                         found = db_rows_count(result);
                         total += found ? db_rows_number(result, 0, 0) : 0;
                 } while (found);
-                printf("%-24s %lld rows made anew\n", steps[i].table, (long long)total);
+                printf("%-28s %lld rows made anew\n", steps[i].table, (long long)total);
         }
         return 0;
 }
@@ -108,8 +157,10 @@ int main(int argc, char **argv)
                 .state_free = writer_free,
                 .weigh = writer_weigh,
                 .process = writer_process,
-                .prepare = migrate_at_start,
+                .prepare = prepare,
+                .verify_begin = audit_begin,
                 .checks = checks,
+                .verify_more = audit_verify,
                 .rebuild = rebuild,
                 .commands = commands,
         };

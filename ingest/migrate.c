@@ -28,17 +28,23 @@ int migrate_at_start(struct service *service, struct db *db)
         return r < 0 ? r : 0; /* a schema that does not fit is what the caller looks for next */
 }
 
+static int report(struct db *db, int r)
+{
+        char text[SCHEMA_EXPLAIN_SIZE];
+        if (!r)
+                return 0;
+        schema_explain(db, r, text);
+        fprintf(stderr, "ingest: %s\n", text);
+        return 1;
+}
+
 static int show_status(struct db *db)
 {
         int64_t version;
         int r = schema_check(db, &version);
         for (const struct migration *m = migrations; r >= 0 && m->name; m++)
                 printf("%-8s %s\n", m->version <= version ? "applied" : "missing", m->name);
-        if (r > 0)
-                fprintf(stderr, "ingest: %s\n", schema_explain(r));
-        else if (r < 0)
-                fprintf(stderr, "ingest: %s\n", db_error(db));
-        return r ? 1 : 0;
+        return report(db, r);
 }
 
 int migrate_command(struct service *service, int argc, char **argv)
@@ -56,7 +62,5 @@ int migrate_command(struct service *service, int argc, char **argv)
         int r = schema_migrate(db, tell_user);
         if (!r)
                 printf("the schema is at version %" PRId64 "\n", schema_known());
-        else
-                fprintf(stderr, "ingest: %s\n", r > 0 ? schema_explain(r) : db_error(db));
-        return r ? 1 : 0;
+        return report(db, r);
 }

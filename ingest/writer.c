@@ -10,7 +10,7 @@
 #include "ingest_sql.h"
 
 #define INDEXES_SHOWN 100 /* of a message's bad events in its dead letter */
-#define COLUMNS_MAX (11 + EVENT_VALUES_MAX)
+#define COLUMNS_MAX   (11 + EVENT_VALUES_MAX)
 
 /* An event and the entry it came in. */
 struct item {
@@ -77,7 +77,7 @@ void writer_free(void *state)
         free(writer);
 }
 
-static const char *entry_payload(const struct stream_entry *entry, size_t *size)
+const char *writer_payload(const struct stream_entry *entry, size_t *size)
 {
         const char *payload = stream_entry_field(entry, "payload", size);
         if (!payload)
@@ -88,12 +88,13 @@ static const char *entry_payload(const struct stream_entry *entry, size_t *size)
 size_t writer_weigh(const struct stream_entry *entry)
 {
         size_t size = 0;
-        return entry_payload(entry, &size) ? 1 + size / 700 : 1;
+        return writer_payload(entry, &size) ? 1 + size / 700 : 1;
 }
 
 /* ---- faults ---- */
 
-static void note_fault(struct work *work, struct verdict *verdict, size_t index, const char *error_class, const char *error, int64_t attempts)
+static void note_fault(
+        struct work *work, struct verdict *verdict, size_t index, const char *error_class, const char *error, int64_t attempts)
 {
         if (!verdict->faults) {
                 verdict->error_class = error_class;
@@ -124,14 +125,26 @@ static void add_letters(struct work *work, const struct writer *writer)
 
 /* ---- the network ---- */
 
-static int get_network(struct work *work, struct writer *writer)
+int writer_get_network(struct db *db, int64_t deadline_ms, char **network)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = &sql_10_network_get, .rows = &rows};
-        int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, work->deadline_ms);
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
         if (!r && db_rows_count(rows))
-                writer->network = strdup(db_rows_text(rows, 0, 0));
+                *network = strdup(db_rows_text(rows, 0, 0));
         return r > 0 ? -1 : r;
+}
+
+int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network)
+{
+        char *pinned = NULL;
+        const struct db_param param = db_text(network);
+        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &param, .param_count = 1};
+        int r = db_run(db, &pin, 1, DB_AUTOCOMMIT, deadline_ms) ? -1 : writer_get_network(db, deadline_ms, &pinned);
+        if (!r && strcmp(pinned, network))
+                r = WRITER_OTHER_NETWORK;
+        free(pinned);
+        return r;
 }
 
 static const char *first_network(struct work *work)
@@ -140,7 +153,7 @@ static const char *first_network(struct work *work)
                 size_t size;
                 struct decode_message message;
                 const struct stream_entry *entry = &work->batch->entries[i];
-                const char *payload = entry->fields ? entry_payload(entry, &size) : NULL;
+                const char *payload = entry->fields ? writer_payload(entry, &size) : NULL;
                 if (!payload)
                         continue;
                 (void)!decode_message(payload, size, NULL, work->arena, &message);
@@ -153,14 +166,12 @@ static const char *first_network(struct work *work)
 /* Without NETWORK the first event's network is pinned in the database, for all replicas and for good. */
 static int learn_network(struct work *work, struct writer *writer)
 {
-        int r = get_network(work, writer);
+        int r = writer_get_network(work->db, work->deadline_ms, &writer->network);
         const char *first = r || writer->network ? NULL : first_network(work);
         if (!first)
                 return r;
-        const struct db_param network = db_text(first);
-        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &network, .param_count = 1};
-        r = db_run(work->db, &pin, 1, DB_AUTOCOMMIT, work->deadline_ms);
-        return r ? -1 : get_network(work, writer);
+        r = writer_pin_network(work->db, work->deadline_ms, first);
+        return r < 0 ? r : writer_get_network(work->db, work->deadline_ms, &writer->network);
 }
 
 /* ---- decoding ---- */
@@ -180,14 +191,16 @@ static void add_item(struct writer *writer, const struct event *event, const str
 static int keep_notice(struct work *work, const struct stream_entry *entry, const struct decode_notice *notice)
 {
         char *ms = arena_format(work->arena, "%" PRIu64, entry->ms), *seq = arena_format(work->arena, "%" PRIu64, entry->seq);
-        char *fork = arena_format(work->arena, "%" PRId64, notice->fork_block), *depth = arena_format(work->arena, "%" PRId64, notice->depth);
-        const struct db_param params[] = {db_text(entry->stream), db_text(ms), db_text(seq), db_text(notice->network), db_text(fork), db_text(depth),
-                db_text(notice->json)};
+        char *fork = arena_format(work->arena, "%" PRId64, notice->fork_block),
+             *depth = arena_format(work->arena, "%" PRId64, notice->depth);
+        const struct db_param params[] = {db_text(entry->stream), db_text(ms), db_text(seq), db_text(notice->network),
+                db_text(fork), db_text(depth), db_text(notice->json)};
         const struct db_call call = {.sql = &sql_10_reorg_insert, .params = params, .param_count = ARRAY_LENGTH(params)};
         int r = db_run(work->db, &call, 1, DB_BEGIN | DB_COMMIT, work->deadline_ms);
         if (!r)
-                log_write(LOG_WARN, "reorg notice kept in reorgs; this version does not handle it", "stream=%s id=%s fork_block=%" PRId64 " depth=%" PRId64,
-                        entry->stream, entry->id, notice->fork_block, notice->depth);
+                log_write(LOG_WARN, "reorg notice kept in reorgs; this version does not handle it",
+                        "stream=%s id=%s fork_block=%" PRId64 " depth=%" PRId64, entry->stream, entry->id, notice->fork_block,
+                        notice->depth);
         return r > 0 ? -1 : r;
 }
 
@@ -195,9 +208,10 @@ static int take_entry(struct work *work, struct writer *writer, const struct str
 {
         size_t size;
         struct decode_message message;
-        const char *payload = entry_payload(entry, &size);
+        const char *payload = writer_payload(entry, &size);
         if (!payload) {
-                note_fault(work, verdict, DECODE_WHOLE_MESSAGE, "missing", "the entry has none of the fields payload, event_data, data", 1);
+                note_fault(work, verdict, DECODE_WHOLE_MESSAGE, "missing",
+                        "the entry has none of the fields payload, event_data, data", 1);
                 return 0;
         }
         if (entry->ms > INT64_MAX || entry->seq > INT64_MAX) {
@@ -295,8 +309,8 @@ static void blame(struct work *work, void *context, size_t unit, const char *err
 {
         struct writer *writer = context;
         const struct item *item = &writer->items[writer->kind][unit];
-        const char *text = arena_format(work->arena, "event_data[%zu]: %s refused by PostgreSQL: %s", item->event->index, item->event->type->table,
-                error);
+        const char *text = arena_format(work->arena, "event_data[%zu]: %s refused by PostgreSQL: %s", item->event->index,
+                item->event->type->table, error);
         note_fault(work, item->verdict, item->event->index, "database", text, attempts);
 }
 

@@ -1,8 +1,9 @@
 /*
- * The event tables: takes a batch of stream entries, decodes them, stores their events — one transaction a table, whose triggers bring the
- * base tables along — and names the keys that cascade has to look at.
+ * The event tables: takes a batch of stream entries, decodes them, stores their events — one transaction a table, whose triggers
+ * bring the base tables along — and names the keys that cascade has to look at.
  *
- * Keys of all events are published, also of those that were stored before: a redelivered entry may be one whose keys never went out.
+ * Keys of all events are published, also of those that were stored before: a redelivered entry may be one whose keys never went
+ * out.
  */
 #pragma once
 
@@ -11,5 +12,12 @@
 void *writer_new(const void *config); /* state of one worker */
 void writer_free(void *writer);
 MUST_CHECK int writer_process(struct work *work);
+/* Pins NETWORK, where it is set, in the database. 0; WRITER_OTHER_NETWORK where another one is pinned; negative. */
+enum { WRITER_OTHER_NETWORK = 1 };
+MUST_CHECK int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network);
+/* The network pinned in the database, malloc'd; *network stays NULL where none is yet. */
+MUST_CHECK int writer_get_network(struct db *db, int64_t deadline_ms, char **network);
+/* The JSON of an entry: its field payload, else event_data, else data; NULL: it has none of them. */
+const char *writer_payload(const struct stream_entry *entry, size_t *size);
 /* About how many events an entry holds, by its size. */
 size_t writer_weigh(const struct stream_entry *entry);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "migrations_sql.h"
 
-#define LOOK_MS 10000
+#define LOOK_MS    10000
 #define MIGRATE_MS 3600000
 
 int64_t schema_known(void)
@@ -32,11 +32,12 @@ static int look(struct db *db, unsigned mode, bool *listed)
         int r = db_run(db, &call, 1, mode, LOOK_MS);
         if (r)
                 return r < 0 ? r : -1;
+        const char *tables = db_rows_text(rows, 0, 2);
         bool there = !strcmp(db_rows_text(rows, 0, 0), "t"), ours = !strcmp(db_rows_text(rows, 0, 1), "t");
         *listed = there;
         if (there && !ours)
                 return SCHEMA_FOREIGN;
-        return !there && db_rows_number(rows, 0, 2) ? SCHEMA_FOREIGN : 0;
+        return !there && tables ? SCHEMA_FOREIGN : 0;
 }
 
 static int judge_list(struct db *db, int64_t *version)
@@ -76,7 +77,8 @@ static int apply(struct db *db, const struct migration *migration, bool *applied
         AUTO(db_rows) struct db_rows *rows = NULL;
         char version[24];
         snprintf(version, sizeof(version), "%" PRId64, migration->version);
-        const struct db_call start[] = {{.sql = &sql_00_schema_lock}, {.sql = &sql_00_schema_create}, {.sql = &sql_00_schema_list, .rows = &rows}};
+        const struct db_call start[] = {
+                {.sql = &sql_00_schema_lock}, {.sql = &sql_00_schema_create}, {.sql = &sql_00_schema_list, .rows = &rows}};
         const struct db_param params[] = {db_text(version), db_text(migration->name), db_text(migration->checksum)};
         const struct db_call note = {.sql = &sql_00_schema_note, .params = params, .param_count = 3};
         int r = db_run(db, start, 2, DB_BEGIN, MIGRATE_MS);
@@ -112,18 +114,37 @@ int schema_migrate(struct db *db, void (*told)(const struct migration *migration
         return 0;
 }
 
-const char *schema_explain(int result)
+static void explain_foreign(struct db *db, char text[SCHEMA_EXPLAIN_SIZE])
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = &sql_00_schema_look, .rows = &rows};
+        const char *tables = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS) ? NULL : db_rows_text(rows, 0, 2);
+        snprintf(text, SCHEMA_EXPLAIN_SIZE,
+                "the database has tables of our names (%s) but no schema_migrations of ours; give this pipeline a database or "
+                "schema of its own",
+                tables ? tables : "schema_migrations");
+}
+
+void schema_explain(struct db *db, int result, char text[SCHEMA_EXPLAIN_SIZE])
 {
         switch (result) {
         case SCHEMA_FOREIGN:
-                return "the database has tables of these names but no schema_migrations of ours; give this pipeline a database (or schema) of its own";
+                explain_foreign(db, text);
+                return;
         case SCHEMA_OLD:
-                return "the schema is older than this program: run `ingest migrate`, or start ingest with RUN_MIGRATIONS=true";
+                snprintf(text, SCHEMA_EXPLAIN_SIZE,
+                        "the schema is older than this program: run `ingest migrate`, or start ingest with RUN_MIGRATIONS=true");
+                return;
         case SCHEMA_NEW:
-                return "the schema is newer than this program: run the version of the program that belongs to it";
+                snprintf(text, SCHEMA_EXPLAIN_SIZE,
+                        "the schema is newer than this program: run the version of the program that belongs to it");
+                return;
         case SCHEMA_EDITED:
-                return "a migration was applied with another text than this program has: use the build that made this database, or a new database";
+                snprintf(text, SCHEMA_EXPLAIN_SIZE,
+                        "a migration was applied with another text than this program has: use the build that made this database, "
+                        "or a new database");
+                return;
         default:
-                return "";
+                snprintf(text, SCHEMA_EXPLAIN_SIZE, "%s", db_error(db));
         }
 }

@@ -1,8 +1,9 @@
 /*
  * The database's schema: the migrations beside this file, embedded, and the version a database stands at.
  *
- * A migration is a file NNNN_subject.sql, applied once, in order, each in a transaction of its own, under one advisory lock: any number of
- * replicas may try. schema_migrations remembers version, name, checksum and time. A migration that landed is never edited.
+ * A migration is a file NNNN_subject.sql, applied once, in order, each in a transaction of its own, under one advisory lock: any
+ * number of replicas may try. schema_migrations remembers version, name, checksum and time. A migration that landed is never
+ * edited.
  */
 #pragma once
 
@@ -26,5 +27,6 @@ int64_t schema_known(void); /* the version this program is made for */
 MUST_CHECK int schema_check(struct db *db, int64_t *version);
 /* Applies what is missing. told is called for each one applied. 0, SCHEMA_FOREIGN, SCHEMA_NEW, SCHEMA_EDITED, or negative. */
 MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration));
-/* A sentence for people on a positive result of the two above. */
-const char *schema_explain(int result);
+/* A sentence for people on what the two above returned. */
+#define SCHEMA_EXPLAIN_SIZE 600
+void schema_explain(struct db *db, int result, char text[SCHEMA_EXPLAIN_SIZE]);

@@ -8,6 +8,7 @@ acked everything in the recording's streams and in the internal ones. Exit 1 whe
 """
 import json
 import lzma
+import signal
 import socket
 import sys
 import time
@@ -141,4 +142,5 @@ def main(port, recording, group, *internal):
 if __name__ == "__main__":
     if len(sys.argv) < 4:
         sys.exit(__doc__)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main(*sys.argv[1:])

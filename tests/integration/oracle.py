@@ -6,7 +6,8 @@ Times are whole microseconds since 1970 (years beyond 9999 are valid input, Pyth
     expected = compute(entries)                 entries = [(stream, id, payload text), …], id "milliseconds-sequence"
     differences = compare(connection, entries)  [] when the database is exact
 
-Where the contract is silent: two live events of one (block number, log index) stand in the order of their transaction hashes; the
+Where the contract is silent: two live events of one (block number, log index) stand in the order of their times, then
+of their transaction hashes; the
 first deposit of a position at such a tie has the least time.
 """
 import json
@@ -367,7 +368,7 @@ def sort_out(entries, network=None, window=5000):
 # ---------------------------------------------------------------- the tables above the events
 
 def _order(row):
-    return row["block_number"], row["log_index"], row["transaction_hash"]
+    return row["block_number"], row["log_index"], row["time"], row["transaction_hash"]
 
 
 def _grouped(rows, *columns):

@@ -82,7 +82,7 @@ _QUICK = {"CIRCUIT_BREAKER_TIMEOUT_MS": 500, "PROCESSING_TIMEOUT_MS": 2000}
 def test_postgres_goes_and_comes_back(make_pipeline, own_postgres, part):
     own_postgres.start()
     pipeline = make_pipeline(postgres=own_postgres, **_QUICK).listen_to(part)
-    services = pipeline.start()
+    services = [service.ready() for service in pipeline.start()]
     becomes(services, 200)
     pipeline.feed(part[:len(part) // 2])
     own_postgres.stop()

@@ -205,7 +205,7 @@ def test_verify_is_right_while_the_pipeline_runs(pipeline, recording, seed):
 def test_rebuild_of_everything_under_a_feed(pipeline, recording, seed):
     """All tables are damaged, and events go on coming in while the three rebuild."""
     messages = feeds.new_ids(recording)
-    first = len(messages) // 3
+    first = len(messages) * 2 // 3   # enough rows of every table to damage
     pipeline.listen_to(messages).start()
     pipeline.feed(messages[:first])
     pipeline.drain()

@@ -1,5 +1,5 @@
--- Up to 1,000 terms whose row, or whose vaults' number of holders or market cap, differ from their definition, none of them under way.
-WITH flying AS MATERIALIZED (SELECT DISTINCT term_id FROM vault_outbox)
+-- The terms whose row, or whose vaults' number of holders or market cap, differ from their definition. Some may only be under way: to make
+-- those anew is right, too.
 SELECT term_id FROM (
         SELECT term_id
         FROM (SELECT term_id, curve_id, position_count, market_cap FROM vault_count_expected) expected
@@ -11,5 +11,4 @@ SELECT term_id FROM (
         FULL JOIN (SELECT id, type, atom_id, triple_id, total_assets, total_market_cap, created_at, updated_at FROM term) actual USING (id)
         WHERE expected IS DISTINCT FROM actual
 ) differing
-WHERE term_id NOT IN (SELECT term_id FROM flying)
-LIMIT 1000
+ORDER BY term_id

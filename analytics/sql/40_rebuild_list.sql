@@ -1,7 +1,4 @@
--- Up to 1,000 triples whose triple_vault or triple_term rows differ from their definition, none of them under way.
-WITH waiting AS MATERIALIZED (
-        SELECT term_id FROM vault_outbox UNION SELECT term_id FROM term_outbox
-)
+-- The triples whose triple_vault or triple_term rows differ from their definition. Some may only be under way: to make those anew is right, too.
 SELECT term_id, counter_term_id FROM (
         SELECT term_id, counter_term_id
         FROM (SELECT term_id, counter_term_id, curve_id, total_shares, total_assets, position_count, market_cap FROM triple_vault_expected) expected
@@ -16,5 +13,4 @@ SELECT term_id, counter_term_id FROM (
                         counted_subject_id, counted_predicate_id, counted_object_id FROM triple_term) actual USING (term_id, counter_term_id)
         WHERE expected IS DISTINCT FROM actual
 ) differing
-WHERE term_id NOT IN (SELECT * FROM waiting) AND counter_term_id NOT IN (SELECT * FROM waiting)
-LIMIT 1000
+ORDER BY term_id, counter_term_id

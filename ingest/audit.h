@@ -1,0 +1,15 @@
+/*
+ * The event tables against the streams they came from: verify and rebuild of level 0.
+ *
+ * Order makes it exact while the pipeline runs: first it is noted how far each stream is acked, and only then the tables are
+ * looked at. What was acked before is committed and must be there; what was delivered only may be. Where entries are trimmed,
+ * nothing can be said of their rows.
+ */
+#pragma once
+
+#include "../common/service.h"
+
+/* Reads the streams into the connection's temporary tables, before the tables are looked at. */
+MUST_CHECK int audit_begin(struct service *service, struct db *db);
+MUST_CHECK int audit_verify(struct db *db, int64_t *differences, service_print *print, const void *options);
+MUST_CHECK int audit_rebuild(struct service *service, struct db *db);

@@ -1,0 +1,90 @@
+#!/bin/bash
+# The rules of the README's code map, as greps. One line a violation: place, rule and why, the text. Exit 1 when there is one.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+
+programs=(ingest cascade analytics)
+ours=("${programs[@]}" common migrations)
+base=(arena backoff breaker clock limiter log metrics settings)
+
+command -v perl >/dev/null || { echo "layers.sh: this needs perl" >&2; exit 1; }
+mapfile -t code < <(find "${ours[@]}" -name '*.[ch]' | LC_ALL=C sort)
+mapfile -t all_code < <(find "${ours[@]}" tests -name '*.[ch]' | LC_ALL=C sort)
+violations=0
+
+# report RULE: one violation for each line of stdin, FILE:LINE:TEXT or a mere FILE
+report() {
+        local file line text
+        while IFS=: read -r file line text; do
+                read -r text <<<"$text" # without the blanks around it
+                printf '%s%s: %s%s\n' "$file" "${line:+:$line}" "$1" "${text:+ | $text}"
+                violations=$((violations + 1))
+        done
+}
+
+# text_of bare|strings FILE…: FILE:LINE:TEXT without comments of the form /* */; bare: what stands inside quotes is left out as well
+text_of() {
+        perl -0777 -e '
+                my $bare = shift(@ARGV) eq "bare";
+                for my $file (@ARGV) {
+                        open(my $in, "<", $file) or die "$file: $!\n";
+                        my $text = <$in>;
+                        $text =~ s{("(?:\\.|[^"\\\n])*")|(\x27(?:\\.|[^\x27\\\n])*\x27)|(/\*.*?\*/)|(//[^\n]*)}{
+                                defined $3 ? " " . "\n" x ($3 =~ tr/\n//) : defined $4 ? $4 :
+                                !$bare ? $& : defined $1 ? "\"\"" : "\x27\x27"}gse;
+                        my $number = 0;
+                        print map { $number++; "$file:$number:$_\n" } split(/\n/, $text, -1);
+                }' "$@"
+}
+
+# includes PATTERN FILE…: the #include lines whose name matches
+includes() {
+        local pattern=$1
+        shift
+        grep -nHE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]($pattern)[>\"]" "$@" || true
+}
+
+except() { grep -v "^$1:" || true; }
+
+report "libpq-fe.h only in common/db.c: PostgreSQL has one seam, foreign types cross no header" < <(
+        includes '(.*/)?libpq-fe\.h' "${code[@]}" | except common/db.c)
+report "hiredis headers only in common/redis.c: Redis has one seam, foreign types cross no header" < <(
+        includes '(.*/)?hiredis[^>"]*' "${code[@]}" | except common/redis.c)
+report "microhttpd.h only in common/http.c: HTTP has one seam, foreign types cross no header" < <(
+        includes '(.*/)?microhttpd\.h' "${code[@]}" | except common/http.c)
+
+# The blank behind the word tells SQL from Redis commands of the same name ("SELECT", "CREATE").
+report "no SQL in C: a statement is a .sql file, to be read, run in psql and checked on its own" < <(
+        text_of strings "${code[@]}" | grep -E '"([[:space:]]|\\n)*(SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|ALTER|DROP|TRUNCATE|LOCK|COPY)([[:space:]]|\\n)' || true)
+report "transactions begin and end in common/db.c only: every one gets its deadline there" < <(
+        text_of strings "${code[@]}" | except common/db.c | grep -E '"([[:space:]]|\\n)*(BEGIN|COMMIT|ROLLBACK|SET LOCAL)([[:space:];"]|\\n)' || true)
+
+for program in "${programs[@]}"; do
+        for other in "${programs[@]}"; do
+                if [ "$program" = "$other" ]; then continue; fi
+                report "programs do not include each other: what two share is a stream or a table" < <(
+                        includes "(.*/)?$other/[^>\"]*|${other}_sql\.h" $(find "$program" -name '*.[ch]'))
+        done
+        report "common and migrations know no program: a dependency points downwards only" < <(
+                includes "(.*/)?$program/[^>\"]*|${program}_sql\.h" $(find common migrations -name '*.[ch]'))
+done
+
+for module in "${base[@]}"; do
+        report "base modules of common include no IO header: they are tested without servers and used by all" < <(
+                includes '(.*/)?(db|redis|http|stream)\.h' common/"$module".[ch])
+done
+
+report "no file named util, misc or helpers: a file's name says what is in it" < <(
+        find "${ours[@]}" deploy tests -name __pycache__ -prune -o -type f -print | LC_ALL=C sort |
+                grep -iE '(^|[/_.-])(utils?|misc|helpers?)([_.-][^/]*)?$' || true)
+
+report "comments are /* */: one kind, as in all other files" < <(
+        text_of bare "${all_code[@]}" | grep -E '^[^:]*:[0-9]+:.*//' || true)
+report "banned: it does not know how much room there is, what went wrong, or other threads (snprintf, memcpy, strtoll, strsep do)" < <(
+        text_of bare "${all_code[@]}" | grep -E '^[^:]*:[0-9]+:(.*[^A-Za-z0-9_])?(strcpy|strcat|sprintf|gets|atoi|strtok)[[:space:]]*\(' || true)
+
+if [ $violations -gt 0 ]; then
+        echo "layers.sh: $violations violations" >&2
+        exit 1
+fi
+echo "layers.sh: the rules hold in ${#all_code[@]} files"
