@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "check.h"
 #include "clock.h"
 #include "common_sql.h"
@@ -90,7 +91,7 @@ static int read_options(const struct service *service, int argc, char **argv, st
         *options = (struct options){0};
         for (int i = 2; i < argc; i++) {
                 char *end = NULL;
-                if (!strcmp(argv[i], "--json")) {
+                if (!strcmp(argv[i], "--json") && strcmp(argv[1], "rebuild")) {
                         options->json = true;
                 } else if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
                         options->watch = true;
@@ -265,7 +266,7 @@ static int status_once(struct service *service, struct redis *redis, const struc
                 puts(json);
                 free(json);
         } else {
-                if (options->watch)
+                if (options->watch && isatty(STDOUT_FILENO))
                         printf("\033[H\033[2J");
                 status_print(service, &now, breaker);
         }

@@ -5,18 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "db.h"
 #include "log.h"
 #include "redis.h"
 
+#define STREAMS_MAX 256
+
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
-
-static const char *check_database_url(const char *value)
-{
-        if (!strncmp(value, "postgresql://", 13) || !strncmp(value, "postgres://", 11) || strchr(value, '='))
-                return NULL;
-        return "must begin with postgresql://";
-}
 
 /* Names of streams, groups and consumers are shown and split by people and tools: no blanks, no commas. */
 static const char *check_name(const char *value)
@@ -53,7 +49,7 @@ static const struct setting rows[] = {
                 .offset = AT(database_url),
                 .from_file = true,
                 .secret = true,
-                .check = check_database_url,
+                .check = db_url_check,
                 .help = "postgresql://user:password@host:port/database (libpq's parameters, sslmode included)"},
         {.name = "CONSUMER_GROUP",
                 .kind = SETTING_TEXT,
@@ -240,6 +236,22 @@ void config_derive(struct config *config)
                 snprintf(pid, sizeof(pid), "%ld", (long)getpid());
                 config->consumer_name = format_name(host, pid);
         }
+}
+
+const char *config_check(const struct config *config, const char *const *inputs)
+{
+        const char *names[STREAMS_MAX + 3] = {config->cascade_stream, config->analytics_stream, config->letter_stream};
+        size_t count = 3;
+        for (size_t i = 0; inputs[i] && count < ARRAY_LENGTH(names); i++)
+                if (inputs[i] != config->cascade_stream && inputs[i] != config->analytics_stream)
+                        names[count++] = inputs[i];
+        for (size_t i = 0; i < count; i++)
+                for (size_t k = i + 1; k < count; k++)
+                        if (!strcmp(names[i], names[k]))
+                                return "REDIS_STREAMS, CASCADE_STREAM_NAME, ANALYTICS_STREAM_NAME and DLQ_STREAM_NAME: two of "
+                                       "them name the same "
+                                       "stream; each needs one of its own";
+        return NULL;
 }
 
 void config_deinit(struct config *config)

@@ -26,4 +26,6 @@ extern const struct settings_table config_settings;
 
 /* Fills what is derived: host name and process id for CONSUMER_NAME, the suffixed names. */
 void config_derive(struct config *config);
+/* What is wrong across settings, NULL: nothing. inputs: the streams the program reads. */
+const char *config_check(const struct config *config, const char *const *inputs);
 void config_deinit(struct config *config); /* the derived ones; settings_deinit frees the rest */

@@ -5,13 +5,15 @@
 #include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "clock.h"
 
 #define PREPARED_MAX    64
-#define CANCEL_GRACE_MS 2000
+#define CANCEL_GRACE_MS 500
+#define TICK_MS         250
 
 struct db {
         PGconn *conn;
@@ -173,7 +175,9 @@ static int error_keep_result(struct db *db, const PGresult *result)
         if (!state)
                 return -1;
         if (!strcmp(state, "57014"))
-                return DB_DEADLINE;
+                return -1; /* somebody's cancel, or our deadline: db_run knows */
+        if (!strcmp(state, "RO001"))
+                return DB_RAISED;
         if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
                 return DB_BAD_DATA;
         return -1;
@@ -191,15 +195,24 @@ static int broken(struct db *db, const char *why)
         return -1;
 }
 
-/* Asks the server to stop, once; the statement then ends with 57014 like any other failure. */
-static void cancel(struct db *db)
+static void *cancel_run(void *handle)
 {
         char problem[256];
+        (void)PQcancel(handle, problem, sizeof(problem));
+        PQfreeCancel(handle);
+        return NULL;
+}
+
+/* Asks the server to stop, once; the statement then ends with 57014. In a thread of its own: PQcancel waits for a server that
+ * hangs. */
+static void cancel(struct db *db)
+{
+        pthread_t thread;
         PGcancel *handle = PQgetCancel(db->conn);
-        if (handle) {
-                (void)PQcancel(handle, problem, sizeof(problem));
+        if (handle && pthread_create(&thread, NULL, cancel_run, handle))
                 PQfreeCancel(handle);
-        }
+        else if (handle)
+                pthread_detach(thread);
 }
 
 struct wait {
@@ -219,7 +232,7 @@ static int wait_once(struct db *db, struct wait *wait, short events)
         }
         int64_t slice = wait->deadline - now;
         struct pollfd fd = {.fd = PQsocket(db->conn), .events = events};
-        int ready = poll(&fd, 1, slice > 1000 ? 1000 : slice < 0 ? 0 : (int)slice);
+        int ready = poll(&fd, 1, slice > TICK_MS ? TICK_MS : slice < 0 ? 0 : (int)slice);
         if (ready < 0 && errno != EINTR)
                 return broken(db, strerror(errno));
         if (ready <= 0 && db->options.tick)
@@ -254,8 +267,9 @@ static int next_result(struct db *db, struct wait *wait, PGresult **out)
         return 0;
 }
 
-/* Reads all results up to the pipeline's sync point. The first failure is what is reported. rows[i]: where result i goes. */
-static int drain(struct db *db, struct wait *wait, struct db_rows ***rows, size_t statement_count)
+/* Reads all results up to the pipeline's sync point. The first failure is what is reported. calls[i]: what statement i is, NULL
+ * where nobody waits for its result. */
+static int drain(struct db *db, struct wait *wait, const struct db_call *const *calls, size_t statement_count)
 {
         int verdict = 0;
         size_t statement = 0;
@@ -274,13 +288,16 @@ static int drain(struct db *db, struct wait *wait, struct db_rows ***rows, size_
                 bool sync = status == PGRES_PIPELINE_SYNC;
                 if (status == PGRES_FATAL_ERROR && !verdict)
                         verdict = error_keep_result(db, result);
-                if (status == PGRES_TUPLES_OK && rows && statement < statement_count && rows[statement]) {
+                const struct db_call *call = calls && statement < statement_count ? calls[statement] : NULL;
+                if (status == PGRES_COMMAND_OK && call && call->affected)
+                        *call->affected = strtoll(PQcmdTuples(result), NULL, 10);
+                if (status == PGRES_TUPLES_OK && call && call->rows) {
                         struct db_rows *kept = malloc(sizeof(*kept));
                         if (!kept)
                                 abort();
                         kept->result = result;
-                        db_rows_free(*rows[statement]);
-                        *rows[statement] = kept;
+                        db_rows_free(*call->rows);
+                        *call->rows = kept;
                         result = NULL;
                 }
                 PQclear(result);
@@ -383,15 +400,15 @@ static void roll_back(struct db *db)
 
 static int run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms, struct wait *wait)
 {
-        struct db_rows **rows[32] = {0};
+        const struct db_call *statements[32] = {0};
         size_t sent = 0;
         int r = db->options.prepared ? prepare_missing(db, calls, count, wait) : 0;
         if (!r && mode & (DB_BEGIN | DB_SNAPSHOT))
                 r = send_begin(db, mode, deadline_ms, &sent);
         for (size_t i = 0; i < count && !r; i++) {
-                if (sent >= ARRAY_LENGTH(rows))
+                if (sent >= ARRAY_LENGTH(statements))
                         abort();
-                rows[sent++] = calls[i].rows;
+                statements[sent++] = &calls[i];
                 r = send_call(db, &calls[i]);
         }
         if (!r && mode & (DB_COMMIT | DB_ROLLBACK))
@@ -401,7 +418,7 @@ static int run(struct db *db, const struct db_call *calls, size_t count, unsigne
         if (!PQpipelineSync(db->conn))
                 return broken(db, NULL);
         r = flush(db, wait);
-        return r ? r : drain(db, wait, rows, sent);
+        return r ? r : drain(db, wait, statements, sent);
 }
 
 int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms)
@@ -413,7 +430,7 @@ int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mo
         int r = run(db, calls, count, mode, deadline_ms, &wait);
         if (r)
                 roll_back(db);
-        if (r > 0 && wait.cancelled)
+        if (r && !db->broken && clock_ms() - started >= deadline_ms)
                 r = DB_DEADLINE;
         if (db->options.observe && count)
                 db->options.observe(
@@ -463,7 +480,7 @@ static int connect_wait(struct db *db, int64_t deadline)
                 struct pollfd fd = {.fd = PQsocket(db->conn), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT};
                 if (left <= 0)
                         return broken(db, "connecting to PostgreSQL took too long");
-                if (poll(&fd, 1, left > 1000 ? 1000 : (int)left) == 0) {
+                if (poll(&fd, 1, left > TICK_MS ? TICK_MS : (int)left) == 0) {
                         if (db->options.tick)
                                 db->options.tick(db->options.tick_context);
                         continue;
@@ -475,11 +492,37 @@ static int connect_wait(struct db *db, int64_t deadline)
         return 0;
 }
 
+const char *db_url_check(const char *url)
+{
+        static const char *const sslmodes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
+        const char *problem = NULL;
+        char *error = NULL; /* not shown: it may quote the password */
+        PQconninfoOption *options = PQconninfoParse(url, &error);
+        if (!options)
+                problem = "is not a connection string that libpq can read: "
+                          "postgresql://user:password@host:port/database?parameter=value";
+        for (PQconninfoOption *o = options; o && o->keyword && !problem; o++) {
+                size_t known = 0;
+                if (!o->val)
+                        continue;
+                while (known < ARRAY_LENGTH(sslmodes) && strcmp(o->val, sslmodes[known]))
+                        known++;
+                if (!strcmp(o->keyword, "port") && o->val[strspn(o->val, "0123456789,")])
+                        problem = "has a port that is not a number";
+                else if (!strcmp(o->keyword, "sslmode") && known == ARRAY_LENGTH(sslmodes))
+                        problem = "has an sslmode other than disable, allow, prefer, require, verify-ca, verify-full";
+        }
+        PQconninfoFree(options);
+        PQfreemem(error);
+        return problem;
+}
+
 static int connect_start(struct db *db)
 {
-        const char *const names[] = {"dbname", "client_encoding", "fallback_application_name", "keepalives_idle",
-                "keepalives_interval", "keepalives_count", NULL};
-        const char *const values[] = {db->options.url, "UTF8", db->options.application, "10", "5", "3", NULL};
+        /* what comes later wins: the URL over our keepalives, not over the encoding */
+        const char *const names[] = {"keepalives_idle", "keepalives_interval", "keepalives_count", "dbname", "client_encoding",
+                "fallback_application_name", NULL};
+        const char *const values[] = {"10", "5", "3", db->options.url, "UTF8", db->options.application, NULL};
         db->conn = PQconnectStartParams(names, values, 1);
         if (!db->conn)
                 abort();

@@ -3,12 +3,12 @@
  * The only user of libpq; no SQL of the project's is written here, statements come embedded from .sql files.
  *
  * Every call has a deadline; past it the statement is cancelled (and the connection dropped if even that hangs). While it waits,
- * the tick function is called about once a second, so that a worker can keep its pending entries fresh.
+ * the tick function is called a few times a second, so that a worker can keep its pending entries fresh.
  *
- * Results: 0; DB_BAD_DATA where the data is at fault (SQLSTATE classes 22 and 23); DB_DEADLINE where time ran out; negative for
- * everything else: connection, locks, missing tables, resources (spec section 5). After anything but 0 the transaction is rolled
- * back. db_error says what happened. Sources: PostgreSQL 15 documentation, "Asynchronous Command Processing", "Pipeline Mode",
- * Appendix A "Error Codes".
+ * Results: 0; DB_RAISED where a statement of ours raised SQLSTATE RO001; DB_BAD_DATA where the data is at fault (SQLSTATE classes
+ * 22 and 23); DB_DEADLINE where time ran out; negative for everything else: connection, locks, missing tables, resources (spec
+ * section 5). After anything but 0 the transaction is rolled back. db_error says what happened. Sources: PostgreSQL 15
+ * documentation, "Asynchronous Command Processing", "Pipeline Mode", Appendix A "Error Codes".
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 struct db;
 struct db_rows;
 
-enum { DB_BAD_DATA = 1, DB_DEADLINE = 2 };
+enum { DB_BAD_DATA = 1, DB_DEADLINE = 2, DB_RAISED = 3 };
 
 /* A statement, embedded from a .sql file: name is the file's stem. */
 struct sql {
@@ -67,6 +67,7 @@ struct db_call {
         const struct db_param *params;
         int param_count;
         struct db_rows **rows; /* where to hand the result; NULL where it is not wanted */
+        int64_t *affected;     /* where to say how many rows it wrote; may be NULL */
 };
 
 enum db_mode {
@@ -76,6 +77,9 @@ enum db_mode {
         DB_SNAPSHOT = 4, /* starts a REPEATABLE READ, read-only one */
         DB_ROLLBACK = 8, /* ends it without effect */
 };
+
+/* NULL: fine, else what is wrong with a connection string (static text, without its secrets). */
+const char *db_url_check(const char *url);
 
 MUST_CHECK int db_open(
         struct db **out, const struct db_options *options, char **problem); /* *problem: malloc'd text on failure */

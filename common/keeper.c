@@ -9,12 +9,12 @@
 #include "stage.h"
 #include "status.h"
 
-#define MONITOR_INTERVAL_MS 500
+#define MONITOR_INTERVAL_MS 250
 #define MONITOR_TIMEOUT_MS  450
 #define RATE_SPAN_MS        5000
 #define TRIM_INTERVAL_MS    5000
 #define TIDY_INTERVAL_MS    30000
-#define TRIM_ROUNDS         50
+#define TRIM_ROUNDS         500
 #define QUERY_TIMEOUT_MS    30000
 
 struct link {
@@ -40,6 +40,12 @@ static void link_drop_dead(struct link *link)
                 link->redis = redis_close(link->redis);
         if (link->db && !db_alive(link->db))
                 link->db = db_close(link->db);
+}
+
+static void link_close(struct link *link)
+{
+        link->redis = redis_close(link->redis);
+        link->db = db_close(link->db);
 }
 
 static bool link_open_redis(struct keeper *keeper, struct link *link, int64_t timeout_ms)
@@ -71,14 +77,14 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
         for (size_t i = 0; i < status->count; i++) {
                 const char *stream = status->rows[i].stream;
                 const struct stream_state *state = &status->rows[i].state;
-                metrics_set(metrics, &stage_stream_length, (double)state->length, stream, NULL, NULL);
+                metrics_set(metrics, &stage_stream_length, (double)state->length, stream, group, NULL);
                 metrics_set(metrics, &stage_stream_lag, (double)state->lag, stream, group, NULL);
                 metrics_set(metrics, &stage_stream_lag_known, state->lag_known, stream, group, NULL);
                 metrics_set(metrics, &stage_stream_pending, (double)state->pending, stream, group, NULL);
                 metrics_set(
                         metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
         }
-        metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, NULL, NULL);
+        metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, group, NULL);
 }
 
 static void read_streams(struct keeper *keeper)
@@ -103,11 +109,16 @@ static void look_once(struct keeper *keeper)
         const struct db_call ping = {.sql = &sql_00_ping};
         bool redis = link_open_redis(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
                      !redis_call(keeper->watch.redis, NULL, "PING", NULL);
+        pthread_mutex_lock(&service->health.lock);
+        service->health.redis = redis;
+        service->health.redis_ms = clock_ms();
+        service->health.checked_ms = clock_wall_ms();
+        pthread_mutex_unlock(&service->health.lock);
         bool postgres = link_open_db(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
                         !db_run(keeper->watch.db, &ping, 1, DB_AUTOCOMMIT, MONITOR_TIMEOUT_MS);
         pthread_mutex_lock(&service->health.lock);
-        service->health.redis = redis;
         service->health.postgres = postgres;
+        service->health.postgres_ms = clock_ms();
         service->health.checked_ms = clock_wall_ms();
         pthread_mutex_unlock(&service->health.lock);
         metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
@@ -262,6 +273,8 @@ static void *keeper_run(void *argument)
                         log_write(LOG_WARN, "housekeeping failed; it is tried again", "redis=%s postgresql=%s",
                                 keeper->work.redis ? redis_error(keeper->work.redis) : "not reached",
                                 keeper->work.db ? db_error(keeper->work.db) : "not reached");
+                if (failed)
+                        link_close(&keeper->work);
                 keeper->troubled = failed;
         } while (!service_wait(100));
         return NULL;
@@ -283,12 +296,6 @@ int keeper_start(struct keeper **out, struct service *service)
                 return -1;
         *out = keeper;
         return 0;
-}
-
-static void link_close(struct link *link)
-{
-        redis_close(link->redis);
-        db_close(link->db);
 }
 
 void keeper_join(struct keeper *keeper)

@@ -23,6 +23,7 @@
 
 #define WAIT_TIMEOUT_MS 5000
 #define SAY_AGAIN_MS    30000
+#define ALIVE_MS        60000
 
 /* The only global: asked to stop. An eventfd, so that every wait can look at it; once readable it stays so. */
 static atomic_int stop_fd = -1;
@@ -136,7 +137,12 @@ static bool postgres_is_there(struct service *service, struct waiting *waiting)
                 free(problem);
                 return false;
         }
-        const char *why = NULL;
+        const char *why = NULL, *encoding = db_parameter(db, "server_encoding");
+        if (encoding && strcmp(encoding, "UTF8")) {
+                say(waiting, "database encoding",
+                        "the database is not UTF8 and cannot hold every event: make one with ENCODING 'UTF8'");
+                return false;
+        }
         if (service->program->prepare && service->program->prepare(service, db, &why)) {
                 say(waiting, "postgresql", why ? why : db_error(db));
                 return false;
@@ -175,18 +181,23 @@ static void answer_health(void *context, struct http_answer *out)
         out->status = healthy ? 200 : 503;
 }
 
+/* Alive: every worker showed a sign of life lately; waiting for a server is life. */
 static void answer_live(void *context, struct http_answer *out)
 {
-        (void)context;
-        *out = (struct http_answer){.status = 200, .content_type = "text/plain; charset=utf-8", .body = strdup("alive\n")};
+        struct service *service = context;
+        bool alive = true;
+        for (int64_t i = 0; atomic_load(&service->ready) && i < service->shared->workers; i++)
+                alive = alive && clock_ms() - atomic_load(&service->alive_ms[i]) < ALIVE_MS;
+        *out = (struct http_answer){.status = alive ? 200 : 503, .content_type = "text/plain; charset=utf-8"};
+        out->body = strdup(alive ? "alive\n" : "a worker hangs\n");
 }
 
 static void answer_ready(void *context, struct http_answer *out)
 {
         struct service *service = context;
-        pthread_mutex_lock(&service->health.lock);
-        bool ready = service->health.redis && service->health.postgres && atomic_load(&service->ready);
-        pthread_mutex_unlock(&service->health.lock);
+        bool redis, postgres;
+        status_servers(service, &redis, &postgres);
+        bool ready = redis && postgres && atomic_load(&service->ready) && !service_stopping();
         *out = (struct http_answer){.status = ready ? 200 : 503, .content_type = "text/plain; charset=utf-8"};
         out->body = strdup(ready ? "ready\n" : "not ready\n");
 }
@@ -220,26 +231,32 @@ static const struct http_route routes[] = {
 
 /* ---- running ---- */
 
-/* One signal asks to stop, the second ends the process at once. */
+struct signals {
+        pthread_t thread;
+        int fd;
+        int64_t patience_ms;
+};
+
+/* One signal asks to stop; a second one, or time, ends the process at once. */
 static void *signals_run(void *argument)
 {
-        const int *fd = argument;
+        const struct signals *signals = argument;
         struct signalfd_siginfo info;
-        for (int times = 0; read(*fd, &info, sizeof(info)) == (ssize_t)sizeof(info); times++) {
-                if (times) {
-                        log_write(LOG_WARN, "second signal: ending at once; what is pending is taken up at the next start", NULL);
-                        _exit(1);
-                }
-                log_write(
-                        LOG_INFO, "stopping: finishing the batch", "signal=%s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-                stop();
-        }
-        return NULL;
+        struct pollfd fd = {.fd = signals->fd, .events = POLLIN};
+        if (read(signals->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+                return NULL;
+        log_write(LOG_INFO, "stopping: finishing the batch", "signal=%s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+        stop();
+        if (poll(&fd, 1, (int)signals->patience_ms))
+                log_write(LOG_WARN, "second signal: ending at once; what is pending is taken up at the next start", NULL);
+        else
+                log_write(LOG_ERROR,
+                        "not finished within SHUTDOWN_TIMEOUT_MS: ending; what is pending is taken up at the next start", NULL);
+        _exit(1);
 }
 
-static int catch_signals(pthread_t *thread)
+static int catch_signals(struct signals *signals, int64_t patience_ms)
 {
-        static int fd;
         sigset_t set;
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
@@ -247,48 +264,34 @@ static int catch_signals(pthread_t *thread)
         pthread_sigmask(SIG_BLOCK, &set, NULL);
         signal(SIGPIPE, SIG_IGN);
         atomic_store(&stop_fd, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        fd = signalfd(-1, &set, SFD_CLOEXEC);
-        if (fd < 0 || atomic_load(&stop_fd) < 0)
+        *signals = (struct signals){.fd = signalfd(-1, &set, SFD_CLOEXEC), .patience_ms = patience_ms};
+        if (signals->fd < 0 || atomic_load(&stop_fd) < 0)
                 return -errno;
-        return -pthread_create(thread, NULL, signals_run, &fd);
+        return -pthread_create(&signals->thread, NULL, signals_run, signals);
 }
 
-static int join_workers(struct service *service, struct worker **workers, size_t count)
-{
-        int64_t deadline = clock_ms() + service->shared->shutdown_timeout_ms;
-        for (size_t i = 0; i < count; i++) {
-                if (worker_join(workers[i], deadline)) {
-                        log_write(LOG_ERROR,
-                                "a worker did not finish within SHUTDOWN_TIMEOUT_MS; its batch is taken up at the next start",
-                                "worker=%zu", i);
-                        return 1;
-                }
-        }
-        return 0;
-}
-
-static int run_workers(struct service *service)
+static void run_workers(struct service *service)
 {
         size_t count = (size_t)service->shared->workers, started = 0;
         struct worker **workers = calloc(count, sizeof(*workers));
         if (!workers)
                 abort();
-        while (started < count && !worker_start(&workers[started], service, (unsigned)started))
+        while (started < count) {
+                int r = worker_start(&workers[started], service, (unsigned)started);
+                if (r) {
+                        log_write(LOG_ERROR, "cannot start a worker thread", "error=%s", strerror(-r));
+                        _exit(1); /* nothing is lost: what was read is pending */
+                }
                 started++;
-        if (started < count) {
-                log_write(LOG_ERROR, "cannot start a worker thread", "error=%s", strerror(errno));
-                stop();
-        } else {
-                atomic_store(&service->ready, true);
-                log_write(LOG_INFO, "running", "workers=%zu group=%s consumer=%s version=%s", count, service->shared->group,
-                        service->shared->consumer_name, PROJECT_VERSION);
         }
+        atomic_store(&service->ready, true);
+        log_write(LOG_INFO, "running", "workers=%zu group=%s consumer=%s version=%s", count, service->shared->group,
+                service->shared->consumer_name, PROJECT_VERSION);
         while (!service_wait(60000))
                 ;
-        int r = join_workers(service, workers, started);
-        if (!r)
-                free(workers);
-        return r ? r : started < count;
+        for (size_t i = 0; i < count; i++)
+                worker_join(workers[i]);
+        free(workers);
 }
 
 static int service_run(struct service *service)
@@ -296,8 +299,8 @@ static int service_run(struct service *service)
         AUTO(http) struct http *http = NULL;
         const char *problem = NULL;
         struct keeper *keeper = NULL;
-        pthread_t signals;
-        if (catch_signals(&signals)) {
+        struct signals *signals = calloc(1, sizeof(*signals)); /* its thread lives as long as the process */
+        if (!signals || catch_signals(signals, service->shared->shutdown_timeout_ms)) {
                 log_write(LOG_ERROR, "cannot catch signals", "error=%s", strerror(errno));
                 return 1;
         }
@@ -310,12 +313,9 @@ static int service_run(struct service *service)
                 log_write(LOG_ERROR, "cannot start threads", "error=%s", strerror(errno));
                 return 1;
         }
-        int code = wait_for_servers(service) ? run_workers(service) : 0;
-        if (code)
-                _exit(code); /* a thread is still at work: nothing of its memory may be freed */
+        if (wait_for_servers(service))
+                run_workers(service);
         keeper_join(keeper);
-        pthread_cancel(signals);
-        pthread_join(signals, NULL);
         log_write(LOG_INFO, "stopped", "events=%.0f", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
         return 0;
 }
@@ -350,7 +350,7 @@ int service_main(const struct program *program, int argc, char **argv)
                 return 2;
         }
         config_derive(service.config);
-        const char *wrong = program->check_config ? program->check_config(service.config) : NULL;
+        const char *wrong = config_check(service.config, program->inputs(service.config));
         log_init(program->name, (enum log_level)service.shared->log_level, (enum log_format)service.shared->log_format);
         service.metrics = metrics_new();
         stage_register(service.metrics, program->name);

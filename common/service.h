@@ -17,6 +17,8 @@
 
 struct service;
 
+#define WORKERS_MAX 256
+
 /* A subcommand of one program alone. Returns the exit code. */
 struct service_command {
         const char *name, *usage, *help;
@@ -39,7 +41,6 @@ struct program {
         const char *const *(*inputs)(void *config); /* streams it reads, NULL-ended */
         const char *(*output)(const void *config);  /* stream its keys go to; NULL: none */
         bool (*trims_inputs)(const void *config);
-        const char *(*check_config)(const void *config); /* what is wrong across settings; NULL: fine, or no such check */
 
         void *(*state_new)(const void *config); /* a worker's own; may be NULL */
         void (*state_free)(void *state);
@@ -66,8 +67,9 @@ struct program {
 struct health {
         pthread_mutex_t lock;
         bool redis, postgres;
-        int64_t checked_ms; /* wall clock */
-        char *status;       /* JSON for /status, NULL before the first look */
+        int64_t redis_ms, postgres_ms; /* monotonic: when each answered, or failed, last */
+        int64_t checked_ms;            /* wall clock */
+        char *status;                  /* JSON for /status, NULL before the first look */
 };
 
 struct service {
@@ -77,7 +79,8 @@ struct service {
         struct metrics *metrics;
         struct breaker breaker;
         struct health health;
-        atomic_bool ready; /* workers run */
+        atomic_bool ready;                  /* workers run */
+        atomic_llong alive_ms[WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
         struct limiter limiter;
 };
 

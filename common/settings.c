@@ -188,7 +188,7 @@ static char **list_parse(const char *text, const char **problem)
         list = calloc(1, (count + 1) * sizeof *list + strlen(text) + 1);
         if (!list)
                 return NULL;
-        rest = strcpy((char *)(list + count + 1), text);
+        rest = memcpy((char *)(list + count + 1), text, strlen(text) + 1);
         while ((item = strsep(&rest, ","))) {
                 item += strspn(item, blanks);
                 for (size_t end = strlen(item); end > 0 && strchr(blanks, item[end - 1]); end--)

@@ -16,9 +16,9 @@ struct metric stage_processing_seconds = {.name = "event_processing_duration_sec
         .help = "Time of a batch from its read to its ack",
         .kind = METRIC_HISTOGRAM};
 GAUGE(stage_breaker_state, "circuit_breaker_state", "0 closed, 1 open or half-open", NULL);
-GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream");
+GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream", "group");
 GAUGE(stage_stream_lag, "stream_lag", "Entries not yet delivered to the group", "stream", "group");
-GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 10000", "stream",
+GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 500", "stream",
         "group");
 GAUGE(stage_stream_pending, "stream_pending", "Entries delivered and not yet acked", "stream", "group");
 GAUGE(stage_stream_oldest_pending, "stream_oldest_pending_seconds", "Age of the oldest entry that is pending", "stream", "group");

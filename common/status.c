@@ -11,6 +11,8 @@
 #include "clock.h"
 #include "stage.h"
 
+#define HEALTH_FRESH_MS 1000
+
 const char *status_breaker_name(enum breaker_state state)
 {
         static const char *const names[] = {
@@ -132,11 +134,21 @@ void status_print(const struct service *service, const struct status *status, co
         }
 }
 
+void status_servers(struct service *service, bool *redis, bool *postgres)
+{
+        int64_t fresh_ms = clock_ms() - HEALTH_FRESH_MS; /* a server that lets us wait longer is not healthy */
+        pthread_mutex_lock(&service->health.lock);
+        *redis = service->health.redis && service->health.redis_ms >= fresh_ms;
+        *postgres = service->health.postgres && service->health.postgres_ms >= fresh_ms;
+        pthread_mutex_unlock(&service->health.lock);
+}
+
 char *status_health(struct service *service, bool *healthy)
 {
         char checked[32];
+        bool redis, postgres;
+        status_servers(service, &redis, &postgres);
         pthread_mutex_lock(&service->health.lock);
-        bool redis = service->health.redis, postgres = service->health.postgres;
         clock_format(service->health.checked_ms, checked);
         pthread_mutex_unlock(&service->health.lock);
         enum breaker_state breaker = breaker_get(&service->breaker);

@@ -26,6 +26,8 @@ MUST_CHECK int status_look(const struct service *service, struct redis *redis, c
 /* JSON of it; breaker is the state's name. malloc'd. */
 char *status_json(const struct service *service, const struct status *status, const char *breaker);
 void status_print(const struct service *service, const struct status *status, const char *breaker);
+/* Whether the servers answered within the last second. */
+void status_servers(struct service *service, bool *redis, bool *postgres);
 /* /health's body, and whether all is well. malloc'd. */
 char *status_health(struct service *service, bool *healthy);
 const char *status_breaker_name(enum breaker_state state);

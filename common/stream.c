@@ -10,7 +10,7 @@
 #define CLAIM_COUNT   100
 #define KEEP_COUNT    1000
 #define TRIM_COUNT    1000
-#define LAG_COUNT_MAX 10000
+#define LAG_COUNT_MAX 500
 
 /* ---- batches ---- */
 
@@ -143,56 +143,91 @@ int stream_read(const struct stream_consumer *consumer, bool pending, size_t cou
 
 /* ---- pending entries ---- */
 
-static int pending_list(const struct stream_consumer *consumer, const char *stream, const char *count, struct redis_reply **reply)
+static int pending_list(
+        const struct stream_consumer *consumer, const char *stream, const char *from, int count, struct redis_reply **reply)
 {
-        int r = redis_call(consumer->redis, reply, "XPENDING", stream, consumer->group, "-", "+", count, consumer->name, NULL);
+        char number[16];
+        snprintf(number, sizeof(number), "%d", count);
+        int r = redis_call(consumer->redis, reply, "XPENDING", stream, consumer->group, from, "+", number, consumer->name, NULL);
         return group_gone(consumer->redis, r);
 }
 
-int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries)
+int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries, const char **stream)
 {
         *deliveries = 0;
         for (size_t i = 0; consumer->streams[i]; i++) {
                 AUTO(redis_reply) struct redis_reply *reply = NULL;
-                int r = pending_list(consumer, consumer->streams[i], "1", &reply);
+                int r = pending_list(consumer, consumer->streams[i], "-", 1, &reply);
                 if (r)
                         return r;
                 int64_t times = redis_reply_number(redis_reply_item(redis_reply_item(reply, 0), 3));
-                if (times > *deliveries)
+                if (times > *deliveries) {
                         *deliveries = times;
+                        *stream = consumer->streams[i];
+                }
         }
         return 0;
+}
+
+/* XCLAIM drops entries without data from the pending ones and says nothing of it: what was asked for and not given may be lost.
+ */
+static int find_lost(const struct stream_consumer *consumer, const char *stream, const struct redis_reply *asked,
+        const struct redis_reply *given)
+{
+        size_t g = 0;
+        for (size_t i = 0; i < redis_reply_count(asked); i++) {
+                AUTO(redis_reply) struct redis_reply *entry = NULL;
+                const char *id = redis_reply_text(redis_reply_item(redis_reply_item(asked, i), 0), NULL);
+                const char *next = redis_reply_text(redis_reply_item(given, g), NULL);
+                if (next && !strcmp(id, next)) {
+                        g++;
+                        continue;
+                }
+                if (redis_call(consumer->redis, &entry, "XRANGE", stream, id, id, NULL))
+                        return -1;
+                if (!redis_reply_count(entry))
+                        consumer->lost(consumer->context, stream, id);
+        }
+        return 0;
+}
+
+static int keep_some(const struct stream_consumer *consumer, const char *stream, char from[80], size_t *kept)
+{
+        AUTO(redis_reply) struct redis_reply *asked = NULL;
+        AUTO(redis_reply) struct redis_reply *given = NULL;
+        AUTO_COMMAND struct redis_command command = {0};
+        int r = pending_list(consumer, stream, from, KEEP_COUNT, &asked);
+        *kept = r ? 0 : redis_reply_count(asked);
+        if (r || !*kept)
+                return r;
+        redis_command_push(&command, "XCLAIM");
+        redis_command_push(&command, stream);
+        redis_command_push(&command, consumer->group);
+        redis_command_push(&command, consumer->name);
+        redis_command_push(&command, "0");
+        for (size_t i = 0; i < *kept; i++)
+                redis_command_push(&command, redis_reply_text(redis_reply_item(redis_reply_item(asked, i), 0), NULL));
+        redis_command_push(&command, "JUSTID");
+        snprintf(from, 80, "(%s", redis_reply_text(redis_reply_item(redis_reply_item(asked, *kept - 1), 0), NULL));
+        r = redis_run(consumer->redis, &command, 0, &given);
+        return r ? group_gone(consumer->redis, r) : find_lost(consumer, stream, asked, given);
 }
 
 int stream_keep(const struct stream_consumer *consumer)
 {
         for (size_t i = 0; consumer->streams[i]; i++) {
-                AUTO(redis_reply) struct redis_reply *reply = NULL;
-                AUTO_COMMAND struct redis_command command = {0};
-                char count[16];
-                snprintf(count, sizeof(count), "%d", KEEP_COUNT);
-                int r = pending_list(consumer, consumer->streams[i], count, &reply);
-                if (r)
-                        return r;
-                if (!redis_reply_count(reply))
-                        continue;
-                redis_command_push(&command, "XCLAIM");
-                redis_command_push(&command, consumer->streams[i]);
-                redis_command_push(&command, consumer->group);
-                redis_command_push(&command, consumer->name);
-                redis_command_push(&command, "0");
-                for (size_t k = 0; k < redis_reply_count(reply); k++)
-                        redis_command_push(&command, redis_reply_text(redis_reply_item(redis_reply_item(reply, k), 0), NULL));
-                redis_command_push(&command, "JUSTID");
-                r = redis_run(consumer->redis, &command, 0, NULL);
-                if (r)
-                        return group_gone(consumer->redis, r);
+                char from[80] = "-";
+                size_t kept;
+                do {
+                        int r = keep_some(consumer, consumer->streams[i], from, &kept);
+                        if (r)
+                                return r;
+                } while (kept == KEEP_COUNT);
         }
         return 0;
 }
 
-static int claim_one(const struct stream_consumer *consumer, const char *stream, int64_t idle_ms, size_t *claimed,
-        void (*lost)(void *context, const char *stream, const char *id), void *context)
+static int claim_one(const struct stream_consumer *consumer, const char *stream, int64_t idle_ms, size_t *claimed)
 {
         char idle[24], count[16], cursor[64] = "0-0";
         snprintf(idle, sizeof(idle), "%" PRId64, idle_ms);
@@ -208,17 +243,16 @@ static int claim_one(const struct stream_consumer *consumer, const char *stream,
                 *claimed += redis_reply_count(redis_reply_item(reply, 1));
                 const struct redis_reply *gone = redis_reply_item(reply, 2);
                 for (size_t i = 0; i < redis_reply_count(gone); i++)
-                        lost(context, stream, redis_reply_text(redis_reply_item(gone, i), NULL));
+                        consumer->lost(consumer->context, stream, redis_reply_text(redis_reply_item(gone, i), NULL));
         } while (!*claimed && strcmp(cursor, "0-0"));
         return 0;
 }
 
-int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed,
-        void (*lost)(void *context, const char *stream, const char *id), void *context)
+int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed)
 {
         *claimed = 0;
         for (size_t i = 0; consumer->streams[i]; i++) {
-                int r = claim_one(consumer, consumer->streams[i], idle_ms, claimed, lost, context);
+                int r = claim_one(consumer, consumer->streams[i], idle_ms, claimed);
                 if (r)
                         return r;
         }
@@ -321,7 +355,7 @@ static int send_acks(const struct stream_consumer *consumer, const struct stream
                 AUTO_COMMAND struct redis_command command = {0};
                 for (size_t i = 0; i < batch->count; i++) {
                         const struct stream_entry *entry = &batch->entries[i];
-                        if (entry->stream != consumer->streams[s] || has_letter(outcome, entry))
+                        if (entry->stream != consumer->streams[s] || entry->left || has_letter(outcome, entry))
                                 continue;
                         if (!command.count) {
                                 redis_command_push(&command, "XACK");
@@ -485,14 +519,14 @@ static int read_ages(struct redis *redis, const char *stream, const char *group,
                 return -1;
         const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
         if (oldest)
-                state->oldest_pending_ms = state->waiting_ms = id_age(oldest, now);
+                state->oldest_pending_ms = id_age(oldest, now);
         if (!state->lag)
                 return 0;
         snprintf(after, sizeof(after), "(%s", last);
         if (redis_call(redis, &next, "XRANGE", stream, after, "+", "COUNT", "1", NULL))
                 return -1;
         const char *first = redis_reply_text(redis_reply_item(redis_reply_item(next, 0), 0), NULL);
-        if (first && id_age(first, now) > state->waiting_ms)
+        if (first)
                 state->waiting_ms = id_age(first, now);
         return 0;
 }
@@ -508,7 +542,8 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
         if (r) /* no such key: an ERR reply; the stream is just not there */
                 return r == REDIS_REFUSED && error_is(redis, "ERR no such key") ? 0 : -1;
         state->exists = true;
-        state->length = redis_reply_number(length);
+        state->length = state->lag = redis_reply_number(length); /* all of it, where our group is not made yet */
+        state->lag_known = true;
         for (size_t i = 0; i < redis_reply_count(groups); i++) {
                 const struct redis_reply *item = redis_reply_item(groups, i);
                 const char *name = redis_reply_text(redis_reply_field(item, "name"), NULL);

@@ -22,6 +22,7 @@ struct stream_entry {
         const char *id;     /* ms-seq */
         uint64_t ms, seq;
         const struct redis_reply *fields; /* NULL: its data was trimmed away while it was pending */
+        bool left;                        /* stays pending: stream_finish does not ack it */
 };
 
 /* Entries of several reads, and the replies they point into. */
@@ -41,6 +42,9 @@ struct stream_consumer {
         struct redis *redis;
         const char *group, *name;
         const char *const *streams; /* NULL-ended */
+        void (*lost)(void *context, const char *stream,
+                const char *id); /* told of each pending entry that turns out to be trimmed away */
+        void *context;
 };
 
 /* Makes the group at 0 and the stream with it, where there is none. */
@@ -51,14 +55,11 @@ MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, cons
  */
 MUST_CHECK int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms,
         struct stream_batch *batch, size_t *read);
-/* How often the consumer's oldest pending entry of any of its streams was delivered; 0: nothing is pending. */
-MUST_CHECK int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries);
-/*
- * Takes over entries that others left pending for idle_ms; they become this consumer's own pending ones. *claimed: how many. lost
- * is called for each that turned out to be trimmed away (Redis has dropped it from pending by then).
- */
-MUST_CHECK int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed,
-        void (*lost)(void *context, const char *stream, const char *id), void *context);
+/* The greatest number of deliveries of the consumer's oldest pending entries, one a stream, and that stream; 0: nothing is
+ * pending. */
+MUST_CHECK int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries, const char **stream);
+/* Takes over entries that others left pending for idle_ms; they become this consumer's own pending ones. *claimed: how many. */
+MUST_CHECK int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed);
 /* Makes all that is pending for this consumer fresh, so that nobody claims it. */
 MUST_CHECK int stream_keep(const struct stream_consumer *consumer);
 
@@ -67,7 +68,7 @@ struct stream_key {
         const char *term_id, *curve_id; /* curve_id NULL: the key is a term */
         const char *reason;
         int64_t block_number;
-        const struct stream_entry *entry; /* the one it was read from, where it was */
+        struct stream_entry *entry; /* the one it was read from, where it was */
 };
 struct stream_letter {
         const struct stream_entry *entry;
@@ -95,7 +96,7 @@ MUST_CHECK int stream_publish(struct redis *redis, const char *target, const str
 struct stream_state {
         int64_t length, lag, pending, oldest_pending_ms; /* oldest: age of the oldest pending entry by its id */
         int64_t delivered;      /* entries read since the group was made, as Redis counts; 0: not known */
-        int64_t waiting_ms;     /* age of the oldest entry that is not acked, by its id; -1: none */
+        int64_t waiting_ms;     /* age of the oldest entry not yet delivered, by its id; -1: none */
         bool exists, lag_known; /* lag_known: Redis told it; else counted, up to a limit */
         char foreign[64];       /* another group that reads it, "": none */
 };

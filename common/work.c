@@ -80,10 +80,14 @@ static int run_single(struct work *work, const struct work_bisect *bisect, size_
                 bisect->blame(work, bisect->context, unit, db_error(work->db), work->max_retries);
                 return 0;
         }
-        if (r == DB_DEADLINE) {
-                log_write(LOG_ERROR, "a single message takes longer than PROCESSING_TIMEOUT_MS; it is tried again until it fits",
-                        "deadline_ms=%lld", (long long)work->deadline_ms);
-                return -1;
+        if (r == DB_DEADLINE && bisect->entry) {
+                struct stream_entry *entry = bisect->entry(bisect->context, unit);
+                entry->left = true;
+                log_write(LOG_ERROR,
+                        "a single message takes longer than PROCESSING_TIMEOUT_MS; it stays pending and is tried again",
+                        "stream=%s id=%s deadline_ms=%lld error=%s", entry->stream, entry->id, (long long)work->deadline_ms,
+                        db_error(work->db));
+                return db_alive(work->db) ? 0 : -1;
         }
         return r;
 }
@@ -109,7 +113,7 @@ static bool is_id(const char *text)
         return strlen(text) == 66 && !strncmp(text, "0x", 2) && strspn(text + 2, "0123456789abcdef") == 64;
 }
 
-static void read_key(struct work *work, const struct stream_entry *entry)
+static void read_key(struct work *work, struct stream_entry *entry)
 {
         const char *term = stream_entry_field(entry, "term_id", NULL), *reason = stream_entry_field(entry, "reason", NULL);
         const char *block = stream_entry_field(entry, "block_number", NULL);
@@ -131,9 +135,14 @@ static void blame_key(struct work *work, void *context, size_t unit, const char 
                 arena_format(work->arena, "refused by PostgreSQL: %s", error), attempts);
 }
 
+static struct stream_entry *key_entry(void *context, size_t unit)
+{
+        return ((struct work *)context)->keys[unit].entry;
+}
+
 int work_run_keys(struct work *work, int (*run)(struct work *work, void *context, size_t from, size_t count))
 {
-        const struct work_bisect bisect = {.run = run, .blame = blame_key};
+        const struct work_bisect bisect = {.run = run, .blame = blame_key, .entry = key_entry, .context = work};
         for (size_t i = 0; i < work->batch->count; i++)
                 if (work->batch->entries[i].fields) /* else it is lost, and the worker says so */
                         read_key(work, &work->batch->entries[i]);

@@ -8,12 +8,15 @@
 #include "db.h"
 #include "stream.h"
 
+struct metrics;
+
 struct work {
         const void *config; /* the program's */
         void *state;        /* the worker's, made by the program */
         struct db *db;
         struct arena *arena; /* reset after the batch */
         const struct stream_batch *batch;
+        struct metrics *metrics;
         int64_t deadline_ms, max_retries;
 
         struct stream_key *keys;
@@ -35,12 +38,13 @@ void work_deinit(struct work *work);
 
 /*
  * Runs units 0 … count-1 through run, as few calls as it can. Where PostgreSQL finds bad data, or time runs out, the range is
- * halved; a single unit with bad data is tried max_retries times and then handed to blame. A single unit over the deadline
- * returns negative, to be tried again.
+ * halved. A single unit with bad data is tried max_retries times and then handed to blame; a single unit over the deadline leaves
+ * its entry pending, to be tried again later. Nothing else waits for either.
  */
 struct work_bisect {
         int (*run)(struct work *work, void *context, size_t from, size_t count); /* as db_run */
         void (*blame)(struct work *work, void *context, size_t unit, const char *error, int64_t attempts);
+        struct stream_entry *(*entry)(void *context, size_t unit); /* the one a unit came in; a NULL function: it has none */
         void *context;
 };
 MUST_CHECK int work_run(struct work *work, const struct work_bisect *bisect, size_t from, size_t count);

@@ -11,12 +11,14 @@
 #include "common_sql.h"
 #include "limiter.h"
 #include "log.h"
+#include "migrations/schema.h"
 #include "stage.h"
 
 #define CONNECT_TIMEOUT_MS 5000
 #define REDIS_TIMEOUT_MS   10000
 #define BLOCK_SLICE_MS     500 /* a stop never waits longer for an idle read */
 #define FIRST_READ         20  /* messages a stream of a batch's first read: their size decides how many more fit */
+#define SLOW_RETRY_MS      5000
 
 struct worker {
         struct service *service;
@@ -34,6 +36,7 @@ struct worker {
         bool connected; /* was once: a new connection counts as a reconnect */
         size_t streams;
         int64_t claim_due, keep_due; /* monotonic ms */
+        int64_t slow_due;            /* when entries left pending for being slow are tried again; 0: there are none */
 };
 
 static const struct config *settings(const struct worker *worker)
@@ -43,9 +46,15 @@ static const struct config *settings(const struct worker *worker)
 
 /* ---- staying alive while waiting ---- */
 
+static void show_life(struct worker *worker)
+{
+        atomic_store(&worker->service->alive_ms[worker->number], clock_ms());
+}
+
 static void keep_pending(void *context)
 {
         struct worker *worker = context;
+        show_life(worker);
         if (!worker->redis || clock_ms() < worker->keep_due)
                 return;
         worker->keep_due = clock_ms() + settings(worker)->claim_idle_ms / 3;
@@ -65,13 +74,12 @@ static void rest(struct worker *worker, int64_t ms)
 
 /* ---- connections ---- */
 
+/* After any failure both are made anew: what belongs to a session (a cached plan, a demoted server) heals with it. */
 static void disconnect(struct worker *worker)
 {
-        if (worker->redis && !redis_alive(worker->redis))
-                worker->redis = redis_close(worker->redis);
-        if (worker->db && !db_alive(worker->db))
-                worker->db = db_close(worker->db);
-        worker->consumer.redis = worker->redis;
+        worker->redis = redis_close(worker->redis);
+        worker->db = db_close(worker->db);
+        worker->consumer.redis = NULL;
 }
 
 static int fail_to_connect(struct worker *worker, const char *server, char *problem)
@@ -89,6 +97,19 @@ static int make_groups(struct worker *worker)
                         return r;
         }
         return 0;
+}
+
+/* The schema may have moved on under a running program: a connection is only used with the one it knows. */
+static int check_schema(struct worker *worker)
+{
+        int64_t version;
+        char text[SCHEMA_EXPLAIN_SIZE];
+        int r = schema_check(worker->db, &version);
+        if (!r)
+                return 0;
+        schema_explain(worker->db, r, text);
+        log_write(LOG_WARN, "the schema does not fit", "worker=%u error=%s", worker->number, text);
+        return -1;
 }
 
 static int connect_both(struct worker *worker)
@@ -112,6 +133,8 @@ static int connect_both(struct worker *worker)
         if (!worker->db) {
                 if (service_open_db(service, &worker->db, CONNECT_TIMEOUT_MS, keep_pending, worker, &problem))
                         return fail_to_connect(worker, "postgresql", problem);
+                if (check_schema(worker))
+                        return -1;
                 if (worker->connected)
                         metrics_add(service->metrics, &stage_reconnects, 1, "postgresql", NULL, NULL);
         }
@@ -137,7 +160,7 @@ static int claim_when_due(struct worker *worker)
         if (clock_ms() < worker->claim_due)
                 return 0;
         worker->claim_due = clock_ms() + settings(worker)->claim_idle_ms / 2 + 1;
-        int r = stream_claim(&worker->consumer, settings(worker)->claim_idle_ms, &claimed, lost_entry, worker);
+        int r = stream_claim(&worker->consumer, settings(worker)->claim_idle_ms, &claimed);
         if (r || !claimed)
                 return r;
         log_write(LOG_INFO, "claimed entries of another consumer", "worker=%u entries=%zu", worker->number, claimed);
@@ -145,22 +168,6 @@ static int claim_when_due(struct worker *worker)
         worker->recover = true;
         worker->claim_due = clock_ms(); /* there may be more */
         return 0;
-}
-
-/* Own pending entries: what an earlier life, a failed batch or a claim left. One at a time where they were delivered over and
- * over. */
-static int read_pending(struct worker *worker)
-{
-        int64_t deliveries = 0;
-        size_t read = 0;
-        int r = stream_pending_deliveries(&worker->consumer, &deliveries);
-        if (r)
-                return r;
-        size_t count = deliveries > settings(worker)->max_retries ? 1 : FIRST_READ;
-        if (deliveries)
-                r = stream_read(&worker->consumer, true, count, 0, &worker->batch, &read);
-        worker->recover = read > 0;
-        return r;
 }
 
 static size_t weigh(const struct worker *worker, size_t from)
@@ -183,12 +190,33 @@ static int64_t block_for(struct worker *worker, int64_t *waited)
 static size_t next_count(const struct worker *worker, size_t units)
 {
         size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size;
-        size_t count = FIRST_READ;
+        size_t count = max / worker->streams < FIRST_READ ? max / worker->streams : FIRST_READ;
         if (worker->batch.count) {
                 size_t average = units / worker->batch.count + 1;
                 count = units < max ? (max - units) / average / worker->streams : 0;
         }
         return count < 1 ? 1 : count > size ? size : count;
+}
+
+/*
+ * Own pending entries: what an earlier life, a failed batch or a claim left. One at a time where they were delivered over and
+ * over. Those that were left pending for being slow are stepped over until their time comes.
+ */
+static int read_pending(struct worker *worker)
+{
+        int64_t deliveries = 0;
+        size_t read = 0, count = next_count(worker, 0);
+        const char *alone[2] = {0};
+        struct stream_consumer consumer = worker->consumer;
+        int r = stream_pending_deliveries(&consumer, &deliveries, &alone[0]);
+        if (deliveries > settings(worker)->max_retries && clock_ms() >= worker->slow_due) {
+                consumer.streams = alone;
+                count = 1;
+        }
+        if (!r && deliveries)
+                r = stream_read(&consumer, true, count, 0, &worker->batch, &read);
+        worker->recover = read > 0;
+        return r;
 }
 
 /* Reads of one batch: the first waits for something, the others take what is there, up to BATCH_MAX_EVENTS. */
@@ -197,6 +225,7 @@ static int read_new(struct worker *worker)
         size_t units = 0, read = 0, max = (size_t)settings(worker)->batch_max;
         int64_t waited = 0, pause = 0;
         do {
+                show_life(worker);
                 size_t from = worker->batch.count, count = next_count(worker, units);
                 size_t taken = limiter_take(&worker->service->limiter, count * worker->streams, clock_ms(), &pause);
                 if (!taken && !worker->batch.count) {
@@ -212,7 +241,7 @@ static int read_new(struct worker *worker)
                 if (r)
                         return r;
                 units += weigh(worker, from);
-        } while (!service_stopping() && units < max &&
+        } while (!service_stopping() && clock_ms() < worker->claim_due && units < max &&
                  (read || (!worker->batch.count && waited < settings(worker)->batch_timeout_ms)));
         return 0;
 }
@@ -227,7 +256,6 @@ static void add_lost_letters(struct worker *worker)
                         continue;
                 log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", entry->stream,
                         entry->id);
-                metrics_add(worker->service->metrics, &stage_lost_entries, 1, entry->stream, NULL, NULL);
                 work_add_letter(&worker->work, entry, "", "lost",
                         "the entry was trimmed away while it was pending: its data is lost at this stage", 0);
         }
@@ -240,6 +268,8 @@ static void report_letters(struct worker *worker, size_t written)
                 const struct stream_letter *letter = &work->letters[i];
                 log_write(LOG_WARN, "dead letter", "stream=%s id=%s event_index=%s error_class=%s error=%s",
                         letter->entry->stream, letter->entry->id, letter->event_index, letter->error_class, letter->error);
+                if (!strcmp(letter->error_class, "lost"))
+                        metrics_add(worker->service->metrics, &stage_lost_entries, 1, letter->entry->stream, NULL, NULL);
                 if (written)
                         metrics_add(worker->service->metrics, &stage_dead_letters, 1, letter->error_class, NULL, NULL);
         }
@@ -286,6 +316,18 @@ static int finish(struct worker *worker)
         return r;
 }
 
+/* A batch with entries that took too long is through but for them; they are tried again in a while, and meanwhile all else goes
+ * on. */
+static void leave_slow(struct worker *worker)
+{
+        for (size_t i = 0; i < worker->batch.count; i++) {
+                if (!worker->batch.entries[i].left)
+                        continue;
+                worker->recover = false;
+                worker->slow_due = clock_ms() + SLOW_RETRY_MS;
+        }
+}
+
 static int process(struct worker *worker)
 {
         int64_t started = clock_ms();
@@ -302,6 +344,7 @@ static int process(struct worker *worker)
                         worker->batch.entries[0].stream, worker->batch.entries[0].id, db_error(worker->db));
                 return -1;
         }
+        leave_slow(worker);
         r = finish(worker);
         if (r) {
                 log_write(LOG_WARN, "batch is committed but not acked; it is tried again",
@@ -316,6 +359,10 @@ static int process(struct worker *worker)
 static int read_batch(struct worker *worker)
 {
         int r = claim_when_due(worker);
+        if (worker->slow_due && clock_ms() >= worker->slow_due) {
+                worker->slow_due = 0;
+                worker->recover = true;
+        }
         if (!r)
                 r = worker->recover ? read_pending(worker) : read_new(worker);
         if (r == STREAM_NO_GROUP) {
@@ -342,7 +389,7 @@ enum { STEP_IDLE = 1 }; /* nothing was there: says nothing about the servers' he
 
 static int step(struct worker *worker)
 {
-        bool probing = breaker_get(&worker->service->breaker) != BREAKER_CLOSED;
+        bool probing = breaker_get(&worker->service->breaker) != BREAKER_CLOSED, fresh = !worker->redis && !worker->db;
         stream_batch_reset(&worker->batch);
         arena_reset(&worker->arena);
         int r = connect_both(worker);
@@ -352,7 +399,7 @@ static int step(struct worker *worker)
                 r = read_batch(worker);
         if (!r && worker->batch.count)
                 r = process(worker);
-        else if (!r && !probing)
+        else if (!r && !probing && !fresh)
                 r = STEP_IDLE;
         return r;
 }
@@ -382,6 +429,7 @@ static void *worker_run(void *argument)
 {
         struct worker *worker = argument;
         while (!service_stopping()) {
+                show_life(worker);
                 int64_t pause = breaker_ask(&worker->service->breaker, clock_ms());
                 if (pause)
                         rest(worker, pause > 1000 ? 1000 : pause);
@@ -420,6 +468,8 @@ int worker_start(struct worker **out, struct service *service, unsigned number)
                 .group = service->shared->group,
                 .name = worker->name,
                 .streams = program->inputs(service->config),
+                .lost = lost_entry,
+                .context = worker,
         };
         for (size_t i = 0; worker->consumer.streams[i]; i++)
                 worker->streams++;
@@ -428,10 +478,12 @@ int worker_start(struct worker **out, struct service *service, unsigned number)
                 .state = program->state_new ? program->state_new(service->config) : NULL,
                 .arena = &worker->arena,
                 .batch = &worker->batch,
+                .metrics = service->metrics,
                 .deadline_ms = service->shared->processing_timeout_ms,
                 .max_retries = service->shared->max_retries,
         };
         backoff_init(&worker->backoff, 100, 5000, (uint64_t)clock_wall_ms() + number);
+        show_life(worker);
         int r = pthread_create(&worker->thread, NULL, worker_run, worker);
         if (r) {
                 worker_free(worker);
@@ -441,19 +493,8 @@ int worker_start(struct worker **out, struct service *service, unsigned number)
         return 0;
 }
 
-int worker_join(struct worker *worker, int64_t deadline_ms)
+void worker_join(struct worker *worker)
 {
-        int64_t left = deadline_ms - clock_ms();
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        if (left > 0) {
-                until.tv_sec += left / 1000;
-                until.tv_nsec += left % 1000 * 1000000;
-                until.tv_sec += until.tv_nsec / 1000000000;
-                until.tv_nsec %= 1000000000;
-        }
-        if (pthread_timedjoin_np(worker->thread, NULL, &until) == ETIMEDOUT)
-                return 1;
+        pthread_join(worker->thread, NULL);
         worker_free(worker);
-        return 0;
 }

@@ -10,5 +10,5 @@
 struct worker;
 
 MUST_CHECK int worker_start(struct worker **out, struct service *service, unsigned number);
-/* Waits for its end, until the monotonic time deadline_ms. 0: it ended and is freed; positive: it is still busy. */
-MUST_CHECK int worker_join(struct worker *worker, int64_t deadline_ms);
+/* Waits for its end, after service_stopping(), and frees it. */
+void worker_join(struct worker *worker);

@@ -1,6 +1,5 @@
 #include "audit.h"
 
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +7,7 @@
 #include "../common/command.h"
 #include "decode.h"
 #include "ingest_sql.h"
-#include "number.h"
+#include "sighting.h"
 #include "writer.h"
 
 #define TIMEOUT_MS 3600000
@@ -29,71 +28,17 @@ struct stage {
 
 /* ---- staging ---- */
 
-static char *own_columns(const struct event *event, struct arena *arena)
-{
-        cJSON *object = cJSON_CreateObject();
-        for (size_t i = 0; i < event->value_count; i++) {
-                const char *column = event->type->columns[i];
-                const struct event_value *value = &event->values[i];
-                if (!value->data) {
-                        cJSON_AddNullToObject(object, column);
-                } else if (!strcmp(column, "raw_data")) {
-                        char *hex = arena_alloc(arena, 2 * value->size + 3);
-                        number_write_hex((const unsigned char *)value->data, value->size, hex);
-                        hex[0] = '\\'; /* \x…, as PostgreSQL writes bytes */
-                        cJSON_AddStringToObject(object, column, hex);
-                } else if (!strcmp(column, "event_data")) {
-                        cJSON_AddRawToObject(object, column, value->data);
-                } else {
-                        cJSON_AddStringToObject(object, column, value->data);
-                }
-        }
-        char *printed = cJSON_PrintUnformatted(object), *text = arena_copy(arena, printed, strlen(printed));
-        free(printed);
-        cJSON_Delete(object);
-        return text;
-}
-
-static void push_sighting(struct db_array *columns, const struct sighting *sighting, struct arena *arena)
-{
-        const struct event *event = sighting->event;
-        db_array_push_text(&columns[0], event->type->table);
-        db_array_push_text(&columns[1], event->transaction_hash);
-        db_array_push_number(&columns[2], event->log_index);
-        db_array_push_text(&columns[3], event->address);
-        db_array_push_text(&columns[4], event->block_hash);
-        db_array_push_number(&columns[5], event->block_number);
-        db_array_push_text(&columns[6], event->network);
-        db_array_push_number(&columns[7], event->transaction_index);
-        if (event->block_timestamp < 0)
-                db_array_push_null(&columns[8]);
-        else
-                db_array_push_number(&columns[8], event->block_timestamp);
-        db_array_push_text(&columns[9], sighting->entry->stream);
-        db_array_push_number(&columns[10], (int64_t)sighting->entry->ms);
-        db_array_push_number(&columns[11], (int64_t)sighting->entry->seq);
-        db_array_push_number(&columns[12], sighting->settled);
-        db_array_push_text(&columns[13], own_columns(event, arena));
-}
-
 static int add_events(struct work *work, void *context, size_t from, size_t count)
 {
-        static const bool numbers[COLUMNS] = {
-                [2] = true, [5] = true, [7] = true, [8] = true, [10] = true, [11] = true, [12] = true};
-        struct stage *stage = context;
-        struct db_array columns[COLUMNS];
-        struct db_param params[COLUMNS];
-        for (size_t i = 0; i < COLUMNS; i++)
-                db_array_init(&columns[i], numbers[i] ? DB_BIGINT : DB_TEXT);
+        const struct stage *stage = context;
+        AUTO_SIGHTINGS struct sightings sightings;
+        sightings_init(&sightings);
         for (size_t i = from; i < from + count; i++)
-                push_sighting(columns, &stage->sightings[i], work->arena);
-        for (size_t i = 0; i < COLUMNS; i++)
-                params[i] = db_array_param(&columns[i]);
-        const struct db_call call = {.sql = &sql_10_audit_add_events, .params = params, .param_count = COLUMNS};
-        int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
-        for (size_t i = 0; i < COLUMNS; i++)
-                db_array_deinit(&columns[i]);
-        return r;
+                sightings_push(&sightings, stage->sightings[i].event, stage->sightings[i].entry, stage->sightings[i].settled,
+                        work->arena);
+        const struct db_call call = {
+                .sql = &sql_10_audit_add_events, .params = sightings_params(&sightings), .param_count = SIGHTING_COLUMNS};
+        return db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
 
 /* What PostgreSQL refuses cannot be in the tables either: it is a dead letter. */
@@ -141,16 +86,19 @@ static int stage_batch(struct work *work, const struct stream_batch *batch, cons
         return r;
 }
 
-static int note_range(struct work *work, const char *stream, const struct stream_entry *first, const struct stream_entry *last)
+/* The entries of a batch, which are all of one stream. */
+static int note_entries(struct work *work, const struct stream_batch *batch)
 {
-        char numbers[4][24];
-        snprintf(numbers[0], 24, "%" PRIu64, first->ms);
-        snprintf(numbers[1], 24, "%" PRIu64, first->seq);
-        snprintf(numbers[2], 24, "%" PRIu64, last->ms);
-        snprintf(numbers[3], 24, "%" PRIu64, last->seq);
-        const struct db_param params[] = {
-                db_text(stream), db_text(numbers[0]), db_text(numbers[1]), db_text(numbers[2]), db_text(numbers[3])};
-        const struct db_call call = {.sql = &sql_10_audit_add_range, .params = params, .param_count = ARRAY_LENGTH(params)};
+        AUTO_ARRAY struct db_array ms = {0};
+        AUTO_ARRAY struct db_array seq = {0};
+        db_array_init(&ms, DB_BIGINT);
+        db_array_init(&seq, DB_BIGINT);
+        for (size_t i = 0; i < batch->count; i++) {
+                db_array_push_number(&ms, (int64_t)batch->entries[i].ms);
+                db_array_push_number(&seq, (int64_t)batch->entries[i].seq);
+        }
+        const struct db_param params[] = {db_text(batch->entries[0].stream), db_array_param(&ms), db_array_param(&seq)};
+        const struct db_call call = {.sql = &sql_10_audit_add_entries, .params = params, .param_count = ARRAY_LENGTH(params)};
         return db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
 
@@ -170,7 +118,7 @@ static int stage_stream(
                         r = stage_batch(work, &batch, network, bounds->settled);
                 }
                 if (!r && read)
-                        r = note_range(work, stream, &batch.entries[0], &batch.entries[read - 1]);
+                        r = note_entries(work, &batch);
         } while (!r && read);
         stream_batch_deinit(&batch);
         return r;
@@ -178,7 +126,7 @@ static int stage_stream(
 
 int audit_begin(struct service *service, struct db *db)
 {
-        const struct db_call create[] = {{.sql = &sql_10_audit_create_event}, {.sql = &sql_10_audit_create_range}};
+        const struct db_call create[] = {{.sql = &sql_10_audit_create_event}, {.sql = &sql_10_audit_create_entry}};
         const char *const *streams = service->program->inputs(service->config);
         struct arena arena = ARENA_NULL;
         struct work work = {.db = db, .arena = &arena, .deadline_ms = TIMEOUT_MS, .max_retries = 1};
@@ -202,29 +150,71 @@ int audit_begin(struct service *service, struct db *db)
 
 /* ---- comparing ---- */
 
+static int report(struct db *db, const struct db_call *call, const char *what, int64_t *differences, service_print *print,
+        const void *options)
+{
+        struct db_call query = *call;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        query.rows = &rows;
+        int r = db_run(db, &query, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        if (r)
+                return r;
+        for (size_t k = 0; k < db_rows_count(rows); k++)
+                print(options, db_rows_text(rows, k, 0), db_rows_text(rows, k, 1), db_rows_text(rows, k, 2));
+        fprintf(stderr, "%-28s %zu differences\n", what, db_rows_count(rows));
+        *differences += (int64_t)db_rows_count(rows);
+        return 0;
+}
+
+/* Two live blocks of one number are no difference: the streams say so. */
+static int warn_of_conflicts(struct db *db)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = &sql_12_conflicting_blocks, .rows = &rows};
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        for (size_t i = 0; !r && i < db_rows_count(rows); i++)
+                fprintf(stderr, "warning: block %s is live with two hashes (a reorg without notice?): %s\n",
+                        db_rows_text(rows, i, 0), db_rows_text(rows, i, 1));
+        return r;
+}
+
 int audit_verify(struct db *db, int64_t *differences, service_print *print, const void *options)
 {
         for (size_t i = 0; i < EVENT_KINDS; i++) {
-                AUTO(db_rows) struct db_rows *rows = NULL;
                 const struct db_param table = db_text(event_types[i].table);
-                const struct db_call call = {.sql = &sql_10_audit_verify, .params = &table, .param_count = 1, .rows = &rows};
-                int r = db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+                const struct db_call call = {.sql = &sql_10_audit_verify, .params = &table, .param_count = 1};
+                int r = report(db, &call, event_types[i].table, differences, print, options);
                 if (r)
                         return r;
-                for (size_t k = 0; k < db_rows_count(rows); k++)
-                        print(options, db_rows_text(rows, k, 0), db_rows_text(rows, k, 1), db_rows_text(rows, k, 2));
-                fprintf(stderr, "%-28s %zu differences\n", event_types[i].table, db_rows_count(rows));
-                *differences += (int64_t)db_rows_count(rows);
         }
-        return 0;
+        const struct db_call reorgs = {.sql = &sql_12_reorg_verify};
+        int r = report(db, &reorgs, "orphaned_events", differences, print, options);
+        return r ? r : warn_of_conflicts(db);
+}
+
+static int settle(struct db *db)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param exclusively = db_text("true");
+        const struct db_call calls[] = {
+                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_12_reorg_rebuild, .rows = &rows},
+        };
+        int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
+        if (!r)
+                printf("%-28s %" PRId64 " rows moved\n", "orphaned_events", db_rows_count(rows) ? db_rows_number(rows, 0, 0) : 0);
+        return r;
 }
 
 static int mend(struct db *db, const char *table, const char *verdict, int64_t *mended)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param params[] = {db_text(table), db_text(verdict)};
-        const struct db_call call = {.sql = &sql_10_audit_mend, .params = params, .param_count = 2, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
+        const struct db_param params[] = {db_text(table), db_text(verdict)}, exclusively = db_text("true");
+        const struct db_call calls[] = {
+                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_audit_mend, .params = params, .param_count = 2, .rows = &rows},
+        };
+        int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
         *mended += r ? 0 : db_rows_number(rows, 0, 0);
         return r;
 }
@@ -240,5 +230,5 @@ int audit_rebuild(struct service *service, struct db *db)
                 if (!r)
                         printf("%-28s %" PRId64 " rows mended from the streams\n", event_types[i].table, mended);
         }
-        return r;
+        return r ? r : settle(db);
 }

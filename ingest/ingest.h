@@ -7,6 +7,7 @@ struct ingest_config {
         struct config shared;
         char **streams;
         char *network;
+        int64_t copy_window_ms;
         bool trim_input, run_migrations;
         char *reserved; /* settings of parts that this version refuses */
 };

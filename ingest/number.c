@@ -93,7 +93,8 @@ static void hex_to_decimal(const struct digits *digits, char decimal[NUMBER_U256
                 for (int i = 0; i < 9 && (top || rest); i++, rest /= 10)
                         *--first = (char)('0' + rest % 10);
         }
-        strcpy(decimal, *first ? first : "0");
+        const char *found = *first ? first : "0";
+        memcpy(decimal, found, strlen(found) + 1);
 }
 
 int number_read_u256(const char *text, size_t size, char decimal[NUMBER_U256_DIGITS + 1])

@@ -5,17 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../common/log.h"
+#include "../common/stage.h"
 #include "decode.h"
 #include "ingest.h"
 #include "ingest_sql.h"
+#include "sighting.h"
 
-#define INDEXES_SHOWN 100 /* of a message's bad events in its dead letter */
-#define COLUMNS_MAX   (11 + EVENT_VALUES_MAX)
+#define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
+#define NOTICE_PATIENCE 120 /* times a batch's deadline */
+#define COLUMNS_MAX     (11 + EVENT_VALUES_MAX)
 
 /* An event and the entry it came in. */
 struct item {
         const struct event *event;
-        const struct stream_entry *entry;
+        struct stream_entry *entry;
         struct verdict *verdict;
 };
 
@@ -28,7 +31,8 @@ struct verdict {
 };
 
 struct writer {
-        char *network; /* NETWORK, or the pinned one; NULL until known */
+        char *network;   /* NETWORK, or the pinned one; NULL until known */
+        const char *pin; /* to be pinned with the next event stored; NULL: nothing */
         struct item *items[EVENT_KINDS];
         size_t count[EVENT_KINDS], capacity[EVENT_KINDS];
         struct verdict *verdicts; /* one an entry of the batch */
@@ -147,36 +151,9 @@ int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network)
         return r;
 }
 
-static const char *first_network(struct work *work)
-{
-        for (size_t i = 0; i < work->batch->count; i++) {
-                size_t size;
-                struct decode_message message;
-                const struct stream_entry *entry = &work->batch->entries[i];
-                const char *payload = entry->fields ? writer_payload(entry, &size) : NULL;
-                if (!payload)
-                        continue;
-                (void)!decode_message(payload, size, NULL, work->arena, &message);
-                if (message.event_count)
-                        return message.events[0].network;
-        }
-        return NULL;
-}
-
-/* Without NETWORK the first event's network is pinned in the database, for all replicas and for good. */
-static int learn_network(struct work *work, struct writer *writer)
-{
-        int r = writer_get_network(work->db, work->deadline_ms, &writer->network);
-        const char *first = r || writer->network ? NULL : first_network(work);
-        if (!first)
-                return r;
-        r = writer_pin_network(work->db, work->deadline_ms, first);
-        return r < 0 ? r : writer_get_network(work->db, work->deadline_ms, &writer->network);
-}
-
 /* ---- decoding ---- */
 
-static void add_item(struct writer *writer, const struct event *event, const struct stream_entry *entry, struct verdict *verdict)
+static void add_item(struct writer *writer, const struct event *event, struct stream_entry *entry, struct verdict *verdict)
 {
         enum event_kind kind = event->type->kind;
         if (writer->count[kind] == writer->capacity[kind]) {
@@ -188,23 +165,59 @@ static void add_item(struct writer *writer, const struct event *event, const str
         writer->items[kind][writer->count[kind]++] = (struct item){.event = event, .entry = entry, .verdict = verdict};
 }
 
-static int keep_notice(struct work *work, const struct stream_entry *entry, const struct decode_notice *notice)
+/* What a re-evaluation touched: keys for the stream, and how many rows moved. */
+static void add_touched(struct work *work, const struct db_rows *rows)
 {
-        char *ms = arena_format(work->arena, "%" PRIu64, entry->ms), *seq = arena_format(work->arena, "%" PRIu64, entry->seq);
-        char *fork = arena_format(work->arena, "%" PRId64, notice->fork_block),
-             *depth = arena_format(work->arena, "%" PRId64, notice->depth);
-        const struct db_param params[] = {db_text(entry->stream), db_text(ms), db_text(seq), db_text(notice->network),
-                db_text(fork), db_text(depth), db_text(notice->json)};
-        const struct db_call call = {.sql = &sql_10_reorg_insert, .params = params, .param_count = ARRAY_LENGTH(params)};
-        int r = db_run(work->db, &call, 1, DB_BEGIN | DB_COMMIT, work->deadline_ms);
-        if (!r)
-                log_write(LOG_WARN, "reorg notice kept in reorgs; this version does not handle it",
-                        "stream=%s id=%s fork_block=%" PRId64 " depth=%" PRId64, entry->stream, entry->id, notice->fork_block,
-                        notice->depth);
-        return r > 0 ? -1 : r;
+        for (size_t i = 0; i < db_rows_count(rows); i++) {
+                const char *term = db_rows_text(rows, i, 0), *curve = db_rows_text(rows, i, 1);
+                if (term)
+                        work_add_key(work, arena_copy(work->arena, term, strlen(term)),
+                                curve ? arena_copy(work->arena, curve, strlen(curve)) : NULL, "reorg",
+                                db_rows_number(rows, i, 2));
+                else
+                        metrics_add(work->metrics, &stage_rows_orphaned, (double)db_rows_number(rows, i, 3), NULL, NULL, NULL);
+        }
 }
 
-static int take_entry(struct work *work, struct writer *writer, const struct stream_entry *entry, struct verdict *verdict)
+static const struct db_param exclusively = {.data = "true", .size = 4}, shared = {.data = "false", .size = 5};
+
+/* A notice re-evaluates all blocks from its fork block on: its deadline is generous. */
+static int take_notice(
+        struct work *work, struct verdict *verdict, const struct stream_entry *entry, const struct decode_notice *notice)
+{
+        const struct ingest_config *config = work->config;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param params[] = {
+                db_text(entry->stream),
+                db_text(arena_format(work->arena, "%" PRIu64, entry->ms)),
+                db_text(arena_format(work->arena, "%" PRIu64, entry->seq)),
+                db_text(notice->network),
+                db_text(arena_format(work->arena, "%" PRId64, notice->fork_block)),
+                db_text(arena_format(work->arena, "%" PRId64, notice->depth)),
+                db_text(notice->json),
+                db_text(arena_format(work->arena, "%" PRId64, config->copy_window_ms)),
+        };
+        const struct db_call calls[] = {
+                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_reorg_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},
+        };
+        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, work->deadline_ms * NOTICE_PATIENCE);
+        if (r == DB_BAD_DATA) {
+                note_fault(work, verdict, 0, "database",
+                        arena_format(work->arena, "event_data[0]: refused by PostgreSQL: %s", db_error(work->db)), 1);
+                return 0;
+        }
+        if (r)
+                return -1;
+        add_touched(work, rows);
+        metrics_add(work->metrics, &stage_reorgs, 1, entry->stream, NULL, NULL);
+        log_write(LOG_INFO, "reorg notice handled",
+                "stream=%s id=%s fork_block=%" PRId64 " depth=%" PRId64 " rows_moved=%" PRId64, entry->stream, entry->id,
+                notice->fork_block, notice->depth, db_rows_number(rows, 0, 3));
+        return 0;
+}
+
+static int take_entry(struct work *work, struct writer *writer, struct stream_entry *entry, struct verdict *verdict)
 {
         size_t size;
         struct decode_message message;
@@ -223,20 +236,7 @@ static int take_entry(struct work *work, struct writer *writer, const struct str
                 note_fault(work, verdict, message.faults[i].index, message.faults[i].class, message.faults[i].text, 1);
         for (size_t i = 0; i < message.event_count; i++)
                 add_item(writer, &message.events[i], entry, verdict);
-        return message.notice ? keep_notice(work, entry, message.notice) : 0;
-}
-
-static int take_batch(struct work *work, struct writer *writer)
-{
-        size_t size = (work->batch->count + 1) * sizeof(*writer->verdicts);
-        writer->verdicts = arena_alloc(work->arena, size);
-        memset(writer->verdicts, 0, size);
-        memset(writer->count, 0, sizeof(writer->count));
-        int r = writer->network ? 0 : learn_network(work, writer);
-        for (size_t i = 0; !r && i < work->batch->count; i++)
-                if (work->batch->entries[i].fields) /* else it is lost, and the worker says so */
-                        r = take_entry(work, writer, &work->batch->entries[i], &writer->verdicts[i]);
-        return r;
+        return message.notice ? take_notice(work, verdict, entry, message.notice) : 0;
 }
 
 /* ---- storing ---- */
@@ -283,6 +283,48 @@ static enum db_element element_of(enum event_kind kind, size_t column)
         return kind == EVENT_ATOM_CREATED && column == 11 + 3 ? DB_BYTES : DB_TEXT; /* raw_data */
 }
 
+/* The careful way in, for events whose blocks are not plainly live. */
+static int take(struct work *work, const struct item *items, size_t count)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        AUTO_SIGHTINGS struct sightings sightings;
+        sightings_init(&sightings);
+        for (size_t i = 0; i < count; i++)
+                sightings_push(&sightings, items[i].event, items[i].entry, true, work->arena);
+        const struct db_call calls[] = {
+                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_event_take,
+                        .params = sightings_params(&sightings),
+                        .param_count = SIGHTING_COLUMNS,
+                        .rows = &rows},
+        };
+        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, work->deadline_ms);
+        if (!r)
+                add_touched(work, rows);
+        return r;
+}
+
+/* The plain way: shared lock, guard, insert; then, where rows were there before, their other positions. */
+static int insert(struct work *work, const struct writer *writer, const struct db_param *params, size_t width, size_t count)
+{
+        const struct db_param seen[] = {params[8], params[4], params[3], params[9], params[10]};
+        const struct db_param again[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
+                params[8], params[9], params[10]};
+        int64_t written = 0;
+        const struct db_call calls[] = {
+                {.sql = &sql_10_event_lock, .params = &shared, .param_count = 1},
+                {.sql = &sql_10_event_guard, .params = seen, .param_count = ARRAY_LENGTH(seen)},
+                {.sql = inserts[writer->kind], .params = params, .param_count = (int)width, .affected = &written},
+        };
+        const struct db_param pinned = db_text(writer->pin);
+        const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = again, .param_count = ARRAY_LENGTH(again)};
+        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1};
+        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
+        if (!r && writer->pin)
+                r = db_run(work->db, &pin, 1, DB_AUTOCOMMIT, work->deadline_ms);
+        return r ? r : db_run(work->db, &repeat, (size_t)written < count, DB_COMMIT, work->deadline_ms);
+}
+
 static int store(struct work *work, void *context, size_t from, size_t count)
 {
         struct writer *writer = context;
@@ -296,10 +338,11 @@ static int store(struct work *work, void *context, size_t from, size_t count)
                 push_event(columns, &items[i]);
         for (size_t i = 0; i < width; i++)
                 params[i] = db_array_param(&columns[i]);
-        const struct db_call call = {.sql = inserts[writer->kind], .params = params, .param_count = (int)width};
-        int r = db_run(work->db, &call, 1, DB_BEGIN | DB_COMMIT, work->deadline_ms);
+        int r = insert(work, writer, params, width, count);
         for (size_t i = 0; i < width; i++)
                 db_array_deinit(&columns[i]);
+        if (r == DB_RAISED)
+                r = take(work, items, count);
         if (!r)
                 work->units += count;
         return r;
@@ -328,6 +371,56 @@ static void add_keys(struct work *work, const struct item *item)
                 work_add_key(work, event->values[keys[kind].counter].data, NULL, keys[kind].reason, event->block_number);
 }
 
+/* ---- a batch ---- */
+
+/*
+ * Without NETWORK the first event that can be stored pins its network in the database, for all replicas and for good: the batch's
+ * events are tried one by one until one is.
+ */
+static int learn_network(struct work *work, struct writer *writer)
+{
+        int r = writer_get_network(work->db, work->deadline_ms, &writer->network);
+        for (size_t i = 0; !r && !writer->network && i < work->batch->count; i++) {
+                size_t size;
+                struct decode_message message;
+                struct stream_entry *entry = &work->batch->entries[i];
+                const char *payload = entry->fields ? writer_payload(entry, &size) : NULL;
+                if (!payload)
+                        continue;
+                (void)!decode_message(payload, size, NULL, work->arena, &message);
+                for (size_t e = 0; !r && !writer->network && e < message.event_count; e++) {
+                        writer->kind = message.events[e].type->kind;
+                        memset(writer->count, 0, sizeof(writer->count));
+                        add_item(writer, &message.events[e], entry, NULL);
+                        writer->pin = message.events[e].network;
+                        r = store(work, writer, 0, 1);
+                        writer->pin = NULL;
+                        r = r == DB_BAD_DATA ? 0 : r ? -1 : writer_get_network(work->db, work->deadline_ms, &writer->network);
+                }
+        }
+        work->units = 0; /* the batch counts them */
+        return r;
+}
+
+static int take_batch(struct work *work, struct writer *writer)
+{
+        size_t size = (work->batch->count + 1) * sizeof(*writer->verdicts);
+        writer->verdicts = arena_alloc(work->arena, size);
+        memset(writer->verdicts, 0, size);
+        int r = writer->network ? 0 : learn_network(work, writer);
+        memset(writer->count, 0, sizeof(writer->count));
+        for (size_t i = 0; !r && i < work->batch->count; i++)
+                if (work->batch->entries[i].fields) /* else it is lost, and the worker says so */
+                        r = take_entry(work, writer, &work->batch->entries[i], &writer->verdicts[i]);
+        return r;
+}
+
+static struct stream_entry *item_entry(void *context, size_t unit)
+{
+        struct writer *writer = context;
+        return writer->items[writer->kind][unit].entry;
+}
+
 int writer_process(struct work *work)
 {
         struct writer *writer = work->state;
@@ -335,7 +428,7 @@ int writer_process(struct work *work)
         for (enum event_kind kind = 0; !r && kind < EVENT_KINDS; kind++) {
                 if (!writer->count[kind])
                         continue;
-                const struct work_bisect bisect = {.run = store, .blame = blame, .context = writer};
+                const struct work_bisect bisect = {.run = store, .blame = blame, .entry = item_entry, .context = writer};
                 qsort(writer->items[kind], writer->count[kind], sizeof(struct item), compare_items);
                 writer->kind = kind;
                 r = work_run(work, &bisect, 0, writer->count[kind]);

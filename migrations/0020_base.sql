@@ -320,8 +320,8 @@ BEGIN
 END $$;
 
 -- Recompute: rows anew for given keys ---------------------------------------------------------------------------------------------------
--- First lock every key in order (a placeholder where there is no row yet), then read in a later statement: under READ COMMITTED that
--- one sees what the holder before us committed.
+-- First lock every key in one pass in order (a placeholder where there is no row yet; DO UPDATE … WHERE false locks and writes nothing),
+-- then read in a later statement: under READ COMMITTED that one sees what the holder before us committed.
 
 CREATE FUNCTION position_recompute(accounts TEXT[], terms TEXT[], curves TEXT[], move_count BOOLEAN) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -330,12 +330,7 @@ BEGIN
         SELECT DISTINCT k.a COLLATE "C", k.t COLLATE "C", k.c COLLATE "C", -1, -1, '', false, -1, -1, 0, now(), now()
         FROM unnest(accounts, terms, curves) k(a, t, c)
         ORDER BY 1, 2, 3
-        ON CONFLICT (account_id, term_id, curve_id) DO NOTHING;
-
-        PERFORM 1 FROM (
-                SELECT FROM position
-                WHERE (account_id, term_id, curve_id) IN (SELECT * FROM unnest(accounts, terms, curves))
-                ORDER BY account_id, term_id, curve_id FOR UPDATE) locked;
+        ON CONFLICT (account_id, term_id, curve_id) DO UPDATE SET account_id = excluded.account_id WHERE false;
 
         WITH key AS MATERIALIZED (
                 SELECT DISTINCT a AS account_id, t AS term_id, c AS curve_id FROM unnest(accounts, terms, curves) k(a, t, c)
@@ -375,11 +370,7 @@ BEGIN
         SELECT DISTINCT k.t COLLATE "C", k.c COLLATE "C", '0', now(), now()
         FROM unnest(terms, curves) k(t, c)
         ORDER BY 1, 2
-        ON CONFLICT (term_id, curve_id) DO NOTHING;
-
-        PERFORM 1 FROM (
-                SELECT FROM vault WHERE (term_id, curve_id) IN (SELECT * FROM unnest(terms, curves))
-                ORDER BY term_id, curve_id FOR UPDATE) locked;
+        ON CONFLICT (term_id, curve_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
 
         WITH key AS MATERIALIZED (
                 SELECT DISTINCT t AS term_id, c AS curve_id FROM unnest(terms, curves) k(t, c)
@@ -411,9 +402,7 @@ BEGIN
         INSERT INTO atom (term_id, wallet_id, creator_id, last_event_block, last_event_log_index, last_event_transaction,
                 first_event_block, first_event_log_index, created_at, updated_at)
         SELECT DISTINCT t COLLATE "C", '', '', -1, -1, '', -1, -1, now(), now() FROM unnest(terms) t ORDER BY 1
-        ON CONFLICT (term_id) DO NOTHING;
-
-        PERFORM 1 FROM (SELECT FROM atom WHERE term_id = ANY (terms) ORDER BY term_id FOR UPDATE) locked;
+        ON CONFLICT (term_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
 
         UPDATE atom a SET
                 wallet_id = e.wallet_id, creator_id = e.creator_id, data = e.data, raw_data = e.raw_data,
@@ -438,9 +427,7 @@ BEGIN
         INSERT INTO triple (term_id, creator_id, subject_id, predicate_id, object_id, counter_term_id,
                 last_event_block, last_event_log_index, last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
         SELECT DISTINCT t COLLATE "C", '', '', '', '', '', -1, -1, '', -1, -1, now(), now() FROM unnest(terms) t ORDER BY 1
-        ON CONFLICT (term_id) DO NOTHING;
-
-        PERFORM 1 FROM (SELECT FROM triple WHERE term_id = ANY (terms) ORDER BY term_id FOR UPDATE) locked;
+        ON CONFLICT (term_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
 
         UPDATE triple a SET
                 creator_id = e.creator_id, subject_id = e.subject_id, predicate_id = e.predicate_id, object_id = e.object_id,
@@ -609,3 +596,25 @@ BEGIN
                         FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
         END LOOP;
 END $$;
+
+CREATE FUNCTION atom_keep_enrichment() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+        IF TG_OP = 'DELETE' THEN
+                IF num_nonnulls(OLD.type, OLD.emoji, OLD.label, OLD.image, OLD.value_id) > 0 OR OLD.resolving_status <> 'Pending' THEN
+                        INSERT INTO atom_enrichment (term_id, type, emoji, label, image, value_id, resolving_status)
+                        VALUES (OLD.term_id, OLD.type, OLD.emoji, OLD.label, OLD.image, OLD.value_id, OLD.resolving_status)
+                        ON CONFLICT (term_id) DO UPDATE SET type = excluded.type, emoji = excluded.emoji, label = excluded.label,
+                                image = excluded.image, value_id = excluded.value_id, resolving_status = excluded.resolving_status;
+                END IF;
+                RETURN OLD;
+        END IF;
+        SELECT e.type, e.emoji, e.label, e.image, e.value_id, e.resolving_status
+        INTO NEW.type, NEW.emoji, NEW.label, NEW.image, NEW.value_id, NEW.resolving_status
+        FROM atom_enrichment e WHERE e.term_id = NEW.term_id;
+        IF NOT FOUND THEN
+                NEW.resolving_status := 'Pending';
+        END IF;
+        RETURN NEW;
+END $$;
+CREATE TRIGGER enrichment_kept BEFORE DELETE ON atom FOR EACH ROW EXECUTE FUNCTION atom_keep_enrichment();
+CREATE TRIGGER enrichment_restored BEFORE INSERT ON atom FOR EACH ROW EXECUTE FUNCTION atom_keep_enrichment();

@@ -659,10 +659,12 @@ static void large_messages(void **state)
         *at++ = '{';
         for (size_t i = 0; i < count; i++, at += sizeof(member) - 1)
                 memcpy(at, member, sizeof(member) - 1);
-        at += sprintf(at, "%s", head + 1);
+        memcpy(at, head + 1, sizeof(head) - 2);
+        at += sizeof(head) - 2;
         for (size_t i = 0; i < count; i++, at += sizeof(element) - 1)
                 memcpy(at, element, sizeof(element) - 1);
-        at += sprintf(at - 1, "]}") - 1;
+        memcpy(at - 1, "]}", 2);
+        at++;
         message = decode_bytes(text, (size_t)(at - text), NULL);
         assert_int_equal(message.fault_count, count);
         assert_int_equal(message.faults[count - 1].index, count - 1);

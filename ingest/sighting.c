@@ -1,0 +1,75 @@
+#include "sighting.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include "number.h"
+
+static char *own_columns(const struct event *event, struct arena *arena)
+{
+        cJSON *object = cJSON_CreateObject();
+        for (size_t i = 0; i < event->value_count; i++) {
+                const char *column = event->type->columns[i];
+                const struct event_value *value = &event->values[i];
+                if (!value->data) {
+                        cJSON_AddNullToObject(object, column);
+                } else if (!strcmp(column, "raw_data")) {
+                        char *hex = arena_alloc(arena, 2 * value->size + 3);
+                        number_write_hex((const unsigned char *)value->data, value->size, hex);
+                        hex[0] = '\\'; /* \x…, as PostgreSQL writes bytes */
+                        cJSON_AddStringToObject(object, column, hex);
+                } else if (!strcmp(column, "event_data")) {
+                        cJSON_AddRawToObject(object, column, value->data);
+                } else {
+                        cJSON_AddStringToObject(object, column, value->data);
+                }
+        }
+        char *printed = cJSON_PrintUnformatted(object), *text = arena_copy(arena, printed, strlen(printed));
+        free(printed);
+        cJSON_Delete(object);
+        return text;
+}
+
+void sightings_init(struct sightings *sightings)
+{
+        static const bool numbers[SIGHTING_COLUMNS] = {
+                [2] = true, [5] = true, [7] = true, [8] = true, [10] = true, [11] = true, [12] = true};
+        for (size_t i = 0; i < SIGHTING_COLUMNS; i++)
+                db_array_init(&sightings->columns[i], numbers[i] ? DB_BIGINT : DB_TEXT);
+}
+
+void sightings_deinit(struct sightings *sightings)
+{
+        for (size_t i = 0; i < SIGHTING_COLUMNS; i++)
+                db_array_deinit(&sightings->columns[i]);
+}
+
+const struct db_param *sightings_params(struct sightings *sightings)
+{
+        for (size_t i = 0; i < SIGHTING_COLUMNS; i++)
+                sightings->params[i] = db_array_param(&sightings->columns[i]);
+        return sightings->params;
+}
+
+void sightings_push(struct sightings *sightings, const struct event *event, const struct stream_entry *entry, bool settled,
+        struct arena *arena)
+{
+        struct db_array *columns = sightings->columns;
+        db_array_push_text(&columns[0], event->type->table);
+        db_array_push_text(&columns[1], event->transaction_hash);
+        db_array_push_number(&columns[2], event->log_index);
+        db_array_push_text(&columns[3], event->address);
+        db_array_push_text(&columns[4], event->block_hash);
+        db_array_push_number(&columns[5], event->block_number);
+        db_array_push_text(&columns[6], event->network);
+        db_array_push_number(&columns[7], event->transaction_index);
+        if (event->block_timestamp < 0)
+                db_array_push_null(&columns[8]);
+        else
+                db_array_push_number(&columns[8], event->block_timestamp);
+        db_array_push_text(&columns[9], entry->stream);
+        db_array_push_number(&columns[10], (int64_t)entry->ms);
+        db_array_push_number(&columns[11], (int64_t)entry->seq);
+        db_array_push_number(&columns[12], settled);
+        db_array_push_text(&columns[13], own_columns(event, arena));
+}

@@ -1,0 +1,2 @@
+-- $1 exclusively, or shared with other inserts
+SELECT event_lock($1::boolean)

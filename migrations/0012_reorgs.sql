@@ -1,0 +1,303 @@
+-- Reorgs: which events are live. Liveness is a function of the SET of sightings and notices with their stream positions; the order in which
+-- workers handle them does not matter, because whatever is handled re-evaluates, from that set, everything its arrival can change:
+--
+-- * A sighting is an event at a stream position. Sightings are the rows' own positions (event tables, orphaned_events) and, for events that
+--   came again elsewhere, repeated_sightings. So the plain path writes nothing extra.
+-- * A notice counts, or it is a copy of one that does (reorgs.counts). A copy handled before the one it copies counts first and is
+--   re-clustered when that one comes: only a change of the counting set re-evaluates blocks.
+-- * Notices with fork_block <= b cut a stream into epochs. A block seen in consecutive epochs is announced in the first, a straggler in the
+--   second, announced again in the third …: it is live if the run of epochs that ends with the last one has odd length.
+-- * An event version (an event in one block) is live if its block is live in a stream it was seen in. Of live versions of one
+--   (transaction, log index) the one with the latest sighting stands in its event table, all others in orphaned_events.
+--
+-- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert whose
+-- blocks are, with its own sightings, live as they were, is plain (event_guard); any other rolls back and runs again through event_take.
+
+CREATE TABLE reorgs (
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        network TEXT COLLATE "C" NOT NULL,
+        fork_block BIGINT NOT NULL,
+        depth BIGINT NOT NULL,
+        notice JSONB NOT NULL,
+        counts BOOLEAN NOT NULL DEFAULT false, -- false: a copy
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        PRIMARY KEY (stream, stream_ms, stream_seq)
+);
+CREATE INDEX ON reorgs (stream, fork_block) WHERE counts;
+
+CREATE TABLE repeated_sightings (
+        source_table TEXT COLLATE "C" NOT NULL,
+        transaction_hash TEXT COLLATE "C" NOT NULL,
+        log_index BIGINT NOT NULL,
+        block_hash TEXT COLLATE "C" NOT NULL,
+        block_number BIGINT NOT NULL,
+        stream TEXT COLLATE "C" NOT NULL,
+        stream_ms BIGINT NOT NULL,
+        stream_seq BIGINT NOT NULL,
+        PRIMARY KEY (source_table, transaction_hash, log_index, block_hash, stream, stream_ms, stream_seq)
+);
+CREATE INDEX ON repeated_sightings (block_number);
+
+-- The event tables as one, and all sightings.
+CREATE VIEW event_standing AS
+SELECT 'atom_created_events' COLLATE "C" AS source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq
+FROM atom_created_events
+UNION ALL
+SELECT 'triple_created_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM triple_created_events
+UNION ALL
+SELECT 'deposited_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM deposited_events
+UNION ALL
+SELECT 'redeemed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM redeemed_events
+UNION ALL
+SELECT 'share_price_changed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq
+FROM share_price_changed_events
+UNION ALL
+SELECT 'generic_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM generic_events;
+
+CREATE VIEW event_sighting AS
+SELECT * FROM event_standing
+UNION ALL
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq
+FROM orphaned_events WHERE reason <> 'not in stream'
+UNION ALL
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM repeated_sightings;
+
+-- The state of blocks in each stream they were seen in; the extra_ arrays are sightings that are not stored yet.
+CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[], extra_streams TEXT[], extra_numbers BIGINT[], extra_hashes TEXT[],
+        extra_ms BIGINT[], extra_seq BIGINT[])
+RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE sql STABLE AS $$
+        WITH sighting AS (
+                SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
+                FROM event_sighting s
+                WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
+                UNION
+                SELECT * FROM unnest(extra_streams, extra_numbers, extra_hashes, extra_ms, extra_seq)
+        ), seen AS (
+                SELECT DISTINCT s.stream, s.block_number, s.block_hash, (
+                        SELECT count(*) FROM reorgs n
+                        WHERE n.counts AND n.stream = s.stream AND n.fork_block <= s.block_number
+                                AND (n.stream_ms, n.stream_seq) < (s.stream_ms, s.stream_seq)) AS epoch
+                FROM sighting s
+        ), run AS (
+                SELECT r.stream, r.block_number, r.block_hash, max(r.epoch) AS last_epoch, count(*) AS length
+                FROM (SELECT *, epoch - row_number() OVER (PARTITION BY stream, block_number, block_hash ORDER BY epoch) AS run FROM seen) r
+                GROUP BY r.stream, r.block_number, r.block_hash, r.run
+        )
+        SELECT r.stream, r.block_number, r.block_hash, bool_or(r.length % 2 = 1 AND r.last_epoch = (
+                SELECT count(*) FROM reorgs n WHERE n.counts AND n.stream = r.stream AND n.fork_block <= r.block_number))
+        FROM run r
+        GROUP BY r.stream, r.block_number, r.block_hash
+$$;
+
+CREATE FUNCTION event_lock(exclusively BOOLEAN) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        IF exclusively THEN
+                PERFORM pg_advisory_xact_lock(hashtext('events'), 0);
+        ELSE
+                PERFORM pg_advisory_xact_lock_shared(hashtext('events'), 0);
+        END IF;
+END $$;
+
+-- Raises RO001 unless a batch of new sightings leaves every block it touches live, and as live as it was.
+CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+        reached_numbers BIGINT[];
+        reached_hashes TEXT[];
+BEGIN
+        IF NOT EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.stream = ANY (streams)
+                AND n.fork_block <= (SELECT max(b) FROM unnest(numbers) b)) THEN
+                RETURN;
+        END IF;
+        SELECT array_agg(b), array_agg(h) INTO reached_numbers, reached_hashes
+        FROM (SELECT DISTINCT e.s, e.b, e.h FROM unnest(streams, numbers, hashes) e (s, b, h)
+                WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.stream = e.s AND n.fork_block <= e.b)) reached;
+        IF reached_numbers IS NULL THEN
+                RETURN;
+        END IF;
+        IF EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes, streams, numbers, hashes, ms, seq) s
+                        WHERE NOT s.live AND (s.stream, s.block_number, s.block_hash) IN (SELECT * FROM unnest(streams, numbers, hashes)))
+                OR EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes, '{}', '{}', '{}', '{}', '{}') s WHERE NOT s.live) THEN
+                RAISE EXCEPTION 'a block''s state may change' USING ERRCODE = 'RO001';
+        END IF;
+END $$;
+
+-- Notes the positions of events of one table that were there before. Raises RO001 where what is there stands in another block.
+CREATE FUNCTION event_repeat(name TEXT, hashes TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[],
+        streams TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+        elsewhere BOOLEAN;
+BEGIN
+        EXECUTE format('SELECT EXISTS (SELECT FROM unnest($1, $2, $3) e (h, i, b) LEFT JOIN %I t ON t.transaction_hash = e.h AND t.log_index = e.i
+                WHERE t.block_hash IS DISTINCT FROM e.b)', name) INTO elsewhere USING hashes, indexes, block_hashes;
+        IF elsewhere THEN
+                RAISE EXCEPTION 'an event stands in two blocks' USING ERRCODE = 'RO001';
+        END IF;
+        EXECUTE format('INSERT INTO repeated_sightings
+                SELECT %1$L, e.h, e.i, e.b, e.n, e.s, e.m, e.q
+                FROM unnest($1, $2, $3, $4, $5, $6, $7) e (h, i, n, b, s, m, q)
+                JOIN %1$I t ON t.transaction_hash = e.h AND t.log_index = e.i
+                WHERE (t.stream, t.stream_ms, t.stream_seq) <> (e.s, e.m, e.q)
+                ORDER BY e.h, e.i, e.s, e.m, e.q
+                ON CONFLICT DO NOTHING', name) USING hashes, indexes, blocks, block_hashes, streams, ms, seq;
+END $$;
+
+-- Every version of every event that was seen in one of the given blocks: is its block live, and is it the one that stands?
+CREATE FUNCTION event_verdict(numbers BIGINT[], hashes TEXT[])
+RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_hash TEXT, live BOOLEAN, wins BOOLEAN) LANGUAGE sql STABLE AS $$
+        WITH key AS MATERIALIZED (
+                SELECT DISTINCT s.source_table, s.transaction_hash, s.log_index FROM event_sighting s
+                WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
+        ), version AS MATERIALIZED (
+                SELECT v.* FROM key k CROSS JOIN LATERAL (
+                        SELECT * FROM event_sighting s WHERE s.source_table = k.source_table
+                                AND s.transaction_hash = k.transaction_hash AND s.log_index = k.log_index OFFSET 0) v
+        ), state AS MATERIALIZED (
+                SELECT b.* FROM (SELECT array_agg(v.block_number) AS n, array_agg(v.block_hash) AS h
+                        FROM (SELECT DISTINCT block_number, block_hash FROM version) v) blocks
+                CROSS JOIN LATERAL block_state(blocks.n, blocks.h, '{}', '{}', '{}', '{}', '{}') b
+        ), best AS (
+                SELECT DISTINCT ON (v.source_table, v.transaction_hash, v.log_index, v.block_hash) v.*, s.live
+                FROM version v JOIN state s ON (s.stream, s.block_number, s.block_hash) = (v.stream, v.block_number, v.block_hash)
+                ORDER BY v.source_table, v.transaction_hash, v.log_index, v.block_hash, s.live DESC,
+                        v.stream_ms DESC, v.stream_seq DESC, v.stream DESC
+        )
+        SELECT b.source_table, b.transaction_hash, b.log_index, b.block_hash, b.live,
+                b.live AND row_number() OVER (PARTITION BY b.source_table, b.transaction_hash, b.log_index
+                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC) = 1
+        FROM best b
+$$;
+
+-- Under the exclusive lock: brings the events of the given blocks to where they belong. Returns how many rows moved.
+CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], why JSONB) RETURNS BIGINT LANGUAGE plpgsql AS $$
+DECLARE
+        name TEXT;
+        moved BIGINT := 0;
+        step BIGINT;
+BEGIN
+        CREATE TEMP TABLE IF NOT EXISTS settle_version (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT,
+                block_hash TEXT COLLATE "C", live BOOLEAN, wins BOOLEAN) ON COMMIT DELETE ROWS;
+        TRUNCATE settle_version;
+        INSERT INTO settle_version SELECT * FROM event_verdict(numbers, hashes);
+
+        FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
+                'share_price_changed_events', 'generic_events'] LOOP
+                EXECUTE format('WITH gone AS (
+                                DELETE FROM %1$I t USING settle_version v
+                                WHERE v.source_table = %1$L AND NOT v.wins AND v.transaction_hash = t.transaction_hash
+                                        AND v.log_index = t.log_index AND v.block_hash = t.block_hash
+                                RETURNING t.*, v.live AS version_is_live)
+                        INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row,
+                                stream, stream_ms, stream_seq, reason, notice)
+                        SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone) - ''version_is_live'', stream, stream_ms,
+                                stream_seq, CASE WHEN version_is_live THEN ''superseded'' ELSE ''reorg'' END, $1
+                        FROM gone ON CONFLICT DO NOTHING', name) USING why;
+                GET DIAGNOSTICS step = ROW_COUNT;
+                moved := moved + step;
+                EXECUTE format('WITH back AS (
+                                DELETE FROM orphaned_events o USING settle_version v
+                                WHERE o.source_table = %1$L AND v.source_table = %1$L AND v.wins AND v.transaction_hash = o.transaction_hash
+                                        AND v.log_index = o.log_index AND v.block_hash = o.block_hash
+                                RETURNING o.*)
+                        INSERT INTO %1$I SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r
+                        ORDER BY r.transaction_hash, r.log_index', name);
+                GET DIAGNOSTICS step = ROW_COUNT;
+                moved := moved + step;
+        END LOOP;
+        UPDATE orphaned_events o SET reason = CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END
+        FROM settle_version v
+        WHERE (o.source_table, o.transaction_hash, o.log_index, o.block_hash) = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
+                AND o.reason IS DISTINCT FROM CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END;
+        RETURN moved;
+END $$;
+
+-- The keys this transaction has left in the outbox, for the stream; and, in a row of its own, how many event rows moved.
+CREATE FUNCTION event_touched(moved BIGINT) RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+BEGIN
+        RETURN QUERY SELECT NULL::text, NULL::text, 0::bigint, moved;
+        RETURN QUERY SELECT o.term_id, o.curve_id, max(o.block_number), 0::bigint
+                FROM vault_outbox o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
+END $$;
+
+-- The careful way in: events whose blocks are not plainly live. Each version is stored as orphaned, each sighting noted, then all is settled.
+CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
+        streams TEXT[], ms BIGINT[], seq BIGINT[])
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+BEGIN
+        INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
+        SELECT e.t, e.x, e.i, e.h, e.b, e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q,
+                'reorg'
+        FROM unnest(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq) e (t, x, i, b, h, r, s, m, q)
+        WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
+                AND v.block_hash = e.h)
+        ORDER BY e.m, e.q
+        ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO NOTHING;
+
+        INSERT INTO repeated_sightings
+        SELECT e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q
+        FROM unnest(tables, transactions, indexes, blocks, block_hashes, streams, ms, seq) e (t, x, i, b, h, s, m, q)
+        WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
+                AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q))
+        ON CONFLICT DO NOTHING;
+
+        RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes, NULL));
+END $$;
+
+-- A notice, under the exclusive lock. Notices of one stream with equal network, fork block and depth within window_ms of the first are one.
+CREATE FUNCTION reorg_take(stream_ TEXT, ms BIGINT, seq BIGINT, network_ TEXT, fork BIGINT, depth_ BIGINT, notice_ JSONB, window_ms BIGINT)
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+DECLARE
+        n RECORD;
+        first_ms BIGINT;
+        leads BOOLEAN;
+        changed BOOLEAN := false;
+        numbers BIGINT[];
+        hashes TEXT[];
+BEGIN
+        INSERT INTO reorgs (stream, stream_ms, stream_seq, network, fork_block, depth, notice)
+        VALUES (stream_, ms, seq, network_, fork, depth_, notice_) ON CONFLICT DO NOTHING;
+        FOR n IN SELECT r.stream_ms, r.stream_seq, r.counts FROM reorgs r
+                WHERE r.stream = stream_ AND r.network = network_ AND r.fork_block = fork AND r.depth = depth_
+                ORDER BY r.stream_ms, r.stream_seq LOOP
+                leads := first_ms IS NULL OR n.stream_ms - first_ms > window_ms;
+                IF leads THEN
+                        first_ms := n.stream_ms;
+                END IF;
+                IF leads <> n.counts THEN
+                        changed := true;
+                        UPDATE reorgs r SET counts = leads
+                        WHERE (r.stream, r.stream_ms, r.stream_seq) = (stream_, n.stream_ms, n.stream_seq);
+                END IF;
+        END LOOP;
+        IF changed THEN
+                SELECT array_agg(b.block_number), array_agg(b.block_hash) INTO numbers, hashes
+                FROM (SELECT DISTINCT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_) b;
+        END IF;
+        RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes, notice_) END);
+END $$;
+
+-- For verify and rebuild: the blocks whose state is not plain, and the versions in them that do not stand where they belong.
+CREATE FUNCTION reorg_blocks(OUT numbers BIGINT[], OUT hashes TEXT[]) LANGUAGE sql STABLE AS $$
+        SELECT array_agg(b.block_number), array_agg(b.block_hash)
+        FROM (
+                SELECT s.block_number, s.block_hash FROM event_sighting s
+                WHERE s.block_number >= (SELECT min(n.fork_block) FROM reorgs n WHERE n.counts)
+                UNION
+                SELECT o.block_number, o.block_hash FROM orphaned_events o WHERE o.reason <> 'not in stream'
+        ) b
+$$;
+
+CREATE FUNCTION event_misplaced() RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_hash TEXT, wins BOOLEAN)
+LANGUAGE sql STABLE AS $$
+        SELECT v.source_table, v.transaction_hash, v.log_index, v.block_hash, v.wins
+        FROM reorg_blocks() b CROSS JOIN LATERAL event_verdict(b.numbers, b.hashes) v
+        WHERE v.wins <> EXISTS (SELECT FROM event_standing s WHERE (s.source_table, s.transaction_hash, s.log_index, s.block_hash)
+                = (v.source_table, v.transaction_hash, v.log_index, v.block_hash))
+$$;
+
+-- What others added to an atom (label, image …) outlives the atom: a reorg that takes it away and brings it back brings that back, too.
+CREATE TABLE atom_enrichment (
+        term_id TEXT COLLATE "C" PRIMARY KEY,
+        type TEXT, emoji TEXT, label TEXT, image TEXT, value_id TEXT, resolving_status TEXT NOT NULL
+);
