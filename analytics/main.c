@@ -1,5 +1,6 @@
 /* analytics: from changed terms to triple_vault, triple_term, predicate_object and subject_predicate. Wiring only. */
 #include "../common/service.h"
+#include "../common/stage.h"
 #include "triples.h"
 #include "analytics_sql.h"
 
@@ -82,6 +83,8 @@ int main(int argc, char **argv)
                 .process = triples_process,
                 .outbox_stale = &sql_40_outbox_stale,
                 .backfill_interval_ms = backfill_interval_ms,
+                .gauge_sql = &sql_40_outbox_age,
+                .gauge = &stage_outbox_age,
                 .checks = checks,
                 .in_flight = &sql_40_in_flight,
                 .rebuild = rebuild,

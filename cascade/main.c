@@ -1,5 +1,6 @@
 /* cascade: from changed vaults to vault.position_count and term. Wiring only. */
 #include "../common/service.h"
+#include "../common/stage.h"
 #include "aggregate.h"
 #include "cascade_sql.h"
 
@@ -78,6 +79,8 @@ int main(int argc, char **argv)
                 .process = aggregate_process,
                 .outbox_stale = &sql_30_outbox_stale,
                 .backfill_interval_ms = backfill_interval_ms,
+                .gauge_sql = &sql_30_outbox_age,
+                .gauge = &stage_outbox_age,
                 .checks = checks,
                 .in_flight = &sql_30_in_flight,
                 .rebuild = rebuild,

@@ -174,6 +174,10 @@ static void check_postgres(struct report *report, struct service *service)
                 standby ? "a standby: it takes no writes" : "takes writes");
         tell(report, creates ? VERDICT_OK : VERDICT_WARN, "privileges", "%s",
                 creates ? "may create tables" : "may not create tables: migrate with another user, RUN_MIGRATIONS=false");
+        const char *closed = db_rows_text(rows, 0, 6);
+        tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
+                closed ? "SELECT, INSERT, UPDATE or DELETE is missing on " : "all tables can be read and written",
+                closed ? closed : "");
         check_schema(report, db);
         check_clock(report, "postgresql clock", db_rows_number(rows, 0, 2));
 }

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "clock.h"
 #include "common_sql.h"
+#include "letters.h"
 #include "migrations/schema.h"
 #include "status.h"
 
@@ -24,6 +25,7 @@ static const char *const common_commands[][2] = {
                 "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
         {"rebuild", "recompute them in place, while the pipeline runs"},
         {"status [--watch]", "streams, lag, pending, rate, time left, breaker, dead letters"},
+        {"dlq list|show|retry|drop", "this stage's dead letters; retry ID... or --all once the cause is gone"},
 };
 
 static void print_help(const struct program *program)
@@ -50,7 +52,8 @@ static const struct service_command *find_command(const struct program *program,
 
 static bool is_common(const char *name)
 {
-        return !strcmp(name, "check") || !strcmp(name, "verify") || !strcmp(name, "rebuild") || !strcmp(name, "status");
+        return !strcmp(name, "check") || !strcmp(name, "verify") || !strcmp(name, "rebuild") || !strcmp(name, "status") ||
+               !strcmp(name, "dlq");
 }
 
 bool command_needs_no_settings(const struct program *program, int argc, char **argv, int *code)
@@ -126,8 +129,7 @@ struct redis *command_open_redis(struct service *service)
         return redis;
 }
 
-/* For the commands that need the tables: a connection to a schema this program knows, or a message and NULL. */
-static struct db *open_schema(struct service *service)
+struct db *command_open_schema(struct service *service)
 {
         struct db *db = command_open_db(service);
         int64_t version = 0;
@@ -224,12 +226,13 @@ static int verify_snapshot(
 static int command_verify(struct service *service, const struct options *options)
 {
         int64_t differences = 0, in_flight = 0, started = clock_ms();
-        AUTO(db) struct db *db = open_schema(service);
+        AUTO(db) struct db *db = command_open_schema(service);
         if (!db)
                 return 1;
         int before = service->program->verify_begin ? service->program->verify_begin(service, db) : 0;
         if (before || verify_snapshot(service, db, options, &differences, &in_flight)) {
-                fprintf(stderr, "%s: verify failed: %s\n", service->program->name, db_error(db));
+                fprintf(stderr, "%s: verify did not come to its end: %s\n", service->program->name,
+                        *db_error(db) ? db_error(db) : "see above");
                 return 1;
         }
         fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",
@@ -241,7 +244,7 @@ static int command_verify(struct service *service, const struct options *options
 
 static int command_rebuild(struct service *service)
 {
-        AUTO(db) struct db *db = open_schema(service);
+        AUTO(db) struct db *db = command_open_schema(service);
         if (!db)
                 return 1;
         int r = service->program->rebuild(service, db);
@@ -299,6 +302,8 @@ int command_run(struct service *service, int argc, char **argv)
         const struct service_command *own = find_command(service->program, argv[1]);
         if (own)
                 return own->run(service, argc - 1, argv + 1);
+        if (!strcmp(argv[1], "dlq"))
+                return letters_command(service, argc - 1, argv + 1);
         int code = read_options(service, argc, argv, &options);
         if (code)
                 return code;

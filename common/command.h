@@ -1,7 +1,7 @@
 /*
- * The command line: help, version, and the subcommands that every program has (check, verify, rebuild, status); a program's own
- * come from its description. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or differences found, 2 bad
- * usage or configuration.
+ * The command line: help, version, and the subcommands that every program has (check, verify, rebuild, status, dlq); a program's
+ * own come from its description. Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed or differences found, 2
+ * bad usage or configuration.
  */
 #pragma once
 
@@ -13,4 +13,5 @@ int command_run(struct service *service, int argc, char **argv);
 
 /* For programs' own commands: a connection or a message and NULL. */
 struct db *command_open_db(struct service *service);
+struct db *command_open_schema(struct service *service); /* one whose schema this program knows */
 struct redis *command_open_redis(struct service *service);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "clock.h"
 #include "common_sql.h"
 #include "log.h"
@@ -14,6 +15,7 @@
 #define RATE_SPAN_MS        5000
 #define TRIM_INTERVAL_MS    5000
 #define TIDY_INTERVAL_MS    30000
+#define GAUGE_INTERVAL_MS   15000
 #define TRIM_ROUNDS         500
 #define QUERY_TIMEOUT_MS    30000
 
@@ -27,9 +29,10 @@ struct keeper {
         pthread_t monitor, keeper;
         struct link watch, work;
         struct status status; /* the look that rates are counted from */
-        int64_t trim_due, tidy_due, backfill_due;
-        int64_t backfilled_ms;       /* when keys were last queued again, 0: never */
-        bool troubled, foreign_told; /* told once, not every round */
+        int64_t trim_due, tidy_due, backfill_due, gauge_due;
+        int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
+        bool troubled;                             /* told once, not every round */
+        char foreign_told[STATUS_STREAMS_MAX][64]; /* the group that each stream's reader was warned of */
 };
 
 /* ---- connections ---- */
@@ -137,13 +140,15 @@ static void *monitor_run(void *argument)
 
 /* ---- the keeper ---- */
 
-static void tell_foreign(struct keeper *keeper, const char *stream)
+static void tell_foreign(struct keeper *keeper, const char *stream, size_t i)
 {
         struct stream_state state;
-        if (keeper->foreign_told || stream_state_read(keeper->work.redis, stream, keeper->service->shared->group, &state) ||
-                !*state.foreign)
+        if (stream_state_read(keeper->work.redis, stream, keeper->service->shared->group, &state))
                 return;
-        keeper->foreign_told = true;
+        bool told = !strcmp(keeper->foreign_told[i], state.foreign);
+        snprintf(keeper->foreign_told[i], sizeof(keeper->foreign_told[i]), "%s", state.foreign);
+        if (told || !*state.foreign)
+                return;
         log_write(LOG_WARN, "another consumer group reads this stream; trimming waits for it too", "stream=%s group=%s", stream,
                 state.foreign);
 }
@@ -156,7 +161,7 @@ static int trim(struct keeper *keeper)
                 return 0;
         for (size_t i = 0; streams[i]; i++) {
                 int64_t trimmed = 1;
-                tell_foreign(keeper, streams[i]);
+                tell_foreign(keeper, streams[i], i);
                 for (int round = 0; trimmed && round < TRIM_ROUNDS && !service_stopping(); round++) {
                         if (stream_trim(keeper->work.redis, streams[i], service->shared->retention, &trimmed))
                                 return -1;
@@ -239,6 +244,17 @@ static int backfill(struct keeper *keeper)
         return r ? r : ended ? -1 : 0;
 }
 
+static int ask_gauge(struct keeper *keeper)
+{
+        const struct program *program = keeper->service->program;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = program->gauge_sql, .rows = &rows};
+        if (db_run(keeper->work.db, &call, 1, DB_AUTOCOMMIT, QUERY_TIMEOUT_MS))
+                return -1;
+        metrics_set(keeper->service->metrics, program->gauge, (double)db_rows_number(rows, 0, 0), NULL, NULL, NULL);
+        return 0;
+}
+
 static bool due(int64_t *when, int64_t interval_ms)
 {
         if (clock_ms() < *when)
@@ -261,6 +277,8 @@ static int keep_once(struct keeper *keeper)
                 r = tidy(keeper);
         if (!r && program->outbox_stale && due(&keeper->backfill_due, program->backfill_interval_ms(keeper->service->config)))
                 r = link_open_db(keeper, &keeper->work, 5000) ? backfill(keeper) : -1;
+        if (!r && due(&keeper->gauge_due, GAUGE_INTERVAL_MS))
+                r = link_open_db(keeper, &keeper->work, 5000) ? ask_gauge(keeper) : -1;
         return r;
 }
 
@@ -290,7 +308,7 @@ int keeper_start(struct keeper **out, struct service *service)
         keeper->service = service;
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;
-        keeper->backfill_due = now;
+        keeper->backfill_due = keeper->gauge_due = now;
         if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) ||
                 pthread_create(&keeper->keeper, NULL, keeper_run, keeper))
                 return -1;

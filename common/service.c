@@ -270,6 +270,21 @@ static int catch_signals(struct signals *signals, int64_t patience_ms)
         return -pthread_create(&signals->thread, NULL, signals_run, signals);
 }
 
+/* Counters that alerts watch are there from the start, as 0: an increase from nothing is none. */
+static void touch_counters(struct service *service)
+{
+        static const char *const servers[] = {"redis", "postgresql"};
+        const char *const *streams = service->program->inputs(service->config);
+        for (size_t i = 0; i < ARRAY_LENGTH(servers); i++)
+                metrics_add(service->metrics, &stage_reconnects, 0, servers[i], NULL, NULL);
+        for (size_t i = 0; streams[i]; i++) {
+                metrics_add(service->metrics, &stage_messages, 0, streams[i], NULL, NULL);
+                metrics_add(service->metrics, &stage_lost_entries, 0, streams[i], NULL, NULL);
+                metrics_add(service->metrics, &stage_trimmed, 0, streams[i], NULL, NULL);
+                metrics_add(service->metrics, &stage_reorgs, 0, streams[i], NULL, NULL);
+        }
+}
+
 static void run_workers(struct service *service)
 {
         size_t count = (size_t)service->shared->workers, started = 0;
@@ -313,6 +328,7 @@ static int service_run(struct service *service)
                 log_write(LOG_ERROR, "cannot start threads", "error=%s", strerror(errno));
                 return 1;
         }
+        touch_counters(service);
         if (wait_for_servers(service))
                 run_workers(service);
         keeper_join(keeper);

@@ -54,6 +54,9 @@ struct program {
                 outbox_stale; /* $1 age in ms: keys (term, curve or NULL, block) whose outbox rows are older; NULL: no backfill */
         int64_t (*backfill_interval_ms)(const void *config);
 
+        const struct sql *gauge_sql; /* asked every now and then for one number, shown as gauge */
+        struct metric *gauge;
+
         const struct service_check *checks; /* verify's; ends at table NULL */
         const struct sql *in_flight;        /* how many keys are left out since a change of theirs is under way; may be NULL */
         int (*verify_begin)(struct service *service, struct db *db); /* before the snapshot is taken; may be NULL */

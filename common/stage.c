@@ -50,6 +50,10 @@ COUNTER(stage_reconnects, "reconnects_total", "Connections made again after a fa
 COUNTER(stage_trimmed, "trimmed_entries_total", "Entries trimmed from a stream", "stream");
 COUNTER(stage_reorgs, "reorgs_total", "Reorg notices handled", "stream");
 COUNTER(stage_rows_orphaned, "rows_orphaned_total", "Event rows that a reorg took out of the tables", NULL);
+GAUGE(stage_conflicting_blocks, "conflicting_blocks", "Numbers among the newest 10,000 blocks with two live blocks (ingest)",
+        NULL);
+GAUGE(stage_outbox_age, "outbox_oldest_seconds", "How long the oldest row of the stage's outbox has waited (cascade, analytics)",
+        NULL);
 COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
 GAUGE(stage_build_info, "build_info", "Always 1", "program", "version");
 
@@ -59,7 +63,8 @@ void stage_register(struct metrics *metrics, const char *program)
                 &stage_breaker_state, &stage_stream_length, &stage_stream_lag, &stage_stream_lag_known, &stage_stream_pending,
                 &stage_stream_oldest_pending, &stage_block_delay, &stage_entry_delay, &stage_query_seconds, &stage_batch_size,
                 &stage_claims, &stage_lost_entries, &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed,
-                &stage_reorgs, &stage_rows_orphaned, &stage_backfilled_keys, &stage_build_info};
+                &stage_reorgs, &stage_rows_orphaned, &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age,
+                &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         metrics_set(metrics, &stage_build_info, 1, program, PROJECT_VERSION, NULL);

@@ -10,6 +10,7 @@ extern struct metric stage_stream_length, stage_stream_lag, stage_stream_lag_kno
         stage_stream_oldest_pending;
 extern struct metric stage_block_delay, stage_entry_delay, stage_query_seconds, stage_batch_size, stage_messages;
 extern struct metric stage_claims, stage_lost_entries, stage_dead_letters, stage_retries, stage_reconnects, stage_trimmed;
-extern struct metric stage_reorgs, stage_rows_orphaned, stage_backfilled_keys, stage_build_info;
+extern struct metric stage_reorgs, stage_rows_orphaned, stage_conflicting_blocks, stage_backfilled_keys, stage_outbox_age;
+extern struct metric stage_build_info;
 
 void stage_register(struct metrics *metrics, const char *program);

@@ -11,6 +11,7 @@
 #define KEEP_COUNT    1000
 #define TRIM_COUNT    1000
 #define LAG_COUNT_MAX 500
+#define FIELDS_KEPT   64 /* of an entry without JSON, in its dead letter */
 
 /* ---- batches ---- */
 
@@ -52,19 +53,21 @@ static void parse_id(const char *id, uint64_t *ms, uint64_t *seq)
         *seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
 }
 
+struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields)
+{
+        struct stream_entry entry = {.stream = stream, .id = id, .fields = fields};
+        parse_id(id, &entry.ms, &entry.seq);
+        return entry;
+}
+
 static void batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries)
 {
         for (size_t i = 0; i < redis_reply_count(entries); i++) {
                 const struct redis_reply *item = redis_reply_item(entries, i);
                 const struct redis_reply *fields = redis_reply_item(item, 1);
                 batch->entries = grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
-                struct stream_entry *entry = &batch->entries[batch->count++];
-                *entry = (struct stream_entry){
-                        .stream = stream,
-                        .id = redis_reply_text(redis_reply_item(item, 0), NULL),
-                        .fields = redis_reply_is_nil(fields) ? NULL : fields,
-                };
-                parse_id(entry->id, &entry->ms, &entry->seq);
+                batch->entries[batch->count++] = stream_entry_make(
+                        stream, redis_reply_text(redis_reply_item(item, 0), NULL), redis_reply_is_nil(fields) ? NULL : fields);
         }
 }
 
@@ -293,7 +296,7 @@ static void push_letter_fields(struct redis_command *command, const struct strea
         push_pair(command, "group", consumer->group, strlen(consumer->group));
 }
 
-/* Entries without JSON (the internal streams') are kept as "name=value" words. */
+/* Entries without JSON (the internal streams') are kept as they are, and as words for people. */
 static void push_payload(struct redis_command *command, const struct stream_entry *entry)
 {
         static const char *const names[] = {"payload", "event_data", "data"};
@@ -305,15 +308,18 @@ static void push_payload(struct redis_command *command, const struct stream_entr
                         return;
                 }
         }
-        char text[1024] = "";
-        size_t used = 0;
-        for (size_t i = 0; i + 1 < redis_reply_count(entry->fields) && used < sizeof(text) - 1; i += 2) {
-                int n = snprintf(text + used, sizeof(text) - used, "%s%s=%s", used ? " " : "",
-                        redis_reply_text(redis_reply_item(entry->fields, i), NULL),
-                        redis_reply_text(redis_reply_item(entry->fields, i + 1), NULL));
-                used += n > 0 ? (size_t)n : 0;
+        AUTO_COMMAND struct redis_command words = {0};
+        size_t count = redis_reply_count(entry->fields);
+        for (size_t i = 0; i < count && i < FIELDS_KEPT * 2; i++) {
+                const char *text = redis_reply_text(redis_reply_item(entry->fields, i), &size);
+                redis_command_push_bytes(&words, text, size);
+                redis_command_push(&words, i % 2 ? " " : "=");
         }
-        push_pair(command, "payload", text, strlen(text));
+        push_pair(command, "payload", words.data ? words.data : "", words.size ? words.size - 1 : 0);
+        for (size_t i = 0; i < count && i < FIELDS_KEPT * 2; i++) {
+                const char *text = redis_reply_text(redis_reply_item(entry->fields, i), &size);
+                redis_command_push_bytes(command, text, size);
+        }
 }
 
 static void push_letter(struct redis_command *command, const struct stream_consumer *consumer,

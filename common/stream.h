@@ -35,6 +35,8 @@ struct stream_batch {
 
 void stream_batch_reset(struct stream_batch *batch);
 void stream_batch_deinit(struct stream_batch *batch);
+/* An entry from parts, which stay the caller's. */
+struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields);
 /* The value of a field, NULL where the entry has none of that name. */
 const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size);
 

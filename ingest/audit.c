@@ -86,8 +86,7 @@ static int stage_batch(struct work *work, const struct stream_batch *batch, cons
         return r;
 }
 
-/* The entries of a batch, which are all of one stream. */
-static int note_entries(struct work *work, const struct stream_batch *batch)
+int audit_note_entries(struct db *db, const struct stream_batch *batch)
 {
         AUTO_ARRAY struct db_array ms = {0};
         AUTO_ARRAY struct db_array seq = {0};
@@ -99,7 +98,7 @@ static int note_entries(struct work *work, const struct stream_batch *batch)
         }
         const struct db_param params[] = {db_text(batch->entries[0].stream), db_array_param(&ms), db_array_param(&seq)};
         const struct db_call call = {.sql = &sql_10_audit_add_entries, .params = params, .param_count = ARRAY_LENGTH(params)};
-        return db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        return db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
 
 static int stage_stream(
@@ -118,7 +117,7 @@ static int stage_stream(
                         r = stage_batch(work, &batch, network, bounds->settled);
                 }
                 if (!r && read)
-                        r = note_entries(work, &batch);
+                        r = audit_note_entries(work->db, &batch);
         } while (!r && read);
         stream_batch_deinit(&batch);
         return r;
@@ -143,6 +142,8 @@ int audit_begin(struct service *service, struct db *db)
                 if (!r && strcmp(bounds.delivered, "0-0"))
                         r = stage_stream(&work, redis, streams[i], &bounds, network);
         }
+        if (r && *redis_error(redis))
+                fprintf(stderr, "ingest: reading the streams: Redis: %s\n", redis_error(redis));
         free(network);
         arena_deinit(&arena);
         return r;

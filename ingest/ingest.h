@@ -9,5 +9,5 @@ struct ingest_config {
         char *network;
         int64_t copy_window_ms;
         bool trim_input, run_migrations;
-        char *reserved; /* settings of parts that this version refuses */
+        char *reserved_rpc, *reserved_contract, *reserved_depth, *reserved_interval; /* of a part that this version refuses */
 };

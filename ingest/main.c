@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../common/service.h"
+#include "../common/stage.h"
 #include "../migrations/schema.h"
 #include "audit.h"
 #include "ingest.h"
 #include "ingest_sql.h"
 #include "migrate.h"
+#include "replay.h"
 #include "writer.h"
 
 #define AT(member)         offsetof(struct ingest_config, member)
@@ -17,6 +19,19 @@ static const char *refuse(const char *value)
 {
         (void)value;
         return "is not supported by this version; unset it";
+}
+
+#define RECONCILE_DEPTH       "128"
+#define RECONCILE_INTERVAL_MS "60000"
+
+static const char *refuse_other_depth(const char *value)
+{
+        return strcmp(value, RECONCILE_DEPTH) ? refuse(value) : NULL;
+}
+
+static const char *refuse_other_interval(const char *value)
+{
+        return strcmp(value, RECONCILE_INTERVAL_MS) ? refuse(value) : NULL;
 }
 
 static const struct setting rows[] = {
@@ -49,25 +64,27 @@ static const struct setting rows[] = {
                 .help = "equal reorg notices of a stream within so long of the first are copies of it"},
         {.name = "RPC_URL",
                 .kind = SETTING_TEXT,
-                .offset = AT(reserved),
+                .offset = AT(reserved_rpc),
                 .check = refuse,
                 .secret = true,
                 .help = "not supported by this version: reconciling with the chain"},
         {.name = "CONTRACT_ADDRESS",
                 .kind = SETTING_TEXT,
-                .offset = AT(reserved),
+                .offset = AT(reserved_contract),
                 .check = refuse,
                 .help = "not supported by this version"},
         {.name = "RECONCILE_DEPTH",
                 .kind = SETTING_TEXT,
-                .offset = AT(reserved),
-                .check = refuse,
-                .help = "not supported by this version"},
+                .fallback = RECONCILE_DEPTH,
+                .offset = AT(reserved_depth),
+                .check = refuse_other_depth,
+                .help = "for RPC_URL; no other value is supported by this version"},
         {.name = "RECONCILE_INTERVAL_MS",
                 .kind = SETTING_TEXT,
-                .offset = AT(reserved),
-                .check = refuse,
-                .help = "not supported by this version"},
+                .fallback = RECONCILE_INTERVAL_MS,
+                .offset = AT(reserved_interval),
+                .check = refuse_other_interval,
+                .help = "for RPC_URL; no other value is supported by this version"},
         {0},
 };
 static const struct settings_table settings = {.rows = rows, .next = &config_settings};
@@ -92,8 +109,11 @@ static int prepare(struct service *service, struct db *db, const char **problem)
         const struct ingest_config *config = service->config;
         int64_t version;
         int r = migrate_at_start(service, db);
-        if (r || !config->network || schema_check(db, &version))
+        if (r || schema_check(db, &version))
                 return r; /* a schema that does not fit is what the caller looks for next */
+        r = replay_warn_unfinished(db, service->shared->processing_timeout_ms);
+        if (r || !config->network)
+                return r;
         r = writer_pin_network(db, service->shared->processing_timeout_ms, config->network);
         if (r == WRITER_OTHER_NETWORK)
                 *problem = "this database holds the events of another network than NETWORK says: set NETWORK to that of "
@@ -138,6 +158,11 @@ static const struct service_check checks[] = {
 };
 
 static const struct service_command commands[] = {
+        {"replay", "replay [--from ID] [--reset]",
+                "read the input streams again from the start (or ID); --reset: empty all tables first (--accept-loss: even where "
+                "the "
+                "streams no longer hold all that the tables hold)",
+                replay_command},
         {"migrate", "migrate [--status]", "apply the migrations that are missing; --status: show which are", migrate_command},
         {0},
 };
@@ -161,6 +186,8 @@ int main(int argc, char **argv)
                 .process = writer_process,
                 .prepare = prepare,
                 .verify_begin = audit_begin,
+                .gauge_sql = &sql_12_conflicting_count,
+                .gauge = &stage_conflicting_blocks,
                 .checks = checks,
                 .verify_more = audit_verify,
                 .rebuild = rebuild,

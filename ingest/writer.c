@@ -284,7 +284,7 @@ static enum db_element element_of(enum event_kind kind, size_t column)
 }
 
 /* The careful way in, for events whose blocks are not plainly live. */
-static int take(struct work *work, const struct item *items, size_t count)
+static int take(struct work *work, const struct writer *writer, const struct item *items, size_t count)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO_SIGHTINGS struct sightings sightings;
@@ -298,7 +298,11 @@ static int take(struct work *work, const struct item *items, size_t count)
                         .param_count = SIGHTING_COLUMNS,
                         .rows = &rows},
         };
-        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, work->deadline_ms);
+        const struct db_param pinned = db_text(writer->pin);
+        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1};
+        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
+        if (!r)
+                r = db_run(work->db, &pin, writer->pin != NULL, DB_COMMIT, work->deadline_ms);
         if (!r)
                 add_touched(work, rows);
         return r;
@@ -342,7 +346,7 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         for (size_t i = 0; i < width; i++)
                 db_array_deinit(&columns[i]);
         if (r == DB_RAISED)
-                r = take(work, items, count);
+                r = take(work, writer, items, count);
         if (!r)
                 work->units += count;
         return r;

@@ -1,3 +1,7 @@
--- For `check`: encoding, whether we may create tables here, clock, recovery.
+-- For `check`: encoding, whether we may create tables here, clock, recovery, database, version; and the tables of this schema that we may not
+-- read and write.
 SELECT current_setting('server_encoding'), has_schema_privilege(current_schema(), 'CREATE'), extract(epoch FROM now())::bigint, pg_is_in_recovery(),
-        current_database(), current_setting('server_version')
+        current_database(), current_setting('server_version'),
+        (SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND NOT (has_table_privilege(c.oid, 'SELECT')
+                AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')))

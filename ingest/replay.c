@@ -1,0 +1,272 @@
+#include "replay.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "../common/clock.h"
+#include "../common/command.h"
+#include "../common/log.h"
+#include "../common/progress.h"
+#include "audit.h"
+#include "ingest_sql.h"
+#include "writer.h"
+
+#define TIMEOUT_MS     3600000
+#define RESET_TRIES    200
+#define RESET_PAUSE_MS 200
+#define READ_COUNT     100
+
+struct replay {
+        struct service *service;
+        struct redis *redis;
+        struct db *db;
+        struct arena arena;
+        struct work work;
+        const char *from; /* "-" or an id */
+        struct progress progress;
+        size_t failed; /* messages that cannot be stored, now as before */
+        bool reset, accept_loss;
+};
+
+/* ---- walking the streams ---- */
+
+typedef int replay_take(struct replay *replay, const struct stream_batch *batch);
+
+/* Entries of one stream up to `to`, in batches of about BATCH_MAX_EVENTS events. */
+static int walk_stream(struct replay *replay, const char *stream, const char *to, replay_take *take)
+{
+        struct stream_batch batch = {0};
+        char from[80];
+        size_t read = 0, units;
+        int r = 0;
+        snprintf(from, sizeof(from), "%s", replay->from);
+        do {
+                stream_batch_reset(&batch);
+                arena_reset(&replay->arena);
+                units = 0;
+                do {
+                        r = stream_range(replay->redis, stream, from, to, READ_COUNT, &batch, &read);
+                        for (size_t i = batch.count - read; i < batch.count; i++)
+                                units += writer_weigh(&batch.entries[i]);
+                        if (read)
+                                snprintf(from, sizeof(from), "(%s", batch.entries[batch.count - 1].id);
+                } while (!r && read && units < (size_t)replay->service->shared->batch_max);
+                if (r)
+                        fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
+                else if (batch.count)
+                        r = take(replay, &batch);
+                if (!r)
+                        progress_add(&replay->progress, (int64_t)batch.count);
+        } while (!r && read);
+        stream_batch_deinit(&batch);
+        return r;
+}
+
+/* The last id of a stream, "" where it has none. */
+static int last_id(struct replay *replay, const char *stream, char id[64])
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        *id = '\0';
+        if (redis_call(replay->redis, &reply, "XREVRANGE", stream, "+", "-", "COUNT", "1", NULL)) {
+                fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
+                return -1;
+        }
+        const char *last = redis_reply_text(redis_reply_item(redis_reply_item(reply, 0), 0), NULL);
+        snprintf(id, 64, "%s", last ? last : "");
+        return 0;
+}
+
+static int count_entries(struct replay *replay, int64_t *total)
+{
+        const char *const *streams = replay->service->program->inputs(replay->service->config);
+        *total = 0;
+        for (size_t i = 0; streams[i]; i++) {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                if (redis_call(replay->redis, &reply, "XLEN", streams[i], NULL))
+                        return -1;
+                *total += redis_reply_number(reply);
+        }
+        return 0;
+}
+
+static int walk(struct replay *replay, const char *what, replay_take *take)
+{
+        const char *const *streams = replay->service->program->inputs(replay->service->config);
+        int64_t total;
+        int r = count_entries(replay, &total);
+        progress_begin(&replay->progress, what, "entries", strcmp(replay->from, "-") ? 0 : total);
+        for (size_t i = 0; !r && streams[i]; i++) {
+                char to[64];
+                r = last_id(replay, streams[i], to);
+                if (!r && *to)
+                        r = walk_stream(replay, streams[i], to, take);
+        }
+        if (!r)
+                progress_end(&replay->progress);
+        return r;
+}
+
+/* ---- the reset ---- */
+
+static int note(struct replay *replay, const struct stream_batch *batch)
+{
+        int r = audit_note_entries(replay->db, batch);
+        if (r)
+                fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->db));
+        return r;
+}
+
+/* Whether the streams, from where the replay begins, hold all that the tables hold. */
+static int refuse_loss(struct replay *replay)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call create = {.sql = &sql_10_audit_create_entry}, loss = {.sql = &sql_50_replay_loss, .rows = &rows};
+        int r = db_run(replay->db, &create, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        if (!r)
+                r = walk(replay, "looking for what the streams still hold", note);
+        if (!r)
+                r = db_run(replay->db, &loss, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        if (r) {
+                fprintf(stderr, "ingest: replay: the check failed, nothing was changed: %s\n", db_error(replay->db));
+                return r;
+        }
+        if (!db_rows_number(rows, 0, 0))
+                return 0;
+        fprintf(stderr,
+                "ingest: replay: refused, nothing was changed: the streams no longer hold %" PRId64
+                " of the events and notices that the tables hold, for one %s. --reset would lose them. Replay without --reset "
+                "keeps them; "
+                "--accept-loss does it all the same.\n",
+                db_rows_number(rows, 0, 0), db_rows_text(rows, 0, 1));
+        return 1;
+}
+
+/* Steps back from whoever is at work and tries again: see pipeline_reset. */
+static int empty_tables(struct replay *replay)
+{
+        const struct db_param from = db_text(replay->from);
+        const struct db_call call = {.sql = &sql_50_replay_reset, .params = &from, .param_count = 1};
+        int r = -1;
+        for (int i = 0; r && i < RESET_TRIES && db_alive(replay->db) && !service_wait(i ? RESET_PAUSE_MS : 0); i++)
+                r = db_run(replay->db, &call, 1, DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
+        if (r)
+                fprintf(stderr, "ingest: replay: cannot empty the tables, nothing was changed: %s\n", db_error(replay->db));
+        else
+                fprintf(stderr, "all tables are empty; should this end early, run ingest replay again\n");
+        return r;
+}
+
+/* ---- the replay ---- */
+
+static int store(struct replay *replay, const struct stream_batch *batch)
+{
+        struct work *work = &replay->work;
+        const char *target = replay->service->program->output(replay->service->config);
+        work->batch = batch;
+        work->key_count = work->letter_count = 0;
+        int r = writer_process(work);
+        if (r) {
+                fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->db));
+                return r;
+        }
+        for (size_t i = 0; i < work->letter_count; i++)
+                fprintf(stderr, "cannot be stored: stream %s, id %s: %s\n", work->letters[i].entry->stream,
+                        work->letters[i].entry->id, work->letters[i].error);
+        replay->failed += work->letter_count;
+        work_fold_keys(work);
+        r = work->key_count ? stream_publish(replay->redis, target, work->keys, work->key_count) : 0;
+        if (r)
+                fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
+        return r;
+}
+
+static int end(struct replay *replay)
+{
+        const struct db_param from = db_text(replay->from);
+        const struct db_call call = {.sql = &sql_50_replay_end, .params = &from, .param_count = 1};
+        if (replay->failed)
+                fprintf(stderr,
+                        "%zu messages cannot be stored; the service has put them, or will put them, to the dead letters\n",
+                        replay->failed);
+        return db_run(replay->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+}
+
+static int run(struct replay *replay)
+{
+        struct service *service = replay->service;
+        const char *why = NULL;
+        replay->db = command_open_schema(service);
+        replay->redis = replay->db ? command_open_redis(service) : NULL;
+        if (!replay->redis)
+                return -1;
+        if (service->program->prepare(service, replay->db, &why)) {
+                fprintf(stderr, "ingest: replay: %s\n", why ? why : db_error(replay->db));
+                return -1;
+        }
+        replay->work = (struct work){
+                .config = service->config,
+                .state = writer_new(service->config),
+                .db = replay->db,
+                .arena = &replay->arena,
+                .metrics = service->metrics,
+                .deadline_ms = service->shared->processing_timeout_ms,
+                .max_retries = service->shared->max_retries,
+        };
+        int r = replay->reset && !replay->accept_loss ? refuse_loss(replay) : 0;
+        if (!r && replay->reset)
+                r = empty_tables(replay);
+        if (!r)
+                r = walk(replay, "replay", store);
+        return r ? r : end(replay);
+}
+
+static bool is_id(const char *text)
+{
+        size_t ms = strspn(text, "0123456789"), dash = text[ms] == '-', seq = strspn(text + ms + dash, "0123456789");
+        return ms && ms < 20 && (dash ? seq : !seq) && !text[ms + dash + seq];
+}
+
+static int read_options(struct replay *replay, int argc, char **argv)
+{
+        for (int i = 1; i < argc; i++) {
+                if (!strcmp(argv[i], "--reset"))
+                        replay->reset = true;
+                else if (!strcmp(argv[i], "--accept-loss"))
+                        replay->accept_loss = true;
+                else if (!strcmp(argv[i], "--from") && i + 1 < argc && is_id(argv[i + 1]))
+                        replay->from = argv[++i];
+                else
+                        return -1;
+        }
+        return replay->accept_loss && !replay->reset ? -1 : 0;
+}
+
+int replay_command(struct service *service, int argc, char **argv)
+{
+        struct replay replay = {.service = service, .arena = ARENA_NULL, .from = "-"};
+        if (read_options(&replay, argc, argv)) {
+                fprintf(stderr, "ingest: usage: ingest replay [--from ID] [--reset [--accept-loss]]; ID: as 1700000000000-0\n");
+                return 2;
+        }
+        int r = run(&replay);
+        if (replay.work.state)
+                writer_free(replay.work.state);
+        work_deinit(&replay.work);
+        arena_deinit(&replay.arena);
+        redis_close(replay.redis);
+        db_close(replay.db);
+        return r ? 1 : 0;
+}
+
+int replay_warn_unfinished(struct db *db, int64_t deadline_ms)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = &sql_50_replay_unfinished, .rows = &rows};
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
+        if (!r && db_rows_count(rows))
+                log_write(LOG_WARN,
+                        "a replay with --reset has not come to its end: the tables may not hold all; if none runs, run ingest "
+                        "replay",
+                        "from=%s started_at=%s", db_rows_text(rows, 0, 0), db_rows_text(rows, 0, 1));
+        return r;
+}

@@ -1,0 +1,2 @@
+-- $1 where the replay that follows begins
+SELECT pipeline_reset($1)

@@ -1,0 +1,1 @@
+SELECT from_id, started_at FROM unfinished_replay
