@@ -61,12 +61,12 @@ def test_two_live_blocks_of_one_number_are_a_warning(pipeline, small):
     events = copy.deepcopy(first.events[:1])
     events[0]["transaction_information"] |= {"block_hash": "0x" + "77" * 32, "transaction_hash": "0x" + "88" * 32}
     pipeline.listen_to(small)
-    pipeline.feed([*small, replace(first, events=events, id=None)])
+    pipeline.feed([*small, replace(first, events=events, id=None, raw=None)])
     ingest, *_ = pipeline.start()
     pipeline.drain().assert_exact()
     done = verify(pipeline, 0)
     number = int(str(events[0]["transaction_information"]["block_number"]), 0)
     assert f"warning: block {number} is live with two hashes" in done.stderr and "0x" + "77" * 32 in done.stderr
     pipeline.stop(ingest)
-    ingest = pipeline.start("ingest")   # the gauge is asked for at the start and every 15 seconds
+    ingest = pipeline.start("ingest").ready()   # the gauge is asked for at the start and every 15 seconds
     until(lambda: "\nconflicting_blocks 1\n" in ingest.get("/metrics")[1], "the gauge shows it", alive=[ingest])

@@ -5,7 +5,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 
 programs=(ingest cascade analytics)
 ours=("${programs[@]}" common migrations)
-base=(arena backoff breaker clock limiter log metrics settings)
+base=(arena backoff breaker clock limiter log metrics progress settings)
 
 command -v perl >/dev/null || { echo "layers.sh: this needs perl" >&2; exit 1; }
 mapfile -t code < <(find "${ours[@]}" -name '*.[ch]' | LC_ALL=C sort)
