@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../common/progress.h"
 #include "analytics_sql.h"
 
 #define REBUILD_TIMEOUT_MS 3600000
@@ -97,6 +98,7 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
 int triples_rebuild(struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
+        struct progress progress;
         const struct db_call list = {.sql = &sql_40_rebuild_list, .rows = &rows};
         const struct db_call pairs[][2] = {
                 {{.sql = &sql_42_predicate_object_lock}, {.sql = &sql_42_predicate_object_rebuild}},
@@ -104,10 +106,15 @@ int triples_rebuild(struct db *db)
         };
         int r = db_run(db, &list, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
         size_t total = r ? 0 : db_rows_count(rows);
-        for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK)
-                r = rebuild_some(db, rows, from, total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK);
+        progress_begin(&progress, "making triples anew", "triples", (int64_t)total);
+        for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK) {
+                size_t count = total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK;
+                r = rebuild_some(db, rows, from, count);
+                progress_add(&progress, (int64_t)count);
+        }
         if (r)
                 return r;
+        progress_end(&progress);
         printf("%-24s %zu triples made anew\n", "triple_vault, triple_term", total);
         for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
                 r = db_run(db, pairs[i], 2, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "../common/progress.h"
 #include "cascade_sql.h"
 
 #define REBUILD_TIMEOUT_MS 3600000
@@ -73,13 +74,19 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
 int aggregate_rebuild(struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
+        struct progress progress;
         const struct db_call list = {.sql = &sql_30_rebuild_list, .rows = &rows};
         int r = db_run(db, &list, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
         size_t total = r ? 0 : db_rows_count(rows);
-        for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK)
-                r = rebuild_some(db, rows, from, total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK);
-        if (!r)
-                printf("%-24s %zu terms made anew, with their vaults' numbers of holders and market caps\n", "term, vault",
-                        total);
-        return r;
+        progress_begin(&progress, "making terms anew", "terms", (int64_t)total);
+        for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK) {
+                size_t count = total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK;
+                r = rebuild_some(db, rows, from, count);
+                progress_add(&progress, (int64_t)count);
+        }
+        if (r)
+                return r;
+        progress_end(&progress);
+        printf("%-24s %zu terms made anew, with their vaults' numbers of holders and market caps\n", "term, vault", total);
+        return 0;
 }

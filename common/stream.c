@@ -622,6 +622,18 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
         return 0;
 }
 
+int stream_count(struct redis *redis, const char *const *streams, int64_t *count)
+{
+        *count = 0;
+        for (size_t i = 0; streams[i]; i++) {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                if (redis_call(redis, &reply, "XLEN", streams[i], NULL))
+                        return -1;
+                *count += redis_reply_number(reply);
+        }
+        return 0;
+}
+
 /* ---- housekeeping ---- */
 
 static int run_script(struct redis *redis, const char *script, const char *stream, const char *a, const char *b, int64_t *number)

@@ -113,6 +113,8 @@ MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const
 /* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
 MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
         struct stream_batch *batch, size_t *read);
+/* Entries in all of these streams together; streams ends at NULL. */
+MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
 /* Compares two ids by their place in a stream: <0, 0, >0. */
 int stream_id_compare(const char *left, const char *right);
 /* Drops entries that every group has acked, but for the newest `keep`. *trimmed: how many went. */

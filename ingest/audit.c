@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../common/command.h"
+#include "../common/progress.h"
 #include "decode.h"
 #include "ingest_sql.h"
 #include "sighting.h"
@@ -101,8 +102,8 @@ int audit_note_entries(struct db *db, const struct stream_batch *batch)
         return db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
 
-static int stage_stream(
-        struct work *work, struct redis *redis, const char *stream, const struct stream_bounds *bounds, const char *network)
+static int stage_stream(struct work *work, struct redis *redis, const char *stream, const struct stream_bounds *bounds,
+        const char *network, struct progress *progress)
 {
         struct stream_batch batch = {0};
         char from[80] = "-";
@@ -118,6 +119,7 @@ static int stage_stream(
                 }
                 if (!r && read)
                         r = audit_note_entries(work->db, &batch);
+                progress_add(progress, (int64_t)read);
         } while (!r && read);
         stream_batch_deinit(&batch);
         return r;
@@ -130,18 +132,25 @@ int audit_begin(struct service *service, struct db *db)
         struct arena arena = ARENA_NULL;
         struct work work = {.db = db, .arena = &arena, .deadline_ms = TIMEOUT_MS, .max_retries = 1};
         AUTO(redis) struct redis *redis = command_open_redis(service);
+        struct progress progress;
+        int64_t total = 0;
         char *network = NULL;
         if (!redis)
                 return -1;
         int r = db_run(db, create, ARRAY_LENGTH(create), DB_AUTOCOMMIT, TIMEOUT_MS);
         if (!r)
                 r = writer_get_network(db, TIMEOUT_MS, &network);
+        if (!r)
+                r = stream_count(redis, streams, &total);
+        progress_begin(&progress, "reading the streams", "entries", total);
         for (size_t i = 0; !r && network && streams[i]; i++) {
                 struct stream_bounds bounds;
                 r = stream_bounds_read(redis, streams[i], service->shared->group, &bounds);
                 if (!r && strcmp(bounds.delivered, "0-0"))
-                        r = stage_stream(&work, redis, streams[i], &bounds, network);
+                        r = stage_stream(&work, redis, streams[i], &bounds, network, &progress);
         }
+        if (!r)
+                progress_end(&progress);
         if (r && *redis_error(redis))
                 fprintf(stderr, "ingest: reading the streams: Redis: %s\n", redis_error(redis));
         free(network);

@@ -76,24 +76,11 @@ static int last_id(struct replay *replay, const char *stream, char id[64])
         return 0;
 }
 
-static int count_entries(struct replay *replay, int64_t *total)
-{
-        const char *const *streams = replay->service->program->inputs(replay->service->config);
-        *total = 0;
-        for (size_t i = 0; streams[i]; i++) {
-                AUTO(redis_reply) struct redis_reply *reply = NULL;
-                if (redis_call(replay->redis, &reply, "XLEN", streams[i], NULL))
-                        return -1;
-                *total += redis_reply_number(reply);
-        }
-        return 0;
-}
-
 static int walk(struct replay *replay, const char *what, replay_take *take)
 {
         const char *const *streams = replay->service->program->inputs(replay->service->config);
         int64_t total;
-        int r = count_entries(replay, &total);
+        int r = stream_count(replay->redis, streams, &total);
         progress_begin(&replay->progress, what, "entries", strcmp(replay->from, "-") ? 0 : total);
         for (size_t i = 0; !r && streams[i]; i++) {
                 char to[64];

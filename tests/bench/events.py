@@ -2,7 +2,8 @@
 
 They come in the shares of the recording in tests/data (64.5 % prices, 21.6 % deposits, 8.6 % redemptions, 4.2 % atoms, 1.1 % triples)
 and in its shapes: a triple's creation prices five vaults and deposits into one, its predicate is one of a few hot atoms, a deposit into
-a triple mostly prices the vaults of its parts, too. A few vaults are hot, most are cold. Ten events are a block.
+a triple mostly prices the vaults of its parts, too. A few vaults are hot, most are cold. A block is full with
+ten events.
 
     Chain(seed).mixed()                  events without end: Event(kind, block, json)
     packed(events, per_message)          as stream entries (stream, payload) of one kind each, of as many events, of any blocks
@@ -18,7 +19,7 @@ KINDS = ("AtomCreated", "TripleCreated", "Deposited", "Redeemed", "SharePriceCha
 NETWORK = "intuition-testnet"
 STREAMS = dict(zip(KINDS, (f"bench_{name}" for name in ("atom_created", "triple_created", "deposited", "redeemed", "share_price_changed"))))
 PER_BLOCK = 10
-FIRST_BLOCK, FIRST_SECOND = 4_000_000, 1_790_000_000
+FIRST_BLOCK, FIRST_SECOND, APART = 4_000_000, 1_790_000_000, 10_000_000
 ACCOUNTS, HOT_VAULTS, PREDICATES = 2000, 10, 10
 # Chances of what happens next. A deposit into a triple prices its parts' vaults with PARTS: that gives the shares above.
 OPERATIONS = {"atom": 4.2, "triple": 1.1, "deposit": 16.3, "redemption": 8.6}
@@ -30,13 +31,11 @@ Term = namedtuple("Term", "id kind parts")   # kind as in vaultType: 0 atom, 1 t
 
 class Chain:
     def __init__(self, seed, number=0):
-        """`number` keeps several chains of one run apart: no two have a transaction or a block hash in common."""
+        """`number` keeps the chains of one run apart: other random choices, other blocks."""
         self.rng = random.Random(f"{seed}/{number}")
-        self.events = 0
-        self.block, self.block_hash = FIRST_BLOCK, None
+        self.block, self.log_index = FIRST_BLOCK + number * APART - 1, PER_BLOCK
         self.accounts = ["0x" + self.digits(20) for _ in range(ACCOUNTS)]
         self.atoms, self.deposit_targets, self.balances, self.held = [], [], {}, []
-        self.transaction()
 
     def digits(self, size):
         return f"{self.rng.getrandbits(8 * size):0{2 * size}x}"
@@ -47,15 +46,15 @@ class Chain:
     # ---- where an event stands
 
     def transaction(self):
-        self.transaction_hash, self.log_index = "0x" + self.digits(32), 0
-        self.transaction_index = self.events % PER_BLOCK
+        """Begins one, in a new block where the last one is full."""
+        if self.log_index >= PER_BLOCK:
+            self.block, self.block_hash = self.block + 1, "0x" + self.digits(32)
+            self.log_index, self.transaction_index = 0, -1
+        self.transaction_hash = "0x" + self.digits(32)
+        self.transaction_index += 1
 
     def event(self, kind, members):
         """An event of the current transaction. members: its fields but transaction_information, as JSON without braces."""
-        if self.events % PER_BLOCK == 0:
-            self.block += 1
-            self.block_hash = "0x" + self.digits(32)
-        self.events += 1
         self.log_index += 1
         return Event(kind, self.block, (
             f'{{{members},"transaction_information":{{"address":"0xc6e7df5e7b4f2a278906862b61205850344d4e7d","block_hash":"{self.block_hash}",'
