@@ -79,6 +79,7 @@ int main(int argc, char **argv)
                 .inputs = inputs,
                 .output = output,
                 .trims_inputs = trims_inputs,
+                .gathers = true,
                 .weigh = weigh,
                 .process = triples_process,
                 .outbox_stale = &sql_40_outbox_stale,

@@ -34,7 +34,7 @@ static int find_waiting(struct db *db, struct db_array *keys, struct triples *tr
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_param param = db_array_param(keys);
         const struct db_call call = {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
+        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, deadline_ms);
         for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
                 db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
                 if (!db_rows_text(rows, i, 1))
@@ -104,7 +104,7 @@ int triples_rebuild(struct db *db)
                 {{.sql = &sql_42_predicate_object_lock}, {.sql = &sql_42_predicate_object_rebuild}},
                 {{.sql = &sql_42_subject_predicate_lock}, {.sql = &sql_42_subject_predicate_rebuild}},
         };
-        int r = db_run(db, &list, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
+        int r = db_run(db, &list, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
         size_t total = r ? 0 : db_rows_count(rows);
         progress_begin(&progress, "making triples anew", "triples", (int64_t)total);
         for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK) {

@@ -13,7 +13,7 @@ static int waiting_terms(struct db *db, struct db_array *keys, struct db_array *
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_param param = db_array_param(keys);
         const struct db_call call = {.sql = &sql_30_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
+        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, deadline_ms);
         for (size_t i = 0; !r && i < db_rows_count(rows); i++)
                 db_array_push_text(terms, db_rows_text(rows, i, 0));
         return r;
@@ -76,7 +76,7 @@ int aggregate_rebuild(struct db *db)
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct progress progress;
         const struct db_call list = {.sql = &sql_30_rebuild_list, .rows = &rows};
-        int r = db_run(db, &list, 1, DB_AUTOCOMMIT, REBUILD_TIMEOUT_MS);
+        int r = db_run(db, &list, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
         size_t total = r ? 0 : db_rows_count(rows);
         progress_begin(&progress, "making terms anew", "terms", (int64_t)total);
         for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK) {

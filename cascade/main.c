@@ -75,6 +75,7 @@ int main(int argc, char **argv)
                 .inputs = inputs,
                 .output = output,
                 .trims_inputs = trims_inputs,
+                .gathers = true,
                 .weigh = weigh,
                 .process = aggregate_process,
                 .outbox_stale = &sql_30_outbox_stale,

@@ -41,6 +41,7 @@ struct program {
         const char *const *(*inputs)(void *config); /* streams it reads, NULL-ended */
         const char *(*output)(const void *config);  /* stream its keys go to; NULL: none */
         bool (*trims_inputs)(const void *config);
+        bool gathers; /* one pass over a key does all that waits for it: a busy stage does well to wait for more */
 
         void *(*state_new)(const void *config); /* a worker's own; may be NULL */
         void (*state_free)(void *state);

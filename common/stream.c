@@ -634,6 +634,14 @@ int stream_count(struct redis *redis, const char *const *streams, int64_t *count
         return 0;
 }
 
+int stream_added(struct redis *redis, const char *stream, int64_t *count)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = redis_call(redis, &reply, "XINFO", "STREAM", stream, NULL);
+        *count = r ? 0 : redis_reply_number(redis_reply_field(reply, "entries-added"));
+        return r < 0 || !redis_alive(redis) ? -1 : 0;
+}
+
 /* ---- housekeeping ---- */
 
 static int run_script(struct redis *redis, const char *script, const char *stream, const char *a, const char *b, int64_t *number)

@@ -115,6 +115,8 @@ MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char 
         struct stream_batch *batch, size_t *read);
 /* Entries in all of these streams together; streams ends at NULL. */
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
+/* Entries ever added to a stream; 0 where there is none. */
+MUST_CHECK int stream_added(struct redis *redis, const char *stream, int64_t *count);
 /* Compares two ids by their place in a stream: <0, 0, >0. */
 int stream_id_compare(const char *left, const char *right);
 /* Drops entries that every group has acked, but for the newest `keep`. *trimmed: how many went. */

@@ -19,6 +19,10 @@
 #define BLOCK_SLICE_MS     500 /* a stop never waits longer for an idle read */
 #define FIRST_READ         20  /* messages a stream of a batch's first read: their size decides how many more fit */
 #define SLOW_RETRY_MS      5000
+#define GATHER_FROM_MS     20
+#define GATHER_FACTOR      2
+#define GATHER_MAX_MS      3000
+#define GATHER_LOOK_MS     100
 
 struct worker {
         struct service *service;
@@ -328,6 +332,26 @@ static void leave_slow(struct worker *worker)
         }
 }
 
+/*
+ * Where keys come again and again, whatever waits for one of them is done in one go. So a stage that finds itself slow, since the
+ * machine or others of its kind are busy, lets work gather for a few times as long as its batch took, while more keeps coming.
+ */
+static void gather(struct worker *worker, int64_t took_ms)
+{
+        int64_t wanted = took_ms * GATHER_FACTOR * settings(worker)->workers,
+                pause = wanted > GATHER_MAX_MS ? GATHER_MAX_MS : wanted;
+        int64_t end = clock_ms() + pause, before, now;
+        if (!worker->service->program->gathers || took_ms < GATHER_FROM_MS ||
+                stream_added(worker->redis, worker->consumer.streams[0], &before))
+                return;
+        while (clock_ms() < end && !service_stopping()) {
+                rest(worker, end - clock_ms() > GATHER_LOOK_MS ? GATHER_LOOK_MS : end - clock_ms());
+                if (stream_added(worker->redis, worker->consumer.streams[0], &now) || now == before)
+                        return;
+                before = now;
+        }
+}
+
 static int process(struct worker *worker)
 {
         int64_t started = clock_ms();
@@ -353,6 +377,7 @@ static int process(struct worker *worker)
                 return -1;
         }
         count_batch(worker, started);
+        gather(worker, clock_ms() - started);
         return 0;
 }
 

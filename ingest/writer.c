@@ -335,7 +335,7 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         const struct item *items = writer->items[writer->kind] + from;
         size_t width = 11 + items[0].event->value_count;
         struct db_array columns[COLUMNS_MAX] = {0};
-        struct db_param params[COLUMNS_MAX];
+        struct db_param params[COLUMNS_MAX] = {0};
         for (size_t i = 0; i < width; i++)
                 db_array_init(&columns[i], element_of(writer->kind, i));
         for (size_t i = 0; i < count; i++)
