@@ -34,7 +34,7 @@ static int find_waiting(struct db *db, struct db_array *keys, struct triples *tr
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_param param = db_array_param(keys);
         const struct db_call call = {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, deadline_ms);
+        int r = db_run(db, &call, 1, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
         for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
                 db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
                 if (!db_rows_text(rows, i, 1))
@@ -57,7 +57,7 @@ static int recompute(struct db *db, struct triples *triples, int64_t deadline_ms
                 {.sql = &sql_42_predicate_object_clear},
                 {.sql = &sql_42_subject_predicate_clear},
         };
-        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, deadline_ms);
+        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
 }
 
 static int run(struct work *work, void *context, size_t from, size_t count)

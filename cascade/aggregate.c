@@ -13,7 +13,7 @@ static int waiting_terms(struct db *db, struct db_array *keys, struct db_array *
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_param param = db_array_param(keys);
         const struct db_call call = {.sql = &sql_30_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, deadline_ms);
+        int r = db_run(db, &call, 1, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
         for (size_t i = 0; !r && i < db_rows_count(rows); i++)
                 db_array_push_text(terms, db_rows_text(rows, i, 0));
         return r;
@@ -28,7 +28,7 @@ static int aggregate(struct db *db, struct db_array *terms, int64_t deadline_ms)
                 {.sql = &sql_30_vault_bury, .params = &param, .param_count = 1},
                 {.sql = &sql_31_term_recompute, .params = &param, .param_count = 1},
         };
-        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, deadline_ms);
+        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
 }
 
 static int run(struct work *work, void *context, size_t from, size_t count)
@@ -68,7 +68,7 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
                 {.sql = &sql_30_vault_bury, .params = &param, .param_count = 1},
                 {.sql = &sql_31_term_recompute, .params = &param, .param_count = 1},
         };
-        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
+        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, REBUILD_TIMEOUT_MS);
 }
 
 int aggregate_rebuild(struct db *db)

@@ -374,8 +374,11 @@ static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t 
                 mode & DB_SNAPSHOT ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL READ COMMITTED",
                 timeout,
                 "SET LOCAL jit = off",
+                "SET LOCAL enable_seqscan = off",
+                "SET LOCAL enable_bitmapscan = off",
+                "SET LOCAL enable_mergejoin = off",
         };
-        for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
+        for (size_t i = 0; i < ARRAY_LENGTH(commands) - (mode & DB_BY_KEY ? 0 : 3); i++) {
                 int r = send_plain(db, commands[i]);
                 if (r)
                         return r;

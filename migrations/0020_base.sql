@@ -341,8 +341,8 @@ BEGIN
         ), gone AS (
                 DELETE FROM position p USING key k
                 WHERE (p.account_id, p.term_id, p.curve_id) = (k.account_id, k.term_id, k.curve_id)
-                        AND NOT EXISTS (SELECT FROM expected e
-                                WHERE (e.account_id, e.term_id, e.curve_id) = (k.account_id, k.term_id, k.curve_id))
+                        AND (k.account_id, k.term_id, k.curve_id) -- hashed, NOT EXISTS is not
+                        NOT IN (SELECT e.account_id, e.term_id, e.curve_id FROM expected e)
                 RETURNING p.term_id, p.curve_id, -(p.shares > 0)::int AS delta, p.last_event_block
         ), kept AS (
                 UPDATE position p SET

@@ -8,8 +8,8 @@ WITH key AS MATERIALIZED (
 ), gone AS (
         DELETE FROM triple_vault v USING key k
         WHERE (v.term_id, v.counter_term_id) = (k.term_id, k.counter_term_id)
-                AND NOT EXISTS (SELECT FROM expected e
-                        WHERE (e.term_id, e.counter_term_id, e.curve_id) = (v.term_id, v.counter_term_id, v.curve_id))
+                AND (v.term_id, v.counter_term_id, v.curve_id) -- hashed, NOT EXISTS is not
+                NOT IN (SELECT e.term_id, e.counter_term_id, e.curve_id FROM expected e)
 )
 INSERT INTO triple_vault AS v (term_id, counter_term_id, curve_id, total_shares, total_assets, position_count, market_cap)
 SELECT term_id, counter_term_id, curve_id, total_shares, total_assets, position_count, market_cap FROM expected

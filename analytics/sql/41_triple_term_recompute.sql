@@ -11,7 +11,7 @@ WITH key AS MATERIALIZED (
 ), gone AS (
         DELETE FROM triple_term t USING key k
         WHERE (t.term_id, t.counter_term_id) = (k.term_id, k.counter_term_id)
-                AND NOT EXISTS (SELECT FROM expected e WHERE (e.term_id, e.counter_term_id) = (t.term_id, t.counter_term_id))
+                AND (t.term_id, t.counter_term_id) NOT IN (SELECT e.term_id, e.counter_term_id FROM expected e) -- hashed, NOT EXISTS is not
 ), kept AS (
         UPDATE triple_term t SET
                 total_assets = e.total_assets, total_market_cap = e.total_market_cap, total_position_count = e.total_position_count,

@@ -3,7 +3,7 @@
 WITH expected AS MATERIALIZED (
         SELECT e.* FROM unnest($1::text[]) k (id) CROSS JOIN LATERAL (SELECT * FROM term_expected x WHERE x.id = k.id OFFSET 0) e
 ), gone AS (
-        DELETE FROM term t WHERE t.id = ANY ($1::text[]) AND NOT EXISTS (SELECT FROM expected e WHERE e.id = t.id)
+        DELETE FROM term t WHERE t.id = ANY ($1::text[]) AND t.id NOT IN (SELECT e.id FROM expected e)
 ), kept AS (
         UPDATE term t SET
                 type = e.type, atom_id = e.atom_id, triple_id = e.triple_id, total_assets = e.total_assets,
