@@ -17,7 +17,7 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define REDIS_TIMEOUT_MS   10000
 #define BLOCK_SLICE_MS     500 /* a stop never waits longer for an idle read */
-#define FIRST_READ         20  /* messages a stream of a batch's first read: their size decides how many more fit */
+#define FIRST_READ         5   /* messages a stream of a worker's first read: their size decides how many more fit */
 #define SLOW_RETRY_MS      5000
 #define GATHER_FROM_MS     20
 #define GATHER_FACTOR      2
@@ -36,9 +36,9 @@ struct worker {
         struct arena arena;
         struct work work;
         struct backoff backoff;
-        bool recover;   /* own pending entries may be waiting: read them first */
-        bool connected; /* was once: a new connection counts as a reconnect */
-        size_t streams;
+        bool recover;                /* own pending entries may be waiting: read them first */
+        bool connected;              /* was once: a new connection counts as a reconnect */
+        size_t streams, average;     /* units of a message, lately; 0: not known */
         int64_t claim_due, keep_due; /* monotonic ms */
         int64_t slow_due;            /* when entries left pending for being slow are tried again; 0: there are none */
 };
@@ -190,15 +190,12 @@ static int64_t block_for(struct worker *worker, int64_t *waited)
         return slice;
 }
 
-/* COUNT of the next read: what still fits, by the size of what came so far. */
+/* COUNT of the next read: what still fits, by the size of what came so far, or came last time. */
 static size_t next_count(const struct worker *worker, size_t units)
 {
         size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size;
-        size_t count = max / worker->streams < FIRST_READ ? max / worker->streams : FIRST_READ;
-        if (worker->batch.count) {
-                size_t average = units / worker->batch.count + 1;
-                count = units < max ? (max - units) / average / worker->streams : 0;
-        }
+        size_t average = worker->batch.count ? (units + worker->batch.count - 1) / worker->batch.count : worker->average;
+        size_t count = average ? (units < max ? max - units : 0) / average / worker->streams : FIRST_READ;
         return count < 1 ? 1 : count > size ? size : count;
 }
 
@@ -245,6 +242,8 @@ static int read_new(struct worker *worker)
                 if (r)
                         return r;
                 units += weigh(worker, from);
+                if (worker->batch.count)
+                        worker->average = units / worker->batch.count;
         } while (!service_stopping() && clock_ms() < worker->claim_due && units < max &&
                  (read || (!worker->batch.count && waited < settings(worker)->batch_timeout_ms)));
         return 0;

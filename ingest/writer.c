@@ -92,7 +92,7 @@ const char *writer_payload(const struct stream_entry *entry, size_t *size)
 size_t writer_weigh(const struct stream_entry *entry)
 {
         size_t size = 0;
-        return writer_payload(entry, &size) ? 1 + size / 700 : 1;
+        return writer_payload(entry, &size) && size > 1200 ? size / 700 : 1;
 }
 
 /* ---- faults ---- */
