@@ -85,6 +85,7 @@ struct service {
         struct health health;
         atomic_bool ready;                  /* workers run */
         atomic_llong alive_ms[WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
+        atomic_llong gather_until_ms;       /* monotonic: workers of a stage that gathers read nothing before */
         struct limiter limiter;
 };
 

@@ -19,8 +19,8 @@
 #define BLOCK_SLICE_MS     500 /* a stop never waits longer for an idle read */
 #define FIRST_READ         5   /* messages a stream of a worker's first read: their size decides how many more fit */
 #define SLOW_RETRY_MS      5000
-#define GATHER_FROM_MS     20
-#define GATHER_FACTOR      2
+#define GATHER_FROM_MS     50
+#define GATHER_FACTOR      6
 #define GATHER_MAX_MS      3000
 #define GATHER_LOOK_MS     100
 
@@ -335,19 +335,21 @@ static void leave_slow(struct worker *worker)
  * Where keys come again and again, whatever waits for one of them is done in one go. So a stage that finds itself slow, since the
  * machine or others of its kind are busy, lets work gather for a few times as long as its batch took, while more keeps coming.
  */
-static void gather(struct worker *worker, int64_t took_ms)
+static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
-        int64_t wanted = took_ms * GATHER_FACTOR * settings(worker)->workers,
-                pause = wanted > GATHER_MAX_MS ? GATHER_MAX_MS : wanted;
-        int64_t end = clock_ms() + pause, before, now;
-        if (!worker->service->program->gathers || took_ms < GATHER_FROM_MS ||
-                stream_added(worker->redis, worker->consumer.streams[0], &before))
-                return;
-        while (clock_ms() < end && !service_stopping()) {
-                rest(worker, end - clock_ms() > GATHER_LOOK_MS ? GATHER_LOOK_MS : end - clock_ms());
+        int64_t pause = took_ms * GATHER_FACTOR > GATHER_MAX_MS ? GATHER_MAX_MS : took_ms * GATHER_FACTOR;
+        if (worker->service->program->gathers && took_ms >= GATHER_FROM_MS)
+                atomic_store(&worker->service->gather_until_ms, clock_ms() + pause);
+}
+
+static void gather(struct worker *worker)
+{
+        int64_t before = -1, now, left;
+        while ((left = atomic_load(&worker->service->gather_until_ms) - clock_ms()) > 0 && !service_stopping()) {
                 if (stream_added(worker->redis, worker->consumer.streams[0], &now) || now == before)
                         return;
                 before = now;
+                rest(worker, left > GATHER_LOOK_MS ? GATHER_LOOK_MS : left);
         }
 }
 
@@ -376,7 +378,7 @@ static int process(struct worker *worker)
                 return -1;
         }
         count_batch(worker, started);
-        gather(worker, clock_ms() - started);
+        plan_to_gather(worker, clock_ms() - started);
         return 0;
 }
 
@@ -419,6 +421,8 @@ static int step(struct worker *worker)
         int r = connect_both(worker);
         if (!r && probing)
                 r = probe(worker);
+        if (!r && !probing)
+                gather(worker);
         if (!r)
                 r = read_batch(worker);
         if (!r && worker->batch.count)
