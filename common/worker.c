@@ -21,7 +21,7 @@
 #define SLOW_RETRY_MS      5000
 #define GATHER_FROM_MS     50
 #define GATHER_FACTOR      6
-#define GATHER_MAX_MS      3000
+#define GATHER_MAX_MS      1000
 #define GATHER_LOOK_MS     100
 
 struct worker {

@@ -1,7 +1,7 @@
 -- $1 term ids, locked in an earlier statement. Makes the rows as term_expected says and tells analytics of those that are, or were, a
 -- triple's.
 WITH expected AS MATERIALIZED (
-        SELECT e.* FROM unnest($1::text[]) k (id) CROSS JOIN LATERAL (SELECT * FROM term_expected x WHERE x.id = k.id OFFSET 0) e
+        SELECT * FROM term_expected WHERE id = ANY ($1::text[])
 ), gone AS (
         DELETE FROM term t WHERE t.id = ANY ($1::text[]) AND t.id NOT IN (SELECT e.id FROM expected e)
 ), kept AS (

@@ -66,12 +66,13 @@ class Chain:
 
     def atom_created(self, term):
         data = f"https://example.org/{term.id[:12]}".encode().hex()
-        return self.event("AtomCreated", f'"atomData":"{data}","atomWallet":"0x{self.digits(20)}","creator":"{self.account()}","termId":"{term.id}"')
+        return self.event("AtomCreated", (
+            f'"atomData":"{data}","atomWallet":"0x{self.digits(20)}","creator":"{self.account()}","termId":"{term.id}"'))
 
     def triple_created(self, term):
         subject, predicate, object_ = (part.id for part in term.parts)
-        return self.event("TripleCreated", f'"creator":"{self.account()}","objectId":"{object_}","predicateId":"{predicate}",'
-                                           f'"subjectId":"{subject}","termId":"{term.id}"')
+        return self.event("TripleCreated", (
+            f'"creator":"{self.account()}","objectId":"{object_}","predicateId":"{predicate}","subjectId":"{subject}","termId":"{term.id}"'))
 
     def deposited(self, account, term, curve):
         shares = self.amount()
@@ -79,24 +80,23 @@ class Chain:
         if key not in self.balances:
             self.held.append((account, term, curve))
         self.balances[key] = total = self.balances.get(key, 0) + shares
-        return self.event("Deposited", f'"assets":"{shares + shares // 40}","assetsAfterFees":"{shares}","curveId":"{curve}","receiver":"{account}",'
-                                       f'"sender":"{account}","shares":"{shares}","termId":"{term.id}","totalShares":"{total}",{self.type_of(term)}')
+        return self.event("Deposited", (
+            f'"assets":"{shares + shares // 40}","assetsAfterFees":"{shares}","curveId":"{curve}","receiver":"{account}",'
+            f'"sender":"{account}","shares":"{shares}","termId":"{term.id}","totalShares":"{total}","vaultType":{term.kind}'))
 
     def redeemed(self, account, term, curve):
         key = (account, term.id, curve)
         held = self.balances[key]
         shares = held if self.rng.random() < 0.5 else held // 3
         self.balances[key] = held - shares
-        return self.event("Redeemed", f'"assets":"{shares - shares // 80}","curveId":"{curve}","fees":"{shares // 80}","receiver":"{account}",'
-                                      f'"sender":"{account}","shares":"{shares}","termId":"{term.id}","totalShares":"{held - shares}",{self.type_of(term)}')
+        return self.event("Redeemed", (
+            f'"assets":"{shares - shares // 80}","curveId":"{curve}","fees":"{shares // 80}","receiver":"{account}",'
+            f'"sender":"{account}","shares":"{shares}","termId":"{term.id}","totalShares":"{held - shares}","vaultType":{term.kind}'))
 
     def priced(self, term, curve):
-        return self.event("SharePriceChanged", f'"curveId":"{curve}","sharePrice":"{self.amount()}","termId":"{term.id}","totalAssets":"{self.amount()}",'
-                                               f'"totalShares":"{self.amount()}",{self.type_of(term)}')
-
-    @staticmethod
-    def type_of(term):
-        return f'"vaultType":{term.kind}'
+        return self.event("SharePriceChanged", (
+            f'"curveId":"{curve}","sharePrice":"{self.amount()}","termId":"{term.id}","totalAssets":"{self.amount()}",'
+            f'"totalShares":"{self.amount()}","vaultType":{term.kind}'))
 
     # ---- who and what
 

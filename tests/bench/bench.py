@@ -1,0 +1,456 @@
+"""The benchmark; `run` beside this file says how to start it, README.md what it measures."""
+import argparse
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+os.environ.setdefault("TEST_PATIENCE", "7200")   # a verify of a million events takes its time
+sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
+
+from events import PER_BLOCK, Chain, Term, blocks, entry, packed   # noqa: E402
+from measure import Meter, Profile, Rig, peak_megabytes, yardstick   # noqa: E402
+from programs import SERVICES, executable   # noqa: E402
+
+# What a full run measures, and what --quick does.
+FULL = {"events": 200_000, "per_message": (1, 10, 100), "rates": (100, 1000, 5000), "seconds": 20, "vault": (1000, 1_000_000),
+        "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000}
+QUICK = {"events": 3000, "per_message": (1, 10, 100), "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
+         "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000}
+PROBES_PER_SECOND = 50
+WINDOW = 64   # probes looked for at once
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def mixed(options, events):
+    return itertools.islice(Chain(options.seed).mixed(), events)
+
+
+def rounded(value):
+    return float(f"{value:.4g}")
+
+
+# ---- throughput
+
+def run_through(options, events, per_message, replicas=1):
+    """Preloads, starts everything at once, waits until all is drained; then verify, and the yardstick."""
+    with Rig(options) as rig:
+        messages = rig.load(packed(mixed(options, events), per_message))
+        rig.settle()
+        profile = Profile(rig) if options.profile else None
+        meter = Meter(rig)
+        for _ in range(replicas):
+            rig.pipeline.start()
+        rig.drain()
+        result = {"events": events, "per_message": per_message, "messages": messages, "replicas": replicas, **meter.stop(events)}
+        if profile:
+            result["profile"] = profile.stop(events)
+        result["events_per_second"] = round(events / result["seconds"])
+        result["peak_megabytes"] = {name: max(peak_megabytes(s.process.pid) for s in rig.services() if s.name == name) for name in SERVICES}
+        result["deadlocks"] = rig.pipeline.deadlocks()
+        if rig.stored() != events:
+            raise AssertionError(f"{rig.stored()} of {events} events are stored")
+        result["verify_seconds"] = rig.verify()
+        rig.pipeline.stop()
+        result["copy"] = yardstick(rig)
+        result["ratio"] = rounded(result["events_per_second"] / result["copy"]["rows_per_second"])
+        say(f"{events} events, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s, "
+            f"COPY {result['copy']['rows_per_second']} rows/s, ratio {result['ratio']}")
+        return result
+
+
+def throughput(options):
+    return [run_through(options, options.form["events"], per_message) for per_message in options.per_message or options.form["per_message"]]
+
+
+def replicas(options):
+    return [run_through(options, options.form["events"], 10, count) for count in (1, 2)]
+
+
+# ---- delay
+
+def feed(url, plan, pipe):
+    """In a process of its own: writes each (due second, entries) when it is due; says when it sent what, and how long all took."""
+    import redis
+    client, sent, started = redis.Redis.from_url(url), [], time.monotonic()
+    position = 0
+    while position < len(plan):
+        now = time.monotonic() - started
+        due = position
+        while due < len(plan) and plan[due][0] <= now:
+            due += 1
+        if due == position:
+            time.sleep(max(0.0005, plan[position][0] - now))
+            continue
+        batch = client.pipeline(transaction=False)
+        streams = []
+        for _, entries in plan[position:due]:
+            for stream, payload in entries:
+                batch.xadd(stream, {"payload": payload})
+                streams.append(stream)
+        sent += [time.monotonic()] * (due - position)
+        last = dict(zip(streams, batch.execute()))
+        pipe.send(("last", {stream: id_.decode() for stream, id_ in last.items()}))
+        position = due
+    pipe.send(("sent", sent, time.monotonic() - started))
+
+
+def probes_of(chain, count):
+    """Triples, and for each one price of its vault: that makes a new row of triple_vault, once."""
+    parts = tuple(chain.new_term(0) for _ in range(3))
+    terms = []
+    created = []
+    for _ in range(count):
+        chain.transaction()
+        terms.append(chain.new_term(1, parts))
+        created.append(chain.triple_created(terms[-1]))
+    prices = []
+    for term in terms:
+        chain.transaction()
+        prices.append(chain.priced(term, 1))
+    return ["0x" + term.id for term in terms], created, prices
+
+
+def plan_of(options, rate, seconds, prices):
+    """-> [(second, entries, probe or None)]: blocks at the rate, and probes evenly between them, which count as events."""
+    plan = [(i * seconds / len(prices), [entry(event.kind, [event])], i) for i, event in enumerate(prices)]
+    events, second = 0, 0.0
+    count = int(rate * seconds) - len(prices)
+    for group in blocks(mixed(options, count)):
+        plan.append((second, group, None))
+        events += PER_BLOCK
+        second = events / count * seconds
+    return sorted(plan, key=lambda step: step[0])
+
+
+def watch(rig, terms, running):
+    """Looks for the probes' rows in triple_vault all the time -> when each was first seen."""
+    seen, first = {}, 0
+    waiting = list(terms)
+    while waiting:
+        ask = waiting[first:first + WINDOW]
+        rows = rig.connection.execute("SELECT term_id FROM triple_vault WHERE term_id = ANY (%s)", (ask,)).fetchall()
+        now = time.monotonic()
+        for (term,) in rows:
+            seen[term] = now
+        if rows:
+            found = {term for term, in rows}
+            waiting = [term for term in waiting if term not in found]
+        running()
+        time.sleep(0.002)
+    return [seen[term] for term in terms]
+
+
+def delay_at(options, rate):
+    seconds = options.form["seconds"]
+    with Rig(options) as rig:
+        terms, created, prices = probes_of(Chain(options.seed, 1), int(min(PROBES_PER_SECOND, rate / 10) * seconds))
+        rig.load(packed(created, 100))
+        rig.pipeline.start()
+        rig.drain()
+        rig.settle()
+        plan = plan_of(options, rate, seconds, prices)
+        ours, theirs = multiprocessing.Pipe()
+        feeder = multiprocessing.Process(target=feed, args=(rig.redis.url(0), [step[:2] for step in plan], theirs), daemon=True)
+        meter, sent = Meter(rig), []
+
+        def running():
+            while ours.poll():
+                what, *values = ours.recv()
+                if what == "last":
+                    rig.last.update(values[0])
+                else:
+                    sent[:] = values
+            if not sent and not feeder.is_alive() and not ours.poll():
+                raise AssertionError("the feeder ended early")
+        feeder.start()
+        seen = watch(rig, terms, running)
+        while not sent:
+            running()
+            time.sleep(0.01)
+        feeder.join()
+        rig.drain()
+        events = rig.stored() - len(terms)
+        result = {"rate": rate, "events": events, "fed_per_second": round(events / sent[1]), **meter.stop(events)}
+        at = {step[2]: time_ for step, time_ in zip(plan, sent[0]) if step[2] is not None}
+        delays = sorted(1000 * (seen[i] - at[i]) for i in range(len(terms)))
+        result |= {"probes": len(delays), "p50_ms": rounded(statistics.median(delays)), "max_ms": rounded(delays[-1]),
+                   "p99_ms": rounded(delays[math.ceil(0.99 * len(delays)) - 1])}
+        rig.verify()
+        say(f"{rate} events/s: p50 {result['p50_ms']} ms, p99 {result['p99_ms']} ms, max {result['max_ms']} ms")
+        return result
+
+
+def delay(options):
+    return [delay_at(options, rate) for rate in options.form["rates"]]
+
+
+# ---- growth
+
+def deposits(chain, accounts, term):
+    for account in accounts:
+        chain.transaction()
+        yield chain.deposited(account, term, 1)
+
+
+def triples(chain, count, predicate, object_):
+    for _ in range(count):
+        chain.transaction()
+        term = chain.new_term(1, (chain.new_term(0), predicate, object_))
+        yield chain.triple_created(term)
+        yield chain.priced(term, 1)
+
+
+def timed(rig, entries, events):
+    entries = list(entries)
+    rig.settle()
+    meter = Meter(rig)
+    rig.load(entries)
+    rig.drain(poll=0.005)
+    return meter.stop(events)
+
+
+def compared(name, sizes, results):
+    """The same work on a small and on a large thing, in turns: medians and their ratio."""
+    result = {"what": name, "sizes": list(sizes), "seconds": [], "cpu_seconds": []}
+    for runs in results:
+        result["seconds"].append(rounded(statistics.median(run["seconds"] for run in runs)))
+        result["cpu_seconds"].append(rounded(statistics.median(
+            sum(value for part, value in run["cpu_seconds_per_100000_events"].items() if " " not in part) * run["events"] / 100_000 for run in runs)))
+    result["ratio"] = rounded(result["seconds"][1] / result["seconds"][0])
+    result["cpu_ratio"] = rounded(result["cpu_seconds"][1] / max(result["cpu_seconds"][0], 0.001))
+    say(f"{name}: {result['seconds'][0]} s at {sizes[0]}, {result['seconds'][1]} s at {sizes[1]}, ratio {result['ratio']}")
+    return result
+
+
+def growth(options):
+    form = options.form
+    with Rig(options) as rig:
+        chain = Chain(options.seed)
+        accounts = ["0x" + chain.digits(20) for _ in range(max(form["vault"]))]
+        vaults = [Term(chain.digits(32), 0, ()) for _ in form["vault"]]
+        pairs = [(chain.new_term(0), chain.new_term(0)) for _ in form["pair"]]
+        rig.pipeline.start()
+        for vault, size in zip(vaults, form["vault"]):
+            rig.load(packed(deposits(chain, accounts[:size], vault), 100))
+        for pair, size in zip(pairs, form["pair"]):
+            rig.load(packed(triples(chain, size, *pair), 100))
+        rig.drain()
+        count, results = form["deposits"], ([], [])
+        for _ in range(form["rounds"]):   # half of the accounts have a position already
+            known = [accounts[chain.rng.randrange(min(form["vault"]))] for _ in range(count // 2)]
+            some = known + ["0x" + chain.digits(20) for _ in range(count - len(known))]
+            for runs, vault in zip(results, vaults):
+                runs.append({"events": count, **timed(rig, packed(deposits(chain, some, vault), 10), count)})
+        found = [compared(f"{count} deposits into a vault with N positions", form["vault"], results)]
+        count, results = form["triples"], ([], [])
+        for _ in range(form["rounds"]):
+            for runs, pair in zip(results, pairs):
+                runs.append({"events": 2 * count, **timed(rig, packed(triples(chain, count, *pair), 10), 2 * count)})
+        found.append(compared(f"{count} new triples in a pair with N triples", form["pair"], results))
+        rig.verify()
+        return found
+
+
+# ---- verify, rebuild, replay
+
+def verify(options):
+    events = options.form["verified"]
+    with Rig(options) as rig:
+        rig.load(packed(mixed(options, events), 100))
+        rig.pipeline.start()
+        rig.drain()
+        rig.settle()
+        result = {"events": events, "verify_seconds": rig.verify(), "rebuild_seconds": {}}
+        for name in SERVICES:
+            started = time.monotonic()
+            done = rig.pipeline.run(name, "rebuild")
+            if done.returncode != 0:
+                raise AssertionError(f"{name} rebuild exits {done.returncode}\n{done.stderr[-4000:]}")
+            rig.drain()
+            result["rebuild_seconds"][name] = round(time.monotonic() - started, 3)
+        rig.verify()
+        say(f"{events} events: verify {result['verify_seconds']}, rebuild {result['rebuild_seconds']}")
+        return [result]
+
+
+def replay(options):
+    if " replay " not in subprocess.run([executable("ingest"), "--help"], capture_output=True, text=True, check=True).stdout:
+        say("ingest has no replay: skipped")
+        return None
+    events = options.form["events"]
+    with Rig(options) as rig:
+        rig.load(packed(mixed(options, events), 100))
+        rig.pipeline.start()
+        rig.drain()
+        rig.settle()
+        meter = Meter(rig)
+        done = rig.pipeline.run("ingest", "replay", "--reset")
+        command = time.monotonic() - meter.started
+        if done.returncode != 0:
+            raise AssertionError(f"ingest replay --reset exits {done.returncode}\n{done.stderr[-4000:]}")
+        rig.drain()
+        result = {"events": events, "command_seconds": round(command, 3), **meter.stop(events)}
+        result["events_per_second"] = round(events / result["seconds"])
+        if rig.stored() != events:
+            raise AssertionError(f"{rig.stored()} of {events} events are stored after the replay")
+        rig.verify()
+        say(f"replay --reset of {events} events: {result['seconds']} s")
+        return [result]
+
+
+# ---- the report
+
+PARTS = {"throughput": throughput, "delay": delay, "growth": growth, "replicas": replicas, "verify": verify, "replay": replay}
+
+_METERED = {"events": 0, "seconds": 0, "machine_idle": 0, "others_on_the_machine": 0,
+            "cpu_seconds_per_100000_events": dict.fromkeys((*SERVICES, "redis", "postgres"), 0)}
+_EACH = dict.fromkeys(SERVICES, 0)
+_THROUGH = {**_METERED, "per_message": 0, "messages": 0, "replicas": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
+            "verify_seconds": _EACH, "ratio": 0,
+            "copy": {"rows": 0, "seconds": 0, "rows_per_second": 0, "cpu_seconds_per_100000_rows": 0}}
+FIELDS = {   # of each element of a part's list; 0 stands for any number
+    "throughput": _THROUGH,
+    "replicas": _THROUGH,
+    "delay": {**_METERED, "rate": 0, "fed_per_second": 0, "probes": 0, "p50_ms": 0, "p99_ms": 0, "max_ms": 0},
+    "growth": {"what": "", "sizes": [], "seconds": [], "cpu_seconds": [], "ratio": 0, "cpu_ratio": 0},
+    "verify": {"events": 0, "verify_seconds": _EACH, "rebuild_seconds": _EACH},
+    "replay": {**_METERED, "command_seconds": 0, "events_per_second": 0},
+}
+
+
+def missing(value, wanted, path):
+    """Where a result has not what FIELDS says."""
+    if isinstance(wanted, dict):
+        if not isinstance(value, dict):
+            yield path
+            return
+        for name, part in wanted.items():
+            yield from missing(value.get(name), part, f"{path}.{name}")
+    elif isinstance(wanted, int) and not (isinstance(value, (int, float)) and math.isfinite(value)) or not isinstance(wanted, int) and not value:
+        yield path
+
+
+def complaints(report):
+    for part in report["parts"]:
+        results = report[part]
+        if results is None and part == "replay":
+            continue
+        if not results:
+            yield part
+        for i, result in enumerate(results):
+            yield from missing(result, FIELDS[part], f"{part}[{i}]")
+
+
+def machine():
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory, 1), "kernel": platform.release()}
+
+
+def per(result, name):
+    return f"{result['cpu_seconds_per_100000_events'].get(name, 0):.2f}"
+
+
+def tables(report):
+    """-> the report as Markdown"""
+    def table(title, head, rows):
+        yield from ("", title, "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head))
+        yield from ("| " + " | ".join(map(str, row)) + " |" for row in rows)
+
+    about = report["machine"]
+    yield f"{report['date']}, {about['cores']} × {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, {report['version']}"
+    users = (*SERVICES, "redis", "postgres")
+    through = (report.get("throughput") or []) + (report.get("replicas") or [])
+    if through:
+        yield from table("Throughput, and the yardstick of the same run:", ("events", "a message", "replicas", "seconds", "events/s", "COPY rows/s",
+                         "ratio", "idle", "others"), (
+            (r["events"], r["per_message"], r["replicas"], f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
+             f"{r['ratio']:.3f}", f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
+        yield from table("Processor seconds per 100,000 events, and peak memory:", ("a message", "replicas", *users, "COPY",
+                         *(f"{name} MB" for name in SERVICES)), (
+            (r["per_message"], r["replicas"], *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
+             *(r["peak_megabytes"][name] for name in SERVICES)) for r in through))
+    if report.get("delay"):
+        yield from table("Delay from XADD to the analytics row:", ("events/s", "fed/s", "probes", "p50 ms", "p99 ms", "max ms", "idle"), (
+            (r["rate"], r["fed_per_second"], r["probes"], r["p50_ms"], r["p99_ms"], r["max_ms"], f"{r['machine_idle']:.0%}")
+            for r in report["delay"]))
+    if report.get("growth"):
+        yield from table("Growth:", ("what", "N", "seconds", "ratio", "processor seconds", "ratio"), (
+            (r["what"], " / ".join(f"{n:,}" for n in r["sizes"]), " / ".join(map(str, r["seconds"])), r["ratio"],
+             " / ".join(map(str, r["cpu_seconds"])), r["cpu_ratio"]) for r in report["growth"]))
+    for r in report.get("verify") or ():
+        yield from table(f"Verify and rebuild of {r['events']:,} events, seconds:", ("", *SERVICES), (
+            (name, *(f"{r[name + '_seconds'][program]:.1f}" for program in SERVICES)) for name in ("verify", "rebuild")))
+    for r in report.get("replay") or ():
+        yield from table("ingest replay --reset, the pipeline running:", ("events", "seconds", "events/s"),
+                         ((r["events"], f"{r['seconds']:.1f}", r["events_per_second"]),))
+    for r in through:
+        if "profile" in r:
+            yield from table(f"Sessions at {r['per_message']} a message, on average:", ("program", "event", "sessions"), (
+                (s["program"], s["event"], s["average"]) for s in r["profile"]["sessions"] if s["average"] >= 0.01))
+            yield from table("Statements, seconds per 100,000 events (nested ones count in their callers, too):",
+                             ("seconds", "calls", "rows", "top", "query"), (
+                (s["seconds_per_100000_events"], s["calls"], s["rows"], s["toplevel"], s["query"][:150].replace("|", "\\|"))
+                for s in r["profile"]["statements"][:40]))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="tests/bench/run", description="Measures the pipeline; see tests/bench/README.md. "
+                                     "Prints tables (Markdown) to stdout, progress to stderr.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; without any: all")
+    parser.add_argument("--events", type=int, metavar="N", help=f"events of throughput, replicas and replay ({FULL['events']})")
+    parser.add_argument("--per-message", type=int, action="append", metavar="N", help="events per message of throughput (1, 10 and 100)")
+    parser.add_argument("--json", metavar="FILE", help="write the results there")
+    parser.add_argument("--quick", action="store_true", help="a small form of everything: does it run, and are the results right?")
+    parser.add_argument("--profile", action="store_true", help="throughput, replicas: time by SQL statement, and what sessions wait for")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the programs other than the default")
+    parser.add_argument("--seed", default="1", help="of the generated events (1)")
+    options = parser.parse_args()
+    for part in options.parts:
+        if part not in PARTS:
+            parser.error(f"no part {part}; there are {', '.join(PARTS)}")
+    for number in (options.events, *(options.per_message or ())):
+        if number is not None and number < 1:
+            parser.error("a number of events must be at least 1")
+    for setting in options.set:
+        if "=" not in setting:
+            parser.error(f"--set {setting}: NAME=VALUE is wanted")
+    options.settings = dict(setting.split("=", 1) for setting in options.set)
+    options.form = dict(QUICK if options.quick else FULL)
+    if options.events:
+        options.form["events"] = options.events
+    return options
+
+
+def main():
+    options = arguments()
+    parts = list(dict.fromkeys(options.parts)) or list(PARTS)
+    version = subprocess.run([executable("ingest"), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    report = {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "machine": machine(), "version": version, "quick": options.quick,
+              "seed": options.seed, "settings": options.settings, "parts": parts}
+    for part in parts:
+        say(part)
+        report[part] = PARTS[part](options)
+    problems = list(complaints(report))
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+    print("\n".join(tables(report)))
+    for problem in problems:
+        say(f"the report lacks {problem}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
