@@ -82,9 +82,28 @@ struct view {
         size_t count;
 };
 
+/* A field for reading: U+FFFD stands for each NUL and each byte that is no UTF-8. */
+static char *readable(const struct stream_entry *letter, const char *name)
+{
+        size_t size = 0, used = 0;
+        const char *text = stream_entry_field(letter, name, &size);
+        char *out = malloc(3 * size + 1);
+        if (!out)
+                abort();
+        for (size_t i = 0, n; i < size; i += n ? n : 1) {
+                n = text[i] ? log_character_size(text + i) : 0;
+                memcpy(out + used, n ? text + i : "\xef\xbf\xbd", n ? n : 3);
+                used += n ? n : 3;
+        }
+        out[used] = '\0';
+        return out;
+}
+
 static void add_field(cJSON *object, const struct stream_entry *letter, const char *name)
 {
-        cJSON_AddStringToObject(object, name, field(letter, name));
+        char *text = readable(letter, name);
+        cJSON_AddStringToObject(object, name, text);
+        free(text);
 }
 
 static void print_json(struct view *view, const struct stream_entry *letter)
@@ -103,8 +122,16 @@ static void print_json(struct view *view, const struct stream_entry *letter)
 /* What came from outside must not move a terminal's cursor. */
 static void print_clean(const char *text, size_t max)
 {
-        for (size_t i = 0; text[i] && i < max; i++)
-                putchar((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i]);
+        for (size_t i = 0, n; text[i] && i < max; i += n) {
+                bool control = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ||
+                               (text[i] == '\xc2' && (unsigned char)text[i + 1] < 0xa0); /* U+0080 to U+009F */
+                n = log_character_size(text + i);
+                n = n ? n : 1;
+                if (control)
+                        putchar('?');
+                else
+                        fwrite(text + i, 1, n, stdout);
+        }
 }
 
 static void print_text(const struct view *view, const struct stream_entry *letter)
@@ -113,7 +140,9 @@ static void print_text(const struct view *view, const struct stream_entry *lette
                 printf("%-12s %s\n", "letter", letter->id);
                 for (size_t i = 0; i < ARRAY_LENGTH(shown); i++) {
                         printf("%-12s ", shown[i]);
-                        print_clean(field(letter, shown[i]), SIZE_MAX);
+                        char *text = readable(letter, shown[i]);
+                        print_clean(text, SIZE_MAX);
+                        free(text);
                         putchar('\n');
                 }
                 return;

@@ -63,7 +63,7 @@ static void line_end(struct line *line, const char *text)
 }
 
 /* The bytes of the character at text, 0 where it is not valid UTF-8 (RFC 3629). */
-static size_t utf8_length(const char *text)
+size_t log_character_size(const char *text)
 {
         const unsigned char *s = (const unsigned char *)text;
         size_t n = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : s[0] < 0xF5 ? 4 : 0;
@@ -91,7 +91,7 @@ static void line_put_escaped(struct line *line, const char *text)
         for (size_t n; *text; text += n ? n : 1) {
                 const char *special = strchr(plain, *text);
 
-                n = utf8_length(text);
+                n = log_character_size(text);
                 if (n && !special && !is_control(*text)) {
                         line_put(line, text, n);
                         continue;
@@ -111,7 +111,7 @@ static bool is_bare(const char *value)
         if (!*value || strpbrk(value, " \"\\="))
                 return false;
         for (size_t n; *value; value += n) {
-                n = utf8_length(value);
+                n = log_character_size(value);
                 if (n == 0 || is_control(*value))
                         return false;
         }

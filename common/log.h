@@ -21,3 +21,6 @@ void log_init(const char *program, enum log_level level, enum log_format format)
  */
 void log_write(enum log_level level, const char *message, const char *fields, ...) PRINTF_LIKE(3, 4);
 int log_enabled(enum log_level level);
+
+/* The bytes of the character at text, which ends with a NUL; 0 where it is not valid UTF-8 (RFC 3629). */
+size_t log_character_size(const char *text);

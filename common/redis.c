@@ -419,9 +419,10 @@ const char *redis_reply_error(const struct redis_reply *reply)
 
 const struct redis_reply *redis_reply_field(const struct redis_reply *reply, const char *name)
 {
+        size_t length = strlen(name), size = 0;
         for (size_t i = 0; i + 1 < redis_reply_count(reply); i += 2) {
-                const char *text = redis_reply_text(redis_reply_item(reply, i), NULL);
-                if (text && !strcmp(text, name))
+                const char *text = redis_reply_text(redis_reply_item(reply, i), &size);
+                if (text && size == length && !memcmp(text, name, length))
                         return redis_reply_item(reply, i + 1);
         }
         return NULL;

@@ -418,13 +418,11 @@ static int receive_exec(struct redis *redis, size_t count, struct redis_reply **
         return verdict;
 }
 
-int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome,
-        size_t *letters_written)
+int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome)
 {
         struct redis *redis = consumer->redis;
         size_t acks = 0;
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        *letters_written = 0;
         int r = send_word(redis, "MULTI");
         if (!r)
                 r = send_keys(redis, outcome->target, outcome->keys, outcome->key_count);
@@ -440,7 +438,7 @@ int stream_finish(const struct stream_consumer *consumer, const struct stream_ba
         if (!r)
                 r = receive_exec(redis, outcome->key_count + outcome->letter_count + acks, &reply);
         for (size_t i = 0; !r && i < outcome->letter_count; i++)
-                *letters_written += (size_t)redis_reply_number(redis_reply_item(reply, outcome->key_count + i));
+                outcome->letters[i].written = redis_reply_number(redis_reply_item(reply, outcome->key_count + i));
         return r;
 }
 

@@ -77,18 +77,18 @@ struct stream_letter {
         const char *event_index; /* "3", "0,7" or "" */
         const char *error_class, *error;
         int64_t attempts;
+        bool written; /* by stream_finish: its entry was still pending */
 };
 struct stream_outcome {
         const char *target; /* stream the keys go to, NULL: none */
         struct stream_key *keys;
         size_t key_count;
         const char *stage, *letter_stream;
-        const struct stream_letter *letters; /* a letter's entry is acked by the script that writes it */
+        struct stream_letter *letters; /* a letter's entry is acked by the script that writes it */
         size_t letter_count;
 };
-/* *letters_written: letters whose entry was still pending. */
-MUST_CHECK int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch,
-        const struct stream_outcome *outcome, size_t *letters_written);
+MUST_CHECK int stream_finish(
+        const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome);
 /* A dead letter for an entry that is no longer pending (class lost). */
 MUST_CHECK int stream_letter_lost(
         const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id);

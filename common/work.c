@@ -108,16 +108,17 @@ int work_run(struct work *work, const struct work_bisect *bisect, size_t from, s
 
 /* ---- keys ---- */
 
-static bool is_id(const char *text)
+static bool is_id(const char *text, size_t size)
 {
-        return strlen(text) == 66 && !strncmp(text, "0x", 2) && strspn(text + 2, "0123456789abcdef") == 64;
+        return size == 66 && !strncmp(text, "0x", 2) && strspn(text + 2, "0123456789abcdef") == 64;
 }
 
 static void read_key(struct work *work, struct stream_entry *entry)
 {
-        const char *term = stream_entry_field(entry, "term_id", NULL), *reason = stream_entry_field(entry, "reason", NULL);
+        size_t size = 0;
+        const char *term = stream_entry_field(entry, "term_id", &size), *reason = stream_entry_field(entry, "reason", NULL);
         const char *block = stream_entry_field(entry, "block_number", NULL);
-        if (!term || !is_id(term)) {
+        if (!term || !is_id(term, size)) {
                 work->units_failed++;
                 work_add_letter(work, entry, "", term ? "format" : "missing",
                         term ? "term_id: is not 0x and 64 lower-case hex digits" : "term_id: the entry has no such field", 1);
@@ -127,11 +128,23 @@ static void read_key(struct work *work, struct stream_entry *entry)
         work->keys[work->key_count - 1].entry = entry;
 }
 
+static bool is_backfilled(const struct stream_entry *entry)
+{
+        const char *reason = stream_entry_field(entry, "reason", NULL);
+        return reason && !strcmp(reason, "backfill");
+}
+
 static void blame_key(struct work *work, void *context, size_t unit, const char *error, int64_t attempts)
 {
         (void)context;
+        const struct stream_entry *entry = work->keys[unit].entry;
+        if (is_backfilled(entry)) { /* stands in the outbox, comes again, and has had its letter */
+                log_write(LOG_ERROR, "PostgreSQL refuses a key of the outbox; the backfill queues it again",
+                        "stream=%s id=%s term_id=%s error=%s", entry->stream, entry->id, work->keys[unit].term_id, error);
+                return;
+        }
         work->units_failed++;
-        work_add_letter(work, work->keys[unit].entry, "", "database",
+        work_add_letter(work, entry, "", "database",
                 arena_format(work->arena, "refused by PostgreSQL: %s", error), attempts);
 }
 

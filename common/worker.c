@@ -38,6 +38,7 @@ struct worker {
         struct backoff backoff;
         bool recover;                /* own pending entries may be waiting: read them first */
         bool connected;              /* was once: a new connection counts as a reconnect */
+        bool redis_failed;           /* in the step under way */
         size_t streams, average;     /* units of a message, lately; 0: not known */
         int64_t claim_due, keep_due; /* monotonic ms */
         int64_t slow_due;            /* when entries left pending for being slow are tried again; 0: there are none */
@@ -78,11 +79,16 @@ static void rest(struct worker *worker, int64_t ms)
 
 /* ---- connections ---- */
 
-/* After any failure both are made anew: what belongs to a session (a cached plan, a demoted server) heals with it. */
+/*
+ * After a failure the connections are made anew: what belongs to a session (a cached plan, a demoted server) heals with it. That
+ * to a Redis which did not fail stays: through it the pending entries are kept while PostgreSQL is away.
+ */
 static void disconnect(struct worker *worker)
 {
-        worker->redis = redis_close(worker->redis);
         worker->db = db_close(worker->db);
+        if (!worker->redis_failed && worker->redis && redis_alive(worker->redis))
+                return;
+        worker->redis = redis_close(worker->redis);
         worker->consumer.redis = NULL;
 }
 
@@ -129,6 +135,7 @@ static int connect_both(struct worker *worker)
                         metrics_add(service->metrics, &stage_reconnects, 1, "redis", NULL, NULL);
                 int r = make_groups(worker);
                 if (r) {
+                        worker->redis_failed = true;
                         log_write(LOG_WARN, "cannot make the consumer groups", "worker=%u error=%s", worker->number,
                                 redis_error(worker->redis));
                         return r;
@@ -264,17 +271,18 @@ static void add_lost_letters(struct worker *worker)
         }
 }
 
-static void report_letters(struct worker *worker, size_t written)
+static void report_letters(struct worker *worker)
 {
         const struct work *work = &worker->work;
         for (size_t i = 0; i < work->letter_count; i++) {
                 const struct stream_letter *letter = &work->letters[i];
+                if (!letter->written)
+                        continue; /* somebody else was there before */
                 log_write(LOG_WARN, "dead letter", "stream=%s id=%s event_index=%s error_class=%s error=%s",
                         letter->entry->stream, letter->entry->id, letter->event_index, letter->error_class, letter->error);
                 if (!strcmp(letter->error_class, "lost"))
                         metrics_add(worker->service->metrics, &stage_lost_entries, 1, letter->entry->stream, NULL, NULL);
-                if (written)
-                        metrics_add(worker->service->metrics, &stage_dead_letters, 1, letter->error_class, NULL, NULL);
+                metrics_add(worker->service->metrics, &stage_dead_letters, 1, letter->error_class, NULL, NULL);
         }
 }
 
@@ -302,7 +310,6 @@ static int finish(struct worker *worker)
 {
         const struct program *program = worker->service->program;
         struct work *work = &worker->work;
-        size_t written = 0;
         work_fold_keys(work);
         const struct stream_outcome outcome = {
                 .target = program->output(work->config),
@@ -313,9 +320,9 @@ static int finish(struct worker *worker)
                 .letters = work->letters,
                 .letter_count = work->letter_count,
         };
-        int r = stream_finish(&worker->consumer, &worker->batch, &outcome, &written);
+        int r = stream_finish(&worker->consumer, &worker->batch, &outcome);
         if (!r)
-                report_letters(worker, written);
+                report_letters(worker);
         return r;
 }
 
@@ -372,6 +379,7 @@ static int process(struct worker *worker)
         leave_slow(worker);
         r = finish(worker);
         if (r) {
+                worker->redis_failed = true;
                 log_write(LOG_WARN, "batch is committed but not acked; it is tried again",
                         "worker=%u messages=%zu first=%s/%s error=%s", worker->number, worker->batch.count,
                         worker->batch.entries[0].stream, worker->batch.entries[0].id, redis_error(worker->redis));
@@ -396,6 +404,7 @@ static int read_batch(struct worker *worker)
                         worker->number, redis_error(worker->redis));
                 r = make_groups(worker);
         }
+        worker->redis_failed = r < 0;
         if (r < 0)
                 log_write(LOG_WARN, "reading failed; it is tried again", "worker=%u error=%s", worker->number,
                         redis_error(worker->redis));
@@ -406,7 +415,8 @@ static int read_batch(struct worker *worker)
 static int probe(struct worker *worker)
 {
         const struct db_call call = {.sql = &sql_00_ping};
-        if (redis_call(worker->redis, NULL, "PING", NULL))
+        worker->redis_failed = redis_call(worker->redis, NULL, "PING", NULL) != 0;
+        if (worker->redis_failed)
                 return -1;
         return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS) ? -1 : 0;
 }
@@ -415,6 +425,7 @@ enum { STEP_IDLE = 1 }; /* nothing was there: says nothing about the servers' he
 
 static int step(struct worker *worker)
 {
+        worker->redis_failed = false;
         bool probing = breaker_get(&worker->service->breaker) != BREAKER_CLOSED, fresh = !worker->redis && !worker->db;
         stream_batch_reset(&worker->batch);
         arena_reset(&worker->arena);

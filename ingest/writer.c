@@ -201,10 +201,12 @@ static int take_notice(
                 {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
                 {.sql = &sql_10_reorg_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},
         };
-        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, work->deadline_ms * NOTICE_PATIENCE);
+        int r = DB_BAD_DATA;
+        for (int64_t attempt = 1; r == DB_BAD_DATA && attempt <= work->max_retries; attempt++)
+                r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, work->deadline_ms * NOTICE_PATIENCE);
         if (r == DB_BAD_DATA) {
                 note_fault(work, verdict, 0, "database",
-                        arena_format(work->arena, "event_data[0]: refused by PostgreSQL: %s", db_error(work->db)), 1);
+                        arena_format(work->arena, "event_data[0]: refused by PostgreSQL: %s", db_error(work->db)), work->max_retries);
                 return 0;
         }
         if (r)

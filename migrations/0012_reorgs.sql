@@ -181,6 +181,26 @@ BEGIN
         TRUNCATE settle_version;
         INSERT INTO settle_version SELECT * FROM event_verdict(numbers, hashes);
 
+        -- The vaults of all that moves are locked here, in one pass in order: table by table they would be out of order, and cascade locks vaults, too.
+        INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
+        SELECT DISTINCT m.term_id COLLATE "C", m.curve_id COLLATE "C", '0', now(), now()
+        FROM (
+                SELECT t.term_id, t.curve_id FROM settle_version v JOIN deposited_events t USING (transaction_hash, log_index, block_hash)
+                WHERE v.source_table = 'deposited_events' AND NOT v.wins
+                UNION ALL
+                SELECT t.term_id, t.curve_id FROM settle_version v JOIN redeemed_events t USING (transaction_hash, log_index, block_hash)
+                WHERE v.source_table = 'redeemed_events' AND NOT v.wins
+                UNION ALL
+                SELECT t.term_id, t.curve_id FROM settle_version v JOIN share_price_changed_events t USING (transaction_hash, log_index, block_hash)
+                WHERE v.source_table = 'share_price_changed_events' AND NOT v.wins
+                UNION ALL
+                SELECT o.event_row ->> 'term_id', o.event_row ->> 'curve_id'
+                FROM settle_version v JOIN orphaned_events o USING (source_table, transaction_hash, log_index, block_hash)
+                WHERE v.wins AND v.source_table IN ('deposited_events', 'redeemed_events', 'share_price_changed_events')
+        ) m
+        ORDER BY 1, 2
+        ON CONFLICT (term_id, curve_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
+
         FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
                 'share_price_changed_events', 'generic_events'] LOOP
                 EXECUTE format('WITH gone AS (
