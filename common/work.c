@@ -144,8 +144,7 @@ static void blame_key(struct work *work, void *context, size_t unit, const char 
                 return;
         }
         work->units_failed++;
-        work_add_letter(work, entry, "", "database",
-                arena_format(work->arena, "refused by PostgreSQL: %s", error), attempts);
+        work_add_letter(work, entry, "", "database", arena_format(work->arena, "refused by PostgreSQL: %s", error), attempts);
 }
 
 static struct stream_entry *key_entry(void *context, size_t unit)

@@ -206,7 +206,8 @@ static int take_notice(
                 r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, work->deadline_ms * NOTICE_PATIENCE);
         if (r == DB_BAD_DATA) {
                 note_fault(work, verdict, 0, "database",
-                        arena_format(work->arena, "event_data[0]: refused by PostgreSQL: %s", db_error(work->db)), work->max_retries);
+                        arena_format(work->arena, "event_data[0]: refused by PostgreSQL: %s", db_error(work->db)),
+                        work->max_retries);
                 return 0;
         }
         if (r)
