@@ -482,7 +482,7 @@ static int64_t id_age(const char *id, int64_t now_ms)
 {
         uint64_t ms, seq;
         parse_id(id, &ms, &seq);
-        return now_ms > (int64_t)ms ? now_ms - (int64_t)ms : 0;
+        return (uint64_t)now_ms > ms ? now_ms - (int64_t)ms : 0;
 }
 
 static int read_now(struct redis *redis, int64_t *now_ms)

@@ -290,17 +290,17 @@ static void count_batch(struct worker *worker, int64_t started)
 {
         struct metrics *metrics = worker->service->metrics;
         const struct work *work = &worker->work;
-        int64_t oldest = INT64_MAX, now = clock_wall_ms();
+        uint64_t now = (uint64_t)clock_wall_ms(), oldest = now; /* an id may be any 64 bits */
         for (size_t i = 0; i < worker->batch.count; i++) {
-                if ((int64_t)worker->batch.entries[i].ms < oldest)
-                        oldest = (int64_t)worker->batch.entries[i].ms;
+                if (worker->batch.entries[i].ms < oldest)
+                        oldest = worker->batch.entries[i].ms;
                 metrics_add(metrics, &stage_messages, 1, worker->batch.entries[i].stream, NULL, NULL);
         }
         metrics_add(metrics, &stage_events_processed, (double)work->units, NULL, NULL, NULL);
         metrics_add(metrics, &stage_events_failed, (double)work->units_failed, NULL, NULL, NULL);
         metrics_observe(metrics, &stage_batch_size, (double)(work->units + work->units_failed), NULL, NULL, NULL);
         metrics_observe(metrics, &stage_processing_seconds, (double)(clock_ms() - started) / 1000.0, NULL, NULL, NULL);
-        metrics_observe(metrics, &stage_entry_delay, now > oldest ? (double)(now - oldest) / 1000.0 : 0, NULL, NULL, NULL);
+        metrics_observe(metrics, &stage_entry_delay, (double)(now - oldest) / 1000.0, NULL, NULL, NULL);
         if (work->newest_block_s)
                 metrics_observe(
                         metrics, &stage_block_delay, (double)now / 1000.0 - (double)work->newest_block_s, NULL, NULL, NULL);
