@@ -29,16 +29,25 @@ static void triples_deinit(struct triples *triples)
 }
 #define AUTO_TRIPLES __attribute__((cleanup(triples_deinit)))
 
-static int find_waiting(struct db *db, struct db_array *keys, struct triples *triples, int64_t deadline_ms)
+/* settled: after all who are writing triples. *strays: outbox rows that mean no triple. */
+static int find_waiting(
+        struct db *db, struct db_array *keys, bool settled, struct triples *triples, size_t *strays, int64_t deadline_ms)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_param param = db_array_param(keys);
-        const struct db_call call = {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
+        const struct db_call calls[] = {
+                {.sql = &sql_40_triple_settle},
+                {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows},
+        };
+        const size_t skipped = settled ? 0 : 1;
+        int r = db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
+        *strays = 0;
         for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
                 db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
-                if (!db_rows_text(rows, i, 1))
+                if (!db_rows_text(rows, i, 1)) {
+                        ++*strays;
                         continue;
+                }
                 db_array_push_text(&triples->terms, db_rows_text(rows, i, 1));
                 db_array_push_text(&triples->counters, db_rows_text(rows, i, 2));
         }
@@ -64,12 +73,18 @@ static int run(struct work *work, void *context, size_t from, size_t count)
 {
         AUTO_ARRAY struct db_array keys = {0};
         AUTO_TRIPLES struct triples triples;
+        size_t strays;
         (void)context;
         db_array_init(&keys, DB_TEXT);
         triples_init(&triples);
         for (size_t i = from; i < from + count; i++)
                 db_array_push_text(&keys, work->keys[i].term_id);
-        int r = find_waiting(work->db, &keys, &triples, work->deadline_ms);
+        int r = find_waiting(work->db, &keys, false, &triples, &strays, work->deadline_ms);
+        if (!r && strays) {
+                triples_deinit(&triples);
+                triples_init(&triples);
+                r = find_waiting(work->db, &keys, true, &triples, &strays, work->deadline_ms);
+        }
         if (!r && triples.outbox_ids.count)
                 r = recompute(work->db, &triples, work->deadline_ms);
         if (!r)

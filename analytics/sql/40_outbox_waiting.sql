@@ -1,5 +1,5 @@
 -- $1 term ids of a batch: the outbox rows that wait for them, and the triple (its own or its counter's term) each one means, NULL where
--- it means none. One snapshot: a triple that comes or goes later leaves an outbox row of its own.
+-- it means none. A triple that comes or goes later leaves an outbox row of its own.
 SELECT o.id, t.term_id, t.counter_term_id
 FROM term_outbox o
 LEFT JOIN LATERAL (

@@ -1,5 +1,6 @@
 -- $1, $2 triples (term, counter term), locked in an earlier statement. Their pairs move by the difference between new and old: a pair of
--- fifty thousand triples costs no more than one of ten. Pairs are locked in order, predicate_object before subject_predicate.
+-- fifty thousand triples costs no more than one of ten. Pairs are locked in order, predicate_object before subject_predicate. A triple that went
+-- away since 40_triple_vault_recompute takes its triple_vault rows along: nothing leads to them once its triple_term row is gone.
 WITH key AS MATERIALIZED (
         SELECT DISTINCT a AS term_id, b AS counter_term_id FROM unnest($1::text[], $2::text[]) k (a, b)
 ), expected AS MATERIALIZED (
@@ -12,6 +13,10 @@ WITH key AS MATERIALIZED (
         DELETE FROM triple_term t USING key k
         WHERE (t.term_id, t.counter_term_id) = (k.term_id, k.counter_term_id)
                 AND (t.term_id, t.counter_term_id) NOT IN (SELECT e.term_id, e.counter_term_id FROM expected e) -- hashed, NOT EXISTS is not
+), gone_vaults AS (
+        DELETE FROM triple_vault v USING key k
+        WHERE (v.term_id, v.counter_term_id) = (k.term_id, k.counter_term_id)
+                AND (v.term_id, v.counter_term_id) NOT IN (SELECT e.term_id, e.counter_term_id FROM expected e)
 ), kept AS (
         UPDATE triple_term t SET
                 total_assets = e.total_assets, total_market_cap = e.total_market_cap, total_position_count = e.total_position_count,

@@ -2,6 +2,13 @@
 -- reorg left without events are locked with the others, in order: 30_vault_bury is next.
 WITH gone AS (
         DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[]) RETURNING term_id, curve_id, position_delta
+), told AS ( -- a triple that came and went again before its term was made: nothing but this row says so
+        INSERT INTO term_outbox (term_id, block_number)
+        SELECT DISTINCT term_id, 0 FROM gone
+        WHERE curve_id IS NULL
+                AND NOT EXISTS (SELECT FROM atom a WHERE a.term_id = gone.term_id)
+                AND NOT EXISTS (SELECT FROM triple t WHERE t.term_id = gone.term_id)
+                AND NOT EXISTS (SELECT FROM triple t WHERE t.counter_term_id = gone.term_id)
 ), moved AS (
         SELECT term_id, curve_id, sum(position_delta)::bigint AS delta
         FROM gone WHERE curve_id IS NOT NULL

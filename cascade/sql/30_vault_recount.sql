@@ -1,6 +1,13 @@
 -- $1 term ids, locked. Counts the holders anew and takes the outbox rows of the very snapshot it counts in: what comes later is added later.
 WITH gone AS (
-        DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[])
+        DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[]) RETURNING term_id, curve_id
+), told AS ( -- a triple that came and went again before its term was made: nothing but this row says so
+        INSERT INTO term_outbox (term_id, block_number)
+        SELECT DISTINCT term_id, 0 FROM gone
+        WHERE curve_id IS NULL
+                AND NOT EXISTS (SELECT FROM atom a WHERE a.term_id = gone.term_id)
+                AND NOT EXISTS (SELECT FROM triple t WHERE t.term_id = gone.term_id)
+                AND NOT EXISTS (SELECT FROM triple t WHERE t.counter_term_id = gone.term_id)
 ), counted AS MATERIALIZED (
         SELECT v.term_id, v.curve_id, count(p.account_id) AS holders
         FROM vault v
