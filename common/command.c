@@ -28,15 +28,23 @@ static const char *const common_commands[][2] = {
         {"dlq list|show|retry|drop", "this stage's dead letters; retry ID... or --all once the cause is gone"},
 };
 
+static void print_command(const char *usage, const char *help)
+{
+        if (strlen(usage) <= 24)
+                printf("  %-24s %s\n", usage, help);
+        else
+                printf("  %s\n  %-24s %s\n", usage, "", help);
+}
+
 static void print_help(const struct program *program)
 {
         printf("%s: %s\n\nExamples:\n%s\nUsage:\n  %s                run the service\n", program->name, program->summary,
                 program->examples, program->name);
         printf("  %s COMMAND [--json]\n  %s --help | --version\n\nCommands:\n", program->name, program->name);
         for (size_t i = 0; i < ARRAY_LENGTH(common_commands); i++)
-                printf("  %-24s %s\n", common_commands[i][0], common_commands[i][1]);
+                print_command(common_commands[i][0], common_commands[i][1]);
         for (const struct service_command *command = program->commands; command && command->name; command++)
-                printf("  %-24s %s\n", command->usage, command->help);
+                print_command(command->usage, command->help);
         printf("\nExit codes: 0 done, 1 failed or differences found, 2 bad usage or configuration.\n\n"
                "Environment, with the values in force (secrets masked):\n");
         settings_print(program->settings, stdout);
