@@ -371,6 +371,7 @@ int service_main(const struct program *program, int argc, char **argv)
         service.metrics = metrics_new();
         stage_register(service.metrics, program->name);
         breaker_init(&service.breaker, (unsigned)service.shared->breaker_threshold, service.shared->breaker_timeout_ms);
+        pthread_mutex_init(&service.turn, NULL);
         limiter_init(&service.limiter, service.shared->messages_per_second, clock_ms());
         if (wrong) {
                 fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);

@@ -85,7 +85,8 @@ struct service {
         struct health health;
         atomic_bool ready;                  /* workers run */
         atomic_llong alive_ms[WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
-        atomic_llong gather_until_ms;       /* monotonic: workers of a stage that gathers read nothing before */
+        pthread_mutex_t turn;               /* of the one worker of a busy stage, see worker.c */
+        atomic_llong gather_until_ms;       /* monotonic: a busy stage that gathers reads nothing before */
         struct limiter limiter;
 };
 

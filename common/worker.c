@@ -23,6 +23,7 @@
 #define GATHER_FACTOR      6
 #define GATHER_MAX_MS      1000
 #define GATHER_LOOK_MS     100
+#define ALONE_MS           10000 /* so long has one worker to work off what waits, before the others join */
 
 struct worker {
         struct service *service;
@@ -39,6 +40,7 @@ struct worker {
         bool recover;                /* own pending entries may be waiting: read them first */
         bool connected;              /* was once: a new connection counts as a reconnect */
         bool redis_failed;           /* in the step under way */
+        bool full;                   /* the last read of new entries took as many as a batch may hold */
         size_t streams, average;     /* units of a message, lately; 0: not known */
         int64_t claim_due, keep_due; /* monotonic ms */
         int64_t slow_due;            /* when entries left pending for being slow are tried again; 0: there are none */
@@ -253,6 +255,7 @@ static int read_new(struct worker *worker)
                         worker->average = units / worker->batch.count;
         } while (!service_stopping() && clock_ms() < worker->claim_due && units < max &&
                  (read || (!worker->batch.count && waited < settings(worker)->batch_timeout_ms)));
+        worker->full = units >= max;
         return 0;
 }
 
@@ -338,17 +341,36 @@ static void leave_slow(struct worker *worker)
         }
 }
 
+/* ---- a busy stage works as one ---- */
+
 /*
- * Where keys come again and again, whatever waits for one of them is done in one go. So a stage that finds itself slow, since the
- * machine or others of its kind are busy, lets work gather for a few times as long as its batch took, while more keeps coming.
+ * Where keys come again and again, whatever waits for one of them is done in one go, and two workers that meet at a hot key do
+ * the same work twice. So a stage whose batches take long, since the machine or others of its kind are busy, works as one: a
+ * single worker takes what waits, and rests in between, so that more gathers and those who are busy get on. Quick batches end
+ * that at once, and where one worker does not get to the end of what waits for ALONE_MS, the others join.
  */
-static void plan_to_gather(struct worker *worker, int64_t took_ms)
+static bool works_as_one(struct service *service)
 {
-        int64_t pause = took_ms * GATHER_FACTOR > GATHER_MAX_MS ? GATHER_MAX_MS : took_ms * GATHER_FACTOR;
-        if (worker->service->program->gathers && took_ms >= GATHER_FROM_MS)
-                atomic_store(&worker->service->gather_until_ms, clock_ms() + pause);
+        return service->program->gathers && clock_ms() < atomic_load(&service->gather_until_ms) + ALONE_MS;
 }
 
+/* Waits for the turn where the stage works as one. Returns whether this worker has it, and has to give it back. */
+static bool take_turn(struct worker *worker)
+{
+        while (works_as_one(worker->service) && !service_stopping()) {
+                struct timespec until;
+                clock_gettime(CLOCK_REALTIME, &until); /* pthread_mutex_timedlock(3) knows no other */
+                until.tv_nsec += GATHER_LOOK_MS * 1000000L;
+                until.tv_sec += until.tv_nsec / 1000000000L;
+                until.tv_nsec %= 1000000000L;
+                if (!pthread_mutex_timedlock(&worker->service->turn, &until))
+                        return true;
+                show_life(worker);
+        }
+        return false;
+}
+
+/* Before the turn's read: while more keeps coming, until it is time. */
 static void gather(struct worker *worker)
 {
         int64_t before = -1, now, left;
@@ -358,6 +380,22 @@ static void gather(struct worker *worker)
                 before = now;
                 rest(worker, left > GATHER_LOOK_MS ? GATHER_LOOK_MS : left);
         }
+}
+
+/* After a batch. A full one leaves more behind: the rest is short, and ALONE_MS runs on. */
+static void plan_to_gather(struct worker *worker, int64_t took_ms)
+{
+        struct service *service = worker->service;
+        int64_t pause = took_ms * (worker->full ? 1 : GATHER_FACTOR);
+        pause = pause > GATHER_MAX_MS ? GATHER_MAX_MS : pause;
+        if (!service->program->gathers)
+                return;
+        if (worker->full && took_ms < GATHER_FROM_MS)
+                atomic_store(&service->gather_until_ms, -ALONE_MS);
+        else if (worker->full && works_as_one(service))
+                rest(worker, pause);
+        else if (!worker->full && took_ms >= GATHER_FROM_MS)
+                atomic_store(&service->gather_until_ms, clock_ms() + pause);
 }
 
 static int process(struct worker *worker)
@@ -432,7 +470,8 @@ static int step(struct worker *worker)
         int r = connect_both(worker);
         if (!r && probing)
                 r = probe(worker);
-        if (!r && !probing)
+        bool turn = !r && !probing && take_turn(worker);
+        if (turn)
                 gather(worker);
         if (!r)
                 r = read_batch(worker);
@@ -440,6 +479,8 @@ static int step(struct worker *worker)
                 r = process(worker);
         else if (!r && !probing && !fresh)
                 r = STEP_IDLE;
+        if (turn)
+                pthread_mutex_unlock(&worker->service->turn);
         return r;
 }
 

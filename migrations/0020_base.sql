@@ -464,10 +464,10 @@ BEGIN
                 INSERT INTO vault_outbox (term_id, position_delta, block_number)
                 SELECT term_id, 0, max(block_number) FROM new_rows GROUP BY term_id;
                 -- a second creation of one atom is rare (competing blocks): make it anew from its events
-                again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n WHERE NOT EXISTS (
-                        SELECT FROM atom a WHERE a.term_id = n.term_id
-                        AND (a.last_event_transaction, a.last_event_log_index) = (n.transaction_hash, n.log_index)
-                        AND (a.first_event_block, a.first_event_log_index) = (n.block_number, n.log_index)));
+                again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n
+                        LEFT JOIN LATERAL (SELECT * FROM atom x WHERE x.term_id = n.term_id OFFSET 0) a ON true -- by key, however few rows there are
+                        WHERE (a.last_event_transaction, a.last_event_log_index) IS DISTINCT FROM (n.transaction_hash, n.log_index)
+                                OR (a.first_event_block, a.first_event_log_index) IS DISTINCT FROM (n.block_number, n.log_index));
         ELSE
                 again := ARRAY(SELECT term_id FROM old_rows);
                 IF TG_OP = 'UPDATE' THEN
@@ -494,10 +494,10 @@ BEGIN
                 ON CONFLICT (term_id) DO NOTHING;
                 INSERT INTO vault_outbox (term_id, position_delta, block_number)
                 SELECT t, 0, max(block_number) FROM new_rows CROSS JOIN LATERAL (VALUES (term_id), (counter_term_id)) both_terms(t) GROUP BY t;
-                again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n WHERE NOT EXISTS (
-                        SELECT FROM triple a WHERE a.term_id = n.term_id
-                        AND (a.last_event_transaction, a.last_event_log_index) = (n.transaction_hash, n.log_index)
-                        AND (a.first_event_block, a.first_event_log_index) = (n.block_number, n.log_index)));
+                again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n
+                        LEFT JOIN LATERAL (SELECT * FROM triple x WHERE x.term_id = n.term_id OFFSET 0) a ON true -- by key, however few rows there are
+                        WHERE (a.last_event_transaction, a.last_event_log_index) IS DISTINCT FROM (n.transaction_hash, n.log_index)
+                                OR (a.first_event_block, a.first_event_log_index) IS DISTINCT FROM (n.block_number, n.log_index));
         ELSE
                 again := ARRAY(SELECT term_id FROM old_rows);
                 IF TG_OP = 'UPDATE' THEN
