@@ -231,6 +231,21 @@ static int verify_snapshot(
         return r ? r : db_run(db, NULL, 0, DB_ROLLBACK, CONNECT_TIMEOUT_MS);
 }
 
+/* For the status page and the alert. Who may only read can verify all the same. */
+static void note_verify(
+        const struct service *service, struct db *db, const struct options *options, int64_t differences, int64_t in_flight)
+{
+        char numbers[3][24];
+        snprintf(numbers[0], sizeof(numbers[0]), "%" PRId64, differences);
+        snprintf(numbers[1], sizeof(numbers[1]), "%" PRId64, in_flight);
+        snprintf(numbers[2], sizeof(numbers[2]), "%" PRId64, options->sample);
+        const struct db_param params[] = {
+                db_text(service->program->name), db_text(numbers[0]), db_text(numbers[1]), db_text(numbers[2])};
+        const struct db_call call = {.sql = &sql_60_verify_note, .params = params, .param_count = ARRAY_LENGTH(params)};
+        if (db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS))
+                fprintf(stderr, "%s: the result is not kept for the status page: %s\n", service->program->name, db_error(db));
+}
+
 static int command_verify(struct service *service, const struct options *options)
 {
         int64_t differences = 0, in_flight = 0, started = clock_ms();
@@ -243,6 +258,7 @@ static int command_verify(struct service *service, const struct options *options
                         *db_error(db) ? db_error(db) : "see above");
                 return 1;
         }
+        note_verify(service, db, options, differences, in_flight);
         fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",
                 service->program->name, differences, in_flight, (double)(clock_ms() - started) / 1000.0);
         return differences ? 1 : 0;
@@ -267,7 +283,7 @@ static int status_once(struct service *service, struct redis *redis, const struc
 {
         struct status now;
         char breaker[16];
-        if (status_look(service, redis, before, &now)) {
+        if (status_look(service, redis, NULL, before, &now)) {
                 fprintf(stderr, "%s: status failed: %s\n", service->program->name, redis_error(redis));
                 return 1;
         }
@@ -292,7 +308,7 @@ static int command_status(struct service *service, const struct options *options
         AUTO(redis) struct redis *redis = command_open_redis(service);
         if (!redis)
                 return 1;
-        if (status_look(service, redis, NULL, &before)) {
+        if (status_look(service, redis, NULL, NULL, &before)) {
                 fprintf(stderr, "%s: status failed: %s\n", service->program->name, redis_error(redis));
                 return 1;
         }

@@ -7,17 +7,19 @@
 #include "clock.h"
 #include "common_sql.h"
 #include "log.h"
+#include "overview.h"
 #include "stage.h"
 #include "status.h"
 
-#define MONITOR_INTERVAL_MS 250
-#define MONITOR_TIMEOUT_MS  450
-#define RATE_SPAN_MS        5000
-#define TRIM_INTERVAL_MS    5000
-#define TIDY_INTERVAL_MS    30000
-#define GAUGE_INTERVAL_MS   15000
-#define TRIM_ROUNDS         500
-#define QUERY_TIMEOUT_MS    30000
+#define MONITOR_INTERVAL_MS  250
+#define MONITOR_TIMEOUT_MS   450
+#define RATE_SPAN_MS         5000
+#define TRIM_INTERVAL_MS     5000
+#define TIDY_INTERVAL_MS     30000
+#define GAUGE_INTERVAL_MS    15000
+#define OVERVIEW_INTERVAL_MS 3000
+#define TRIM_ROUNDS          500
+#define QUERY_TIMEOUT_MS     30000
 
 struct link {
         struct redis *redis;
@@ -29,7 +31,9 @@ struct keeper {
         pthread_t monitor, keeper;
         struct link watch, work;
         struct status status; /* the look that rates are counted from */
-        int64_t trim_due, tidy_due, backfill_due, gauge_due;
+        struct status latest;
+        struct overview *overview;
+        int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due;
         int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
         bool troubled;                             /* told once, not every round */
         char foreign_told[STATUS_STREAMS_MAX][64]; /* the group that each stream's reader was warned of */
@@ -86,6 +90,7 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
                 metrics_set(metrics, &stage_stream_pending, (double)state->pending, stream, group, NULL);
                 metrics_set(
                         metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
+                metrics_set(metrics, &stage_foreign_group, *state->foreign != '\0', stream, group, NULL);
         }
         metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, group, NULL);
 }
@@ -94,16 +99,32 @@ static void read_streams(struct keeper *keeper)
 {
         struct service *service = keeper->service;
         struct status status;
-        if (status_look(service, keeper->watch.redis, &keeper->status, &status))
+        const char *others[STATUS_STREAMS_MAX + 1];
+        overview_streams(keeper->overview, others);
+        if (status_look(service, keeper->watch.redis, others, &keeper->status, &status))
                 return;
         set_gauges(keeper, &status);
-        char *json = status_json(service, &status, status_breaker_name(breaker_get(&service->breaker)));
+        overview_sample(keeper->overview, &status);
+        keeper->latest = status;
+        if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
+                keeper->status = status;
+}
+
+/* Also while a server is away: the page then shows what was seen last, and since when it is away. */
+static void publish_status(struct keeper *keeper)
+{
+        struct service *service = keeper->service;
+        char *json = overview_json(keeper->overview, service, &keeper->latest);
         pthread_mutex_lock(&service->health.lock);
         free(service->health.status);
         service->health.status = json;
         pthread_mutex_unlock(&service->health.lock);
-        if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
-                keeper->status = status;
+}
+
+static void note_since(int64_t *since_ms, bool before, bool now)
+{
+        if (!*since_ms || before != now)
+                *since_ms = clock_wall_ms();
 }
 
 static void look_once(struct keeper *keeper)
@@ -113,6 +134,7 @@ static void look_once(struct keeper *keeper)
         bool redis = link_open_redis(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
                      !redis_call(keeper->watch.redis, NULL, "PING", NULL);
         pthread_mutex_lock(&service->health.lock);
+        note_since(&service->health.redis_since_ms, service->health.redis, redis);
         service->health.redis = redis;
         service->health.redis_ms = clock_ms();
         service->health.checked_ms = clock_wall_ms();
@@ -120,6 +142,7 @@ static void look_once(struct keeper *keeper)
         bool postgres = link_open_db(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
                         !db_run(keeper->watch.db, &ping, 1, DB_AUTOCOMMIT, MONITOR_TIMEOUT_MS);
         pthread_mutex_lock(&service->health.lock);
+        note_since(&service->health.postgres_since_ms, service->health.postgres, postgres);
         service->health.postgres = postgres;
         service->health.postgres_ms = clock_ms();
         service->health.checked_ms = clock_wall_ms();
@@ -127,6 +150,7 @@ static void look_once(struct keeper *keeper)
         metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
         if (redis)
                 read_streams(keeper);
+        publish_status(keeper);
 }
 
 static void *monitor_run(void *argument)
@@ -255,6 +279,29 @@ static int ask_gauge(struct keeper *keeper)
         return 0;
 }
 
+/* The value of a line "name:value" of INFO, NULL where there is none. */
+static const char *info_line(const char *info, const char *name)
+{
+        const char *found = info ? strstr(info, name) : NULL;
+        return found ? found + strlen(name) : NULL;
+}
+
+/* Where INFO is forbidden the gauges are not there. */
+static void ask_memory(struct keeper *keeper)
+{
+        struct metrics *metrics = keeper->service->metrics;
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        if (redis_call(keeper->work.redis, &reply, "INFO", "memory", NULL))
+                return;
+        const char *info = redis_reply_text(reply, NULL), *used = info_line(info, "\nused_memory:"),
+                   *max = info_line(info, "\nmaxmemory:"), *policy = info_line(info, "\nmaxmemory_policy:");
+        if (!used || !max || !policy)
+                return;
+        metrics_set(metrics, &stage_redis_memory, strtod(used, NULL), NULL, NULL, NULL);
+        metrics_set(metrics, &stage_redis_memory_max, strtod(max, NULL), NULL, NULL, NULL);
+        metrics_set(metrics, &stage_redis_may_evict, strncmp(policy, "noeviction", 10) != 0, NULL, NULL, NULL);
+}
+
 static bool due(int64_t *when, int64_t interval_ms)
 {
         if (clock_ms() < *when)
@@ -277,8 +324,14 @@ static int keep_once(struct keeper *keeper)
                 r = tidy(keeper);
         if (!r && program->outbox_stale && due(&keeper->backfill_due, program->backfill_interval_ms(keeper->service->config)))
                 r = link_open_db(keeper, &keeper->work, 5000) ? backfill(keeper) : -1;
-        if (!r && due(&keeper->gauge_due, GAUGE_INTERVAL_MS))
+        if (!r && due(&keeper->gauge_due, GAUGE_INTERVAL_MS)) {
+                ask_memory(keeper);
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_gauge(keeper) : -1;
+        }
+        if (!r && due(&keeper->overview_due, OVERVIEW_INTERVAL_MS))
+                r = link_open_db(keeper, &keeper->work, 5000)
+                            ? overview_ask(keeper->overview, keeper->service, keeper->work.redis, keeper->work.db)
+                            : -1;
         return r;
 }
 
@@ -306,6 +359,7 @@ int keeper_start(struct keeper **out, struct service *service)
         if (!keeper)
                 abort();
         keeper->service = service;
+        keeper->overview = overview_new();
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;
         keeper->backfill_due = keeper->gauge_due = now;
@@ -322,5 +376,6 @@ void keeper_join(struct keeper *keeper)
         pthread_join(keeper->keeper, NULL);
         link_close(&keeper->watch);
         link_close(&keeper->work);
+        overview_free(keeper->overview);
         free(keeper);
 }

@@ -17,6 +17,7 @@
 #include "keeper.h"
 #include "log.h"
 #include "migrations/schema.h"
+#include "page.h"
 #include "stage.h"
 #include "status.h"
 #include "worker.h"
@@ -214,13 +215,44 @@ static void answer_status(void *context, struct http_answer *out)
 {
         struct service *service = context;
         pthread_mutex_lock(&service->health.lock);
-        out->body = strdup(service->health.status ? service->health.status : "{\"error\":\"Redis was not reached yet\"}");
+        out->body = strdup(service->health.status ? service->health.status : "{\"error\":\"the first look is under way\"}");
         out->status = service->health.status ? 200 : 503;
         pthread_mutex_unlock(&service->health.lock);
         out->content_type = "application/json";
 }
 
+/* The page may load its own script, style and status, and nothing else. */
+static void answer_text(struct http_answer *out, const char *type, const char *text)
+{
+        out->content_type = type;
+        out->body = strdup(text);
+        out->security_policy =
+                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+                "form-action 'none'; frame-ancestors 'none'";
+}
+
+static void answer_page(void *context, struct http_answer *out)
+{
+        (void)context;
+        answer_text(out, "text/html; charset=utf-8", text_index);
+}
+
+static void answer_script(void *context, struct http_answer *out)
+{
+        (void)context;
+        answer_text(out, "text/javascript; charset=utf-8", text_script);
+}
+
+static void answer_style(void *context, struct http_answer *out)
+{
+        (void)context;
+        answer_text(out, "text/css; charset=utf-8", text_style);
+}
+
 static const struct http_route routes[] = {
+        {"/", answer_page},
+        {"/script.js", answer_script},
+        {"/style.css", answer_style},
         {"/health", answer_health},
         {"/livez", answer_live},
         {"/readyz", answer_ready},

@@ -71,9 +71,10 @@ struct program {
 struct health {
         pthread_mutex_t lock;
         bool redis, postgres;
-        int64_t redis_ms, postgres_ms; /* monotonic: when each answered, or failed, last */
-        int64_t checked_ms;            /* wall clock */
-        char *status;                  /* JSON for /status, NULL before the first look */
+        int64_t redis_ms, postgres_ms;             /* monotonic: when each answered, or failed, last */
+        int64_t checked_ms;                        /* wall clock */
+        int64_t redis_since_ms, postgres_since_ms; /* wall clock: how long each has been as it is */
+        char *status;                              /* JSON for /status, NULL before the first look */
 };
 
 struct service {

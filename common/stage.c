@@ -1,6 +1,7 @@
 #include "stage.h"
 
 static const double size_buckets[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 0};
+static const double depth_buckets[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 0};
 static const double delay_buckets[] = {
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400, 0};
 
@@ -55,6 +56,17 @@ GAUGE(stage_conflicting_blocks, "conflicting_blocks", "Numbers among the newest 
 GAUGE(stage_outbox_age, "outbox_oldest_seconds", "How long the oldest row of the stage's outbox has waited (cascade, analytics)",
         NULL);
 COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
+GAUGE(stage_verify_differences, "verify_differences", "Rows that the last verify of this program found different", NULL);
+GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this program", NULL);
+GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group reads the stream: trimming waits for it",
+        "stream", "group");
+struct metric stage_reorg_depth = {.name = "reorg_depth_blocks",
+        .help = "Depth of reorg notices, copies included",
+        .kind = METRIC_HISTOGRAM,
+        .buckets = depth_buckets};
+GAUGE(stage_redis_memory, "redis_memory_used_bytes", "used_memory of Redis", NULL);
+GAUGE(stage_redis_memory_max, "redis_memory_max_bytes", "maxmemory of Redis, 0: no limit", NULL);
+GAUGE(stage_redis_may_evict, "redis_may_evict", "1 where maxmemory-policy is not noeviction: streams may be evicted", NULL);
 GAUGE(stage_build_info, "build_info", "Always 1", "program", "version");
 
 void stage_register(struct metrics *metrics, const char *program)
@@ -64,7 +76,8 @@ void stage_register(struct metrics *metrics, const char *program)
                 &stage_stream_oldest_pending, &stage_block_delay, &stage_entry_delay, &stage_query_seconds, &stage_batch_size,
                 &stage_claims, &stage_lost_entries, &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed,
                 &stage_reorgs, &stage_rows_orphaned, &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age,
-                &stage_build_info};
+                &stage_verify_differences, &stage_verify_age, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory,
+                &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         metrics_set(metrics, &stage_build_info, 1, program, PROJECT_VERSION, NULL);

@@ -52,7 +52,8 @@ static int look_at(
         return 0;
 }
 
-int status_look(const struct service *service, struct redis *redis, const struct status *before, struct status *out)
+int status_look(const struct service *service, struct redis *redis, const char *const *others, const struct status *before,
+        struct status *out)
 {
         struct stream_state letters;
         const char *const *inputs = service->program->inputs(service->config);
@@ -60,6 +61,8 @@ int status_look(const struct service *service, struct redis *redis, const struct
         int r = 0;
         for (size_t i = 0; !r && inputs[i]; i++)
                 r = look_at(service, redis, before, out, inputs[i]);
+        for (size_t i = 0; !r && others && others[i]; i++)
+                r = look_at(service, redis, before, out, others[i]);
         if (!r)
                 r = look_at(service, redis, before, out, service->shared->cascade_stream);
         if (!r)
@@ -84,7 +87,7 @@ static void add_number(cJSON *object, const char *name, double value)
                 cJSON_AddNumberToObject(object, name, value);
 }
 
-char *status_json(const struct service *service, const struct status *status, const char *breaker)
+cJSON *status_object(const struct service *service, const struct status *status, const char *breaker)
 {
         char now[32];
         clock_format(clock_wall_ms(), now);
@@ -110,6 +113,12 @@ char *status_json(const struct service *service, const struct status *status, co
                 add_number(item, "entries_per_second", row->rate);
                 add_number(item, "seconds_left", seconds_left(row));
         }
+        return root;
+}
+
+char *status_json(const struct service *service, const struct status *status, const char *breaker)
+{
+        cJSON *root = status_object(service, status, breaker);
         char *text = cJSON_Print(root);
         cJSON_Delete(root);
         return text;

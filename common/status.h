@@ -20,10 +20,12 @@ struct status {
         int64_t looked_ms;
 };
 
-/* Looks at all streams this program knows: its inputs, the internal ones, the dead letters. before: an earlier look, for the
- * rates; or NULL. */
-MUST_CHECK int status_look(const struct service *service, struct redis *redis, const struct status *before, struct status *out);
-/* JSON of it; breaker is the state's name. malloc'd. */
+/* Looks at all streams this program knows: its inputs, the internal ones, the dead letters. others: streams of
+ * other programs, ended by NULL; or NULL. before: an earlier look, for the rates; or NULL. */
+MUST_CHECK int status_look(const struct service *service, struct redis *redis, const char *const *others,
+        const struct status *before, struct status *out);
+/* JSON of it; breaker is the state's name. malloc'd; the object is freed with cJSON_Delete. */
+struct cJSON *status_object(const struct service *service, const struct status *status, const char *breaker);
 char *status_json(const struct service *service, const struct status *status, const char *breaker);
 void status_print(const struct service *service, const struct status *status, const char *breaker);
 /* Whether the servers answered within the last second. */

@@ -214,6 +214,7 @@ static int take_notice(
                 return -1;
         add_touched(work, rows);
         metrics_add(work->metrics, &stage_reorgs, 1, entry->stream, NULL, NULL);
+        metrics_observe(work->metrics, &stage_reorg_depth, (double)notice->depth, NULL, NULL, NULL);
         log_write(LOG_INFO, "reorg notice handled",
                 "stream=%s id=%s fork_block=%" PRId64 " depth=%" PRId64 " rows_moved=%" PRId64, entry->stream, entry->id,
                 notice->fork_block, notice->depth, db_rows_number(rows, 0, 3));

@@ -1,0 +1,161 @@
+// Shows /status of the program that served the page, anew every two seconds. Text goes into the page as text only.
+"use strict";
+
+const EVERY_MS = 2000, PATIENCE_MS = 5000;
+const STAGES = ["ingest", "cascade", "analytics"];
+const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const place = id => document.getElementById(id);
+
+function make(tag, text, name) {
+        const element = document.createElement(tag);
+        if (text !== undefined) element.textContent = text;
+        if (name) element.className = name;
+        return element;
+}
+
+// Only what has changed is made anew: focus and selection stay where they are.
+function put(where, ...children) {
+        const fresh = make("div");
+        fresh.append(...children);
+        if (fresh.innerHTML !== where.innerHTML) where.replaceChildren(...fresh.childNodes);
+}
+
+function duration(seconds) {
+        if (seconds < 1) return Math.round(seconds * 1000) + " ms";
+        if (seconds < 120) return number.format(seconds) + " s";
+        if (seconds < 7200) return Math.round(seconds / 60) + " min";
+        return seconds < 172800 ? Math.round(seconds / 3600) + " h" : Math.round(seconds / 86400) + " days";
+}
+
+const known = (value, show = number.format) => value === null || value === undefined ? "not known yet" : show(value);
+const time = text => new Date(text).toLocaleString();
+
+function fact(list, name, value, judgement) {
+        const pair = make("div");
+        pair.append(make("dt", name), make("dd", value, judgement));
+        list.append(pair);
+}
+
+function chart(title, values, interval) {
+        const figure = make("figure"), shown = values.map(value => value === null ? 0 : value);
+        const highest = Math.max(1, ...shown), last = shown.length ? shown[shown.length - 1] : 0;
+        const minutes = Math.max(1, Math.round(shown.length * interval / 60));
+        const words = shown.length ? `${title}: now ${number.format(last)}, at most ${number.format(Math.max(...shown))} in ${minutes} min`
+                : `${title}: nothing recorded yet`;
+        const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+        const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+        svg.setAttribute("viewBox", "0 0 89 20");
+        svg.setAttribute("preserveAspectRatio", "none");
+        svg.setAttribute("role", "img");
+        svg.setAttribute("aria-label", words);
+        line.setAttribute("points", shown.map((value, i) => `${90 - shown.length + i},${19 - 18 * value / highest}`).join(" "));
+        svg.append(line);
+        figure.append(svg, make("figcaption", words));
+        return figure;
+}
+
+function table(where, caption, heads, rows, nothing) {
+        if (!rows || !rows.length) {
+                put(where, make("p", rows ? nothing : "Not known yet.", "quiet"));
+                return;
+        }
+        const box = make("div", undefined, "scroll"), made = make("table"), head = make("tr"), body = make("tbody"), top = make("thead");
+        box.tabIndex = 0;
+        box.setAttribute("role", "region");
+        box.setAttribute("aria-label", caption);
+        heads.forEach(text => { const cell = make("th", text); cell.scope = "col"; head.append(cell); });
+        rows.forEach(row => { const line = make("tr"); row.forEach(text => line.append(make("td", text))); body.append(line); });
+        top.append(head);
+        made.append(make("caption", caption), top, body);
+        box.append(made);
+        put(where, box);
+}
+
+function stageOf(status, stream) {
+        const streams = status.database ? status.database.streams : {};
+        return streams[stream.stream] || (status.streams[0] === stream ? status.program : null);
+}
+
+function showStage(status, name) {
+        const card = make("article", undefined, "card"), streams = status.streams.filter(stream => stageOf(status, stream) === name);
+        const count = status.database ? status.database.replicas[name] || 0 : null;
+        card.append(make("h3", name));
+        card.append(make("p", count === null ? "replicas not known yet" : count === 1 ? "1 replica" : `${count} replicas`,
+                count === 0 ? "bad" : "quiet"));
+        for (const stream of streams) {
+                const part = make("div", undefined, "stream"), numbers = make("div", undefined, "numbers"), charts = make("div", undefined, "charts");
+                const before = stream.lag_history[Math.max(0, stream.lag_history.length - 7)];   // a minute ago
+                const trend = before === undefined || before === stream.lag ? "" : stream.lag > before ? ", growing" : ", shrinking";
+                part.append(make("strong", stream.stream));
+                for (const text of [`lag ${stream.lag_known || !stream.exists ? "" : "at least "}${number.format(stream.lag)}${trend}`,
+                        `pending ${number.format(stream.pending)}`,
+                        `oldest ${duration(stream.oldest_ms / 1000)}`, `${known(stream.entries_per_second)} entries/s`,
+                        `done in ${known(stream.seconds_left, duration)}`, `length ${number.format(stream.length)}`])
+                        numbers.append(make("span", text));
+                charts.append(chart("entries/s", stream.rate_history, status.history_interval_s),
+                        chart("lag", stream.lag_history, status.history_interval_s));
+                part.append(numbers, charts);
+                card.append(part);
+        }
+        if (!streams.length) card.append(make("p", "no stream known yet", "quiet"));
+        return card;
+}
+
+function showGlance(status) {
+        const list = make("dl"), database = status.database;
+        const delay = STAGES.reduce((sum, name) => sum + Math.max(0, ...status.streams.filter(s => stageOf(status, s) === name).map(s => s.oldest_ms)), 0);
+        fact(list, "End to end, oldest entry under way", duration(delay / 1000));
+        for (const [name, server] of Object.entries(status.servers))
+                fact(list, name === "redis" ? "Redis" : "PostgreSQL", `${server.up ? "up" : "away"} since ${time(server.since)}`, server.up ? "good" : "bad");
+        fact(list, "Circuit breaker", status.circuit_breaker_state, status.circuit_breaker_state === "Closed" ? "good" : "bad");
+        fact(list, "Dead letters", number.format(status.dead_letters), status.dead_letters ? "bad" : "good");
+        fact(list, "Events done", number.format(status.counts.processed));
+        fact(list, "Events failed", number.format(status.counts.failed), status.counts.failed ? "bad" : undefined);
+        fact(list, "Batches tried again", number.format(status.counts.retries));
+        fact(list, "Keys backfilled", number.format(status.counts.backfilled));
+        for (const stage of ["cascade", "analytics"])
+                fact(list, `Outbox of ${stage}, oldest row`, known(database ? database.outbox[stage] : null, duration));
+        if (database && database.replay_unfinished) fact(list, "Replay", "under way: the tables do not hold all yet", "bad");
+        put(place("glance"), ...list.children);
+}
+
+function show(status) {
+        const down = Object.entries(status.servers).filter(([, server]) => !server.up).map(([name]) => name === "redis" ? "Redis" : "PostgreSQL");
+        const open = status.circuit_breaker_state !== "Closed", database = status.database;
+        const words = down.length ? `${down.join(" and ")} away` : open ? `Circuit breaker ${status.circuit_breaker_state}`
+                : status.dead_letters ? "Working; there are dead letters" : "Working";
+        const state = place("state");
+        if (state.textContent !== words) state.textContent = words;   // said aloud only when it changes
+        state.className = "state " + (down.length || open ? "bad" : "good");
+        document.title = `${words} – ${status.program}`;
+        place("seen").textContent = `${status.program} ${status.version}, group ${status.group}; ` +
+                (status.seen_ms_ago < 0 ? "streams not seen yet" : `streams as of ${duration(status.seen_ms_ago / 1000)} ago`);
+        showGlance(status);
+        put(place("stages"), ...STAGES.map(name => showStage(status, name)));
+        table(place("letters"), "The newest; for all: dlq list", ["Stage", "Stream and id", "Class", "Error"],
+                status.letters && status.letters.map(l => [l.stage, `${l.stream} ${l.id}`, l.error_class, l.error]), "None.");
+        table(place("reorgs"), "Newest first", ["Handled", "Stream", "Fork block", "Depth"],
+                database && database.reorgs.map(r => [time(r.at), r.stream, String(r.fork_block), String(r.depth)]), "None.");
+        table(place("verify"), "The last of each program", ["Program", "When", "Differences", "Left out, in flight", "Keys"],
+                database && database.verify.map(v => [v.program, time(v.finished_at), number.format(v.differences), number.format(v.in_flight),
+                        v.sample === null ? "all" : `about ${number.format(v.sample)} a table`]), "Never run: ingest verify, cascade verify, analytics verify.");
+        const tables = make("dl");
+        Object.entries(database ? database.tables : {}).forEach(([name, rows]) => fact(tables, name, number.format(rows)));
+        put(place("tables"), ...tables.children);
+}
+
+async function look() {
+        try {
+                const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+                if (!answer.ok) throw new Error(`it answers ${answer.status}`);
+                show(await answer.json());
+        } catch (problem) {
+                const words = `No status from this program: ${problem.message}`;
+                const state = place("state");
+                if (state.textContent !== words) state.textContent = words;
+                state.className = "state bad";
+        }
+        setTimeout(look, EVERY_MS);
+}
+
+look();

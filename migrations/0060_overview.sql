@@ -1,0 +1,47 @@
+-- What people look at: the last result of each verify, and the whole pipeline at a glance for the status page.
+
+CREATE TABLE verify_result (
+        program TEXT COLLATE "C" PRIMARY KEY,
+        finished_at TIMESTAMPTZ NOT NULL,
+        differences BIGINT NOT NULL,
+        in_flight BIGINT NOT NULL, -- keys left out because work for them was under way
+        sample BIGINT              -- of how many keys a table, NULL: all
+);
+
+-- Which streams each program reads, so that any of them can show the whole pipeline.
+CREATE TABLE pipeline_stream (
+        stream TEXT COLLATE "C" PRIMARY KEY,
+        program TEXT COLLATE "C" NOT NULL,
+        seen_at TIMESTAMPTZ NOT NULL
+);
+
+-- Who runs: each replica writes here every ten seconds. (XINFO CONSUMERS of Redis 7.0 does not know a consumer that waits for its first entry.)
+CREATE TABLE pipeline_replica (
+        program TEXT COLLATE "C" NOT NULL,
+        name TEXT COLLATE "C" NOT NULL,
+        version TEXT NOT NULL,
+        seen_at TIMESTAMPTZ NOT NULL,
+        PRIMARY KEY (program, name)
+);
+
+-- Estimates and a few rows, no count(*): it is asked every few seconds. Ages in seconds.
+CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
+        SELECT jsonb_build_object(
+                'tables', (SELECT jsonb_object_agg(s.relname, s.n_live_tup ORDER BY s.relname) FROM pg_stat_user_tables s
+                        WHERE s.relid IN ('atom_created_events'::regclass, 'triple_created_events'::regclass, 'deposited_events'::regclass,
+                                'redeemed_events'::regclass, 'share_price_changed_events'::regclass, 'generic_events'::regclass,
+                                'orphaned_events'::regclass, 'atom'::regclass, 'triple'::regclass, 'position'::regclass, 'vault'::regclass,
+                                'term'::regclass, 'triple_vault'::regclass, 'triple_term'::regclass, 'predicate_object'::regclass,
+                                'subject_predicate'::regclass)),
+                'reorgs', coalesce((SELECT jsonb_agg(to_jsonb(r) ORDER BY r.at DESC) FROM (
+                        SELECT created_at AS at, stream, fork_block, depth FROM reorgs WHERE counts ORDER BY created_at DESC LIMIT 5) r), '[]'),
+                'outbox', jsonb_build_object(
+                        'cascade', (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM vault_outbox),
+                        'analytics', (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM term_outbox)),
+                'verify', coalesce((SELECT jsonb_agg(to_jsonb(v) ORDER BY v.program) FROM verify_result v), '[]'),
+                'streams', coalesce((SELECT jsonb_object_agg(p.stream, p.program ORDER BY p.stream) FROM pipeline_stream p
+                        WHERE p.seen_at > now() - interval '1 day'), '{}'),
+                'replicas', coalesce((SELECT jsonb_object_agg(r.program, r.count) FROM (
+                        SELECT program, count(*) FROM pipeline_replica WHERE seen_at > now() - interval '30 seconds' GROUP BY program) r), '{}'),
+                'replay_unfinished', EXISTS (SELECT FROM unfinished_replay))
+$$;

@@ -1,0 +1,139 @@
+"""The status page in Debian's Chromium, without a screen: it loads by itself alone, follows a feed, shows an outage and its end, dead letters and
+reorgs; on a phone, in the dark, by keyboard and to a screen reader."""
+import json
+import shutil
+import urllib.request
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service as Driver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from waiting import until
+
+
+@pytest.fixture
+def browser(tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
+                     f"--user-data-dir={tmp_path}/browser", "--window-size=1200,1000"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Driver(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def text(browser, where="body"):
+    return browser.execute_script("return document.querySelector(arguments[0]).innerText", where)
+
+
+def shows(browser, words, where="body", services=()):
+    def met():
+        return words in text(browser, where)
+    met.why = lambda: f"it shows {text(browser, where)!r}; console {browser.get_log('browser')}"
+    until(met, f"{where} shows {words!r}", alive=services)
+
+
+def requests_of(browser):
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            yield message["params"]["request"]["url"]
+
+
+def emulate(browser, **how):
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": f"prefers-{name}", "value": value} for name, value in how.items()]})
+
+
+def background(browser):
+    return browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+
+
+def width(browser, pixels):
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": pixels, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    return browser.execute_script("return document.documentElement.scrollWidth")
+
+
+def test_the_page_follows_the_pipeline(pipeline, small, browser):
+    services = [service.ready() for service in pipeline.listen_to(small).start()]
+    by_name = {service.name: service for service in services}
+    for name in ("analytics", "ingest"):   # any of them shows the whole pipeline
+        browser.get(f"http://127.0.0.1:{by_name[name].port}/")
+        for stream in (*pipeline.streams, pipeline.vault_updates, pipeline.term_updates):
+            shows(browser, stream, "#stages", services)
+        shows(browser, "1 replica", "#stages", services)
+    shows(browser, "Working", "#state", services)
+    browser.execute_script("window.loadedOnce = true")
+
+    pipeline.feed(small)
+    broken = pipeline.redis().xadd(pipeline.streams[0], {"payload": '{"event_name":"<img src=x onerror=alert(1)>"'})
+    until(lambda: pipeline.redis().xlen(pipeline.dead_letter_stream) == 1, "the broken message is dead", alive=services)
+    until(pipeline.drained(), "all is drained", alive=services)
+    shows(browser, "Working; there are dead letters", "#state", services)
+    shows(browser, broken.decode() if isinstance(broken, bytes) else broken, "#letters", services)
+    assert "json" in text(browser, "#letters")
+    assert pipeline.run("cascade", "verify").returncode == 0
+    shows(browser, "cascade", "#verify", services)
+    rows = pipeline.connect().execute("SELECT count(*) FROM deposited_events").fetchone()[0]
+    shows(browser, f"deposited_events\n{rows:,}", "#tables", services)
+    assert browser.execute_script("return window.loadedOnce"), "the page was loaded anew"
+
+    origins = {url.split("/", 3)[2] for url in requests_of(browser) if url.startswith("http")}
+    assert origins <= {f"127.0.0.1:{service.port}" for service in services}, origins
+    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_outage_and_its_end(make_pipeline, own_redis, own_postgres, part, browser):
+    own_redis.start(), own_postgres.start()
+    pipeline = make_pipeline(redis=own_redis, postgres=own_postgres, CIRCUIT_BREAKER_TIMEOUT_MS=1000).listen_to(part)
+    services = [service.ready() for service in pipeline.start()]
+    browser.get(f"http://127.0.0.1:{services[0].port}/")
+    shows(browser, "Working", "#state", services)
+    for server, name in ((own_postgres, "PostgreSQL"), (own_redis, "Redis")):
+        server.kill()
+        shows(browser, f"{name} away", "#state", services)
+        shows(browser, "away since", "#glance", services)
+        server.start()
+        shows(browser, "Working", "#state", services)
+
+
+def test_everybody_can_read_it(pipeline, small, browser):
+    services = [service.ready() for service in pipeline.listen_to(small).start()]
+    pipeline.feed(small)
+    pipeline.redis().xadd(pipeline.streams[0], {"payload": "x" * 300})
+    until(lambda: pipeline.redis().xlen(pipeline.dead_letter_stream) == 1, "the broken message is dead", alive=services)
+    browser.get(f"http://127.0.0.1:{services[0].port}/")
+    shows(browser, "entries/s", "#stages", services)
+    shows(browser, "json", "#letters", services)
+    assert width(browser, 360) <= 360, "a phone has to scroll sideways"
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    emulate(browser, **{"color-scheme": "light"})
+    light = background(browser)
+    emulate(browser, **{"color-scheme": "dark"})
+    assert background(browser) != light
+
+    reached = set()
+    for _ in range(20):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(browser.execute_script("const a = document.activeElement; return a.getAttribute('href') || a.getAttribute('aria-label') || ''"))
+    assert {"#stages", "status", "metrics", "The newest; for all: dlq list"} <= reached, reached
+
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")]
+    charts = [name for role, name in named if role in ("image", "img")]
+    assert len(charts) == 2 * len([*pipeline.streams, pipeline.vault_updates, pipeline.term_updates]) and all(charts), charts
+    assert ("status", "") in [(role, "") for role, _ in named] and {"banner", "main", "contentinfo"} <= {role for role, _ in named}
+    assert [name for role, name in named if role == "heading"][:3] == ["Pipeline", "At a glance", "Stages"]
+
+
+def test_headers_keep_everything_else_out(pipeline):
+    service = pipeline.start("ingest").ready()
+    for path in ("/", "/script.js", "/style.css"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{service.port}{path}") as answer:
+            policy = answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff" and "default-src 'none'" in policy, answer.headers
+            assert "unsafe" not in policy and "http:" not in policy and "*" not in policy and "frame-ancestors 'none'" in policy
