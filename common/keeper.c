@@ -84,6 +84,8 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
         for (size_t i = 0; i < status->count; i++) {
                 const char *stream = status->rows[i].stream;
                 const struct stream_state *state = &status->rows[i].state;
+                if (!status->rows[i].own)
+                        continue; /* its reader says it */
                 metrics_set(metrics, &stage_stream_length, (double)state->length, stream, group, NULL);
                 metrics_set(metrics, &stage_stream_lag, (double)state->lag, stream, group, NULL);
                 metrics_set(metrics, &stage_stream_lag_known, state->lag_known, stream, group, NULL);

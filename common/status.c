@@ -37,13 +37,13 @@ static double rate_since(const struct status *before, const struct status *now, 
         return done < 0 ? -1 : (double)done * 1000.0 / (double)(now->looked_ms - before->looked_ms);
 }
 
-static int look_at(
-        const struct service *service, struct redis *redis, const struct status *before, struct status *out, const char *stream)
+static int look_at(const struct service *service, struct redis *redis, const struct status *before, struct status *out,
+        const char *stream, bool own)
 {
         if (find(out, stream) || out->count == STATUS_STREAMS_MAX)
                 return 0;
         struct status_row *row = &out->rows[out->count];
-        *row = (struct status_row){.stream = stream};
+        *row = (struct status_row){.stream = stream, .own = own};
         int r = stream_state_read(redis, stream, service->shared->group, &row->state);
         if (r)
                 return r;
@@ -60,13 +60,13 @@ int status_look(const struct service *service, struct redis *redis, const char *
         *out = (struct status){.looked_ms = clock_ms()};
         int r = 0;
         for (size_t i = 0; !r && inputs[i]; i++)
-                r = look_at(service, redis, before, out, inputs[i]);
+                r = look_at(service, redis, before, out, inputs[i], true);
         for (size_t i = 0; !r && others && others[i]; i++)
-                r = look_at(service, redis, before, out, others[i]);
+                r = look_at(service, redis, before, out, others[i], false);
         if (!r)
-                r = look_at(service, redis, before, out, service->shared->cascade_stream);
+                r = look_at(service, redis, before, out, service->shared->cascade_stream, false);
         if (!r)
-                r = look_at(service, redis, before, out, service->shared->analytics_stream);
+                r = look_at(service, redis, before, out, service->shared->analytics_stream, false);
         if (!r)
                 r = stream_state_read(redis, service->shared->letter_stream, service->shared->group, &letters);
         out->letters = r ? 0 : letters.length;

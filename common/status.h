@@ -10,6 +10,7 @@
 struct status_row {
         const char *stream;
         struct stream_state state;
+        bool own;    /* one that this program reads */
         double rate; /* entries a second acked since the look before; -1: not known yet */
 };
 

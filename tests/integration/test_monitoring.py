@@ -1,0 +1,122 @@
+"""deploy/monitoring: the rules as promtool likes them, each alert firing and quiet, with a runbook; and no rule or dashboard asks for a metric
+or a label that the programs do not have."""
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from waiting import until
+
+FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
+ALERT = re.compile(r"^ +- alert: (\w+)$", re.M)
+WORDS = {"and", "or", "unless", "offset", "bool", "by", "without", "on", "ignoring", "group_left", "group_right", "inf", "nan"}
+SCRAPED = {"job", "instance", "le"}   # what Prometheus adds, and what every histogram has
+
+
+def promtool(*arguments, folder=FOLDER):
+    done = subprocess.run([shutil.which("promtool"), *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def expressions():
+    """-> (place, expression) of every rule and panel"""
+    for name in ("rules.yml", "alerts.yml"):
+        text = (FOLDER / name).read_text()
+        for found in re.finditer(r"^ +expr: (?:\|\n((?: {10}.*\n)+)|(.*)\n)", text, re.M):
+            yield name, found[1] or found[2]
+    for path in sorted((FOLDER / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                yield f"{path.name}, {panel['title']}", target["expr"]
+
+
+def asked(expression):
+    """-> {metric: its label names in braces}, label names of by (), on (), ignoring ()"""
+    metrics, grouped = {}, set()
+    for names in re.findall(r"\b(?:by|on|ignoring|without) \(([^)]*)\)", expression):
+        grouped |= {name.strip() for name in names.split(",") if name.strip()}
+    rest = re.sub(r"\b(?:by|on|ignoring|without) \([^)]*\)", " ", expression)
+    rest = re.sub(r"\[[^]]*\]|\boffset \w+|\$\w+", " ", rest)
+    for name, labels, call in re.findall(r"(?<![\w.])([a-zA-Z_:][\w:]*)(\{[^}]*\})?( *\()?", rest):
+        if not call and name not in WORDS:
+            metrics.setdefault(name, set()).update(re.findall(r"(\w+) *(?:=~|!~|!=|=)", labels))
+    return metrics, grouped
+
+
+def test_asked_reads_expressions():
+    assert asked('sum by (job, le) (rate(a_bucket{job="x",le!="1"}[5m])) / on (job) group_left stage:b:max offset 1h > 2e6') == (
+        {"a_bucket": {"job", "le"}, "stage:b:max": set()}, {"job", "le"})
+
+
+def test_promtool_accepts_the_rules():
+    promtool("check", "rules", "rules.yml", "alerts.yml")
+
+
+def test_each_alert_fires_and_stays_quiet():
+    promtool("test", "rules", "alerts.yml", folder=FOLDER / "tests")
+    cases = (FOLDER / "tests" / "alerts.yml").read_text()
+    for alert in ALERT.findall((FOLDER / "alerts.yml").read_text()):
+        assert f"- name: {alert} fires\n" in cases and f"- name: {alert} stays quiet\n" in cases, alert
+        firing = cases.split(f"- name: {alert} fires\n")[1].split("- name: ")[0]
+        assert "exp_labels" in firing, alert
+
+
+def test_each_alert_has_a_runbook():
+    alerts, books = (FOLDER / "alerts.yml").read_text(), (FOLDER / "runbooks.md").read_text()
+    assert ALERT.findall(alerts) and set(ALERT.findall(alerts)) == set(re.findall(r"^## (\w+)$", books, re.M))
+    links = re.findall(r"runbook: deploy/monitoring/runbooks.md#(\w+)", alerts)
+    assert links == [name.lower() for name in ALERT.findall(alerts)]
+
+
+def families(text):
+    """-> {series name: label names} of /metrics; of a family without series no labels (None)"""
+    found = {}
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M):
+        for suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",)):
+            found[name + suffix] = None
+    for name, labels in re.findall(r"^([a-z_]+)(?:\{(.*)\})? \S+$", text, re.M):
+        found[name] = (found[name] or set()) | set(re.findall(r'(\w+)="', labels))
+    return found
+
+
+@pytest.fixture
+def exported(pipeline, small):
+    """What the three programs export after a feed with a reorg notice and a dead letter, and after verify."""
+    services = [service.ready() for service in pipeline.listen_to(small).start()]
+    pipeline.feed(small)
+    notice = {"type": "reorg", "network": "intuition-testnet", "fork_block": 10**9, "depth": 3}
+    pipeline.redis().xadd(pipeline.streams[0], {"payload": json.dumps({"event_name": "__rindexer_reorg", "block_number": 0, "event_data": [notice],
+                                                                       "network": notice["network"]})})
+    pipeline.redis().xadd(pipeline.streams[0], {"payload": "broken"})
+    until(lambda: pipeline.redis().xlen(pipeline.dead_letter_stream) == 1, "there is a dead letter", alive=services)
+    until(pipeline.drained(), "all is drained", alive=services)
+    for service in services:
+        assert pipeline.run(service.name, "verify").returncode == 0
+        until(lambda s=service: re.search(r"^verify_differences 0$", s.get("/metrics")[1], re.M), "verify's result is exported", alive=services)
+    together = {}
+    for service in services:
+        for name, labels in families(service.get("/metrics")[1]).items():
+            together[name] = labels if together.get(name) is None else together[name] | (labels or set())
+    return together
+
+
+def test_rules_and_dashboards_ask_for_what_there_is(exported):
+    rules = (FOLDER / "rules.yml").read_text()
+    exported |= {name: None for name in re.findall(r"record: (\S+)", rules)} | {"up": set()}
+    all_labels = set().union(SCRAPED, *(labels for labels in exported.values() if labels))
+    checked = 0
+    for place, expression in expressions():
+        metrics, grouped = asked(expression)
+        assert metrics, (place, expression)
+        for name, labels in metrics.items():
+            assert name in exported, f"{place}: {name} is not exported"
+            if exported[name] is not None:
+                assert labels - SCRAPED <= exported[name], f"{place}: {name} has {exported[name]}, asked for {labels}"
+            else:
+                assert labels <= all_labels, f"{place}: {name} {labels}"
+            checked += 1
+        assert grouped <= all_labels, f"{place}: {grouped - all_labels}"
+    assert checked > 100
