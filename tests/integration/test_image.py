@@ -1,0 +1,136 @@
+"""deploy/image/build: the image as an OCI archive, twice the same, its programs run from nothing but its root, as its user; the SBOM names what is
+in it. deploy/compose.yaml: the variables are the programs'."""
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from programs import SERVICES, clean_environment, executable
+from servers import die_with_parent, free_port
+from waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+EPOCH = "1760000000"
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
+
+
+def build(folder):
+    done = subprocess.run([ROOT / "deploy/image/build", folder], capture_output=True, text=True,
+                          env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH})
+    assert done.returncode == 0, done.stderr
+    return re.search(r"(sha256:\w{64})", done.stdout)[1]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """-> (digest, folder with the unpacked layout and root)"""
+    folder = tmp_path_factory.mktemp("image")
+    digest = build(folder / "out")
+    with tarfile.open(folder / "out/intuition-sync.tar") as archive:
+        archive.extractall(folder / "oci")
+    subprocess.run(["umoci", "raw", "unpack", "--image", f"{folder}/oci:0.1.0", folder / "root"], check=True, capture_output=True)
+    yield digest, folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def blob(folder, digest):
+    data = (folder / "oci/blobs/sha256" / digest.removeprefix("sha256:")).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == digest.removeprefix("sha256:")
+    return json.loads(data)
+
+
+def test_twice_the_same(image, tmp_path):
+    assert build(tmp_path) == image[0]
+
+
+def test_what_it_says_of_itself(image):
+    digest, folder = image
+    manifest = blob(folder, digest)
+    config = blob(folder, manifest["config"]["digest"])
+    assert config["config"]["User"] == "65532:65532" and config["config"]["Cmd"] == ["ingest"] and "8080" in str(config["config"]["ExposedPorts"])
+    assert config["config"]["Labels"]["org.opencontainers.image.version"] == "0.1.0" and config["created"].startswith("2025-10-09")
+    assert len(manifest["layers"]) == 1 and manifest["layers"][0]["size"] < 20 << 20
+
+
+def test_no_shell_and_nothing_to_write(image):
+    root = image[1] / "root"
+    programs = [path for path in root.rglob("*") if path.is_file() and os.access(path, os.X_OK) and ".so" not in path.name]
+    assert sorted(path.name for path in programs) == sorted(SERVICES)
+    assert [path for path in root.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o002 and path != root / "tmp"] == []
+
+
+def test_the_sbom_names_every_library(image):
+    root = image[1] / "root"
+    document = json.loads((root / "usr/share/sbom/intuition-sync.spdx.json").read_text())
+    named = {package["name"]: package["versionInfo"] for package in document["packages"]}
+    for library in root.rglob("*.so*"):
+        inside = "/" + str(library.relative_to(root))
+        real = os.path.realpath(inside)
+        owners = [subprocess.run(["dpkg-query", "-S", path], capture_output=True, text=True).stdout for path in (real, real.removeprefix("/usr"))]
+        package = next(owner for owner in owners if owner).split(":")[0]
+        version = subprocess.run(["dpkg-query", "-W", "-f", "${Version}\n", package], capture_output=True, text=True).stdout.split("\n")[0]
+        assert named[package] == version, inside
+        assert (root / "usr/share/doc" / package / "copyright").exists(), package
+    assert document["spdxVersion"] == "SPDX-2.3" and {"intuition-sync", "libpq5", "libhiredis0.14", "ca-certificates"} <= named.keys()
+
+
+@root_only
+def test_it_runs_from_its_root_alone(image, pipeline, small):
+    root, pipeline = image[1] / "root", pipeline.listen_to(small)
+
+    tied = die_with_parent()
+
+    def confine():
+        tied()
+        os.chroot(root)
+        os.chdir("/")
+        os.setgroups([])
+        os.setgid(65532)
+        os.setuid(65532)
+    pipeline.feed(small)
+    running, ports = [], {}
+    try:
+        for name in SERVICES:
+            ports[name] = free_port()
+            environment = clean_environment(pipeline.environment({"HTTP_PORT": ports[name], "CONSUMER_NAME": name}))
+            running.append(subprocess.Popen([f"/usr/bin/{name}"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                            stderr=subprocess.PIPE, preexec_fn=confine))
+
+        def answers(name, path):
+            from urllib.request import urlopen
+            try:
+                return urlopen(f"http://127.0.0.1:{ports[name]}{path}", timeout=5).status == 200
+            except OSError:
+                return False
+        for name in SERVICES:
+            until(lambda n=name: answers(n, "/livez") and answers(n, "/readyz"), f"{name} is alive and ready")
+        pipeline.drain().assert_exact()
+    finally:
+        for process in running:
+            process.terminate()
+        ended = [(process.wait(timeout=60), process.stderr.read().decode()) for process in running]
+    assert [code for code, _ in ended] == [0, 0, 0], ended
+
+
+def test_compose_sets_variables_that_exist():
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    for name in SERVICES:
+        service = compose["services"][name]
+        text = subprocess.run([executable(name), "--help"], env={}, capture_output=True, text=True, check=True).stdout
+        assert service["command"] == [name] and service["read_only"] and service["cap_drop"] == ["ALL"]
+        for variable in service["environment"]:
+            assert re.search(rf"^{variable} ", text, re.M), (name, variable)
+        assert set(service["depends_on"]) == {"redis", "postgres"} <= compose["services"].keys()
+    assert "noeviction" in compose["services"]["redis"]["command"]
+    assert (ROOT / "deploy" / compose["services"]["ingest"]["build"]["context"]).resolve() == ROOT
+    docker = shutil.which("docker")
+    if docker and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0:
+        done = subprocess.run([docker, "compose", "-f", ROOT / "deploy/compose.yaml", "config", "--quiet"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
