@@ -26,14 +26,15 @@ def main(kind, source, header, *files):
             out.append(f'const struct sql sql_{path.stem} = {{"{path.stem}",\n{literal(text)}}};')
         elif kind == "migrations":
             version, _ = path.stem.split("_", 1)
-            out.append(f'{{{int(version)}, "{path.stem}", "{hashlib.sha256(text.encode()).hexdigest()}",\n{literal(text)}}},')
+            additive = "true" if text.startswith("-- additive:") else "false"
+            out.append(f'{{{int(version)}, "{path.stem}", "{hashlib.sha256(text.encode()).hexdigest()}",\n{literal(text)}, {additive}}},')
         else:
             head.append(f"extern const char text_{path.stem}[];")
             out.append(f"const char text_{path.stem}[] =\n{literal(text)};")
     if kind == "migrations":
         head.append('#include "migrations/schema.h"')
         out.insert(1, "const struct migration migrations[] = {")
-        out.append("{0, 0, 0, 0}};")
+        out.append("{0, 0, 0, 0, 0}};")
     pathlib.Path(source).write_text("\n".join(out) + "\n", encoding="utf-8")
     pathlib.Path(header).write_text("\n".join(head) + "\n", encoding="utf-8")
 

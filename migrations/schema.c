@@ -3,10 +3,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include "../common/clock.h"
 #include "migrations_sql.h"
 
-#define LOOK_MS    10000
-#define MIGRATE_MS 3600000
+#define LOOK_MS            10000
+#define LOCK_NOT_AVAILABLE "SQLSTATE 55P03" /* as db_error ends */
+#define MIGRATE_MS         3600000
 
 int64_t schema_known(void)
 {
@@ -42,6 +44,7 @@ static int look(struct db *db, unsigned mode, bool *listed)
 
 static int judge_list(struct db *db, int64_t *version)
 {
+        bool fits = true;
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = &sql_00_schema_list, .rows = &rows};
         int r = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS);
@@ -52,8 +55,9 @@ static int judge_list(struct db *db, int64_t *version)
                 const struct migration *known = find(*version);
                 if (known && strcmp(known->checksum, db_rows_text(rows, i, 1)))
                         return SCHEMA_EDITED;
+                fits = fits && (*version <= schema_known() || !strcmp(db_rows_text(rows, i, 4), "t"));
         }
-        return *version < schema_known() ? SCHEMA_OLD : *version > schema_known() ? SCHEMA_NEW : 0;
+        return *version < schema_known() ? SCHEMA_OLD : fits ? 0 : SCHEMA_NEW;
 }
 
 int schema_check(struct db *db, int64_t *version)
@@ -79,8 +83,9 @@ static int apply(struct db *db, const struct migration *migration, bool *applied
         snprintf(version, sizeof(version), "%" PRId64, migration->version);
         const struct db_call start[] = {
                 {.sql = &sql_00_schema_lock}, {.sql = &sql_00_schema_create}, {.sql = &sql_00_schema_list, .rows = &rows}};
-        const struct db_param params[] = {db_text(version), db_text(migration->name), db_text(migration->checksum)};
-        const struct db_call note = {.sql = &sql_00_schema_note, .params = params, .param_count = 3};
+        const struct db_param params[] = {db_text(version), db_text(migration->name), db_text(migration->checksum),
+                db_text(migration->additive ? "true" : "false")};
+        const struct db_call note = {.sql = &sql_00_schema_note, .params = params, .param_count = ARRAY_LENGTH(params)};
         int r = db_run(db, start, 2, DB_BEGIN, MIGRATE_MS);
         if (!r)
                 r = db_run(db, start + 2, 1, DB_AUTOCOMMIT, MIGRATE_MS);
@@ -105,7 +110,10 @@ int schema_migrate(struct db *db, void (*told)(const struct migration *migration
                 bool applied = false;
                 if (m->version <= version)
                         continue;
-                r = apply(db, m, &applied);
+                int64_t until = clock_ms() + MIGRATE_MS;
+                do
+                        r = apply(db, m, &applied);
+                while (r && strstr(db_error(db), LOCK_NOT_AVAILABLE) && clock_ms() < until);
                 if (r)
                         return r;
                 if (applied && told)

@@ -12,18 +12,19 @@
 struct migration {
         int64_t version;
         const char *name, *checksum, *text;
+        bool additive; /* its file begins with "-- additive:": programs that do not know it go on working */
 };
 extern const struct migration migrations[]; /* ends at name NULL */
 
 enum {
         SCHEMA_FOREIGN = 10, /* tables of our names, but no schema_migrations of ours */
         SCHEMA_OLD = 11,     /* behind what this program knows, or empty */
-        SCHEMA_NEW = 12,     /* ahead of it */
+        SCHEMA_NEW = 12,     /* ahead of it by a migration that is not additive */
         SCHEMA_EDITED = 13,  /* a migration was applied with another text */
 };
 
 int64_t schema_known(void); /* the version this program is made for */
-/* 0: it is just that version. *version: where the database stands, 0: empty. */
+/* 0: it is that version, or ahead by additive migrations only. *version: where the database stands, 0: empty. */
 MUST_CHECK int schema_check(struct db *db, int64_t *version);
 /* Applies what is missing. told is called for each one applied. 0, SCHEMA_FOREIGN, SCHEMA_NEW, SCHEMA_EDITED, or negative. */
 MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration));
