@@ -15,6 +15,7 @@
 #define ASK_TIMEOUT_MS     5000
 
 struct history {
+        const char *stream;
         double rate[SAMPLES]; /* entries acked a second; -1: not known */
         double lag[SAMPLES];
 };
@@ -60,6 +61,25 @@ static double rate_between(const struct status_row *old, const struct status_row
         return done < 0 ? -1 : (double)done * 1000.0 / (double)ms;
 }
 
+static struct history *history_of(struct overview *overview, const char *stream)
+{
+        size_t i = 0;
+        while (i < STATUS_STREAMS_MAX && overview->streams[i] && strcmp(overview->streams[i]->stream, stream))
+                i++;
+        if (i == STATUS_STREAMS_MAX)
+                return NULL;
+        if (!overview->streams[i]) {
+                overview->streams[i] = calloc(1, sizeof(struct history));
+                if (!overview->streams[i])
+                        abort();
+                overview->streams[i]->stream = stream;
+                for (size_t j = 0; j < SAMPLES; j++)
+                        overview->streams[i]->rate[j] = -1;
+        }
+        return overview->streams[i];
+}
+
+/* A stream that is seen for the first time has no rate yet. */
 void overview_sample(struct overview *overview, const struct status *now)
 {
         const struct status *before = &overview->sampled; /* only this thread looks at it */
@@ -67,12 +87,15 @@ void overview_sample(struct overview *overview, const struct status *now)
         if (before->looked_ms && ms < SAMPLE_INTERVAL_MS)
                 return;
         pthread_mutex_lock(&overview->lock);
-        for (size_t i = 0; before->looked_ms && i < now->count && i < before->count; i++) {
-                struct history **ring = &overview->streams[i];
-                if (!*ring && !(*ring = calloc(1, sizeof(**ring))))
-                        abort();
-                (*ring)->rate[overview->next] = rate_between(&before->rows[i], &now->rows[i], ms);
-                (*ring)->lag[overview->next] = (double)now->rows[i].state.lag;
+        for (size_t i = 0; before->looked_ms && i < now->count; i++) {
+                struct history *history = history_of(overview, now->rows[i].stream);
+                if (!history)
+                        continue;
+                history->rate[overview->next] = -1;
+                history->lag[overview->next] = (double)now->rows[i].state.lag;
+                for (size_t j = 0; j < before->count; j++)
+                        if (!strcmp(before->rows[j].stream, now->rows[i].stream))
+                                history->rate[overview->next] = rate_between(&before->rows[j], &now->rows[i], ms);
         }
         if (before->looked_ms) {
                 overview->next = (overview->next + 1) % SAMPLES;
@@ -218,7 +241,7 @@ char *overview_json(struct overview *overview, struct service *service, const st
         pthread_mutex_lock(&overview->lock);
         cJSON_ArrayForEach(item, streams)
         {
-                const struct history *ring = overview->streams[i];
+                const struct history *ring = history_of(overview, status->rows[i].stream);
                 cJSON_AddNumberToObject(item, "oldest_ms", oldest_ms(&status->rows[i].state));
                 add_ring(item, "rate_history", overview, ring ? ring->rate : NULL);
                 add_ring(item, "lag_history", overview, ring ? ring->lag : NULL);

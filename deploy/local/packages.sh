@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs what is missing of the Debian packages in the given lists (one name a line), by apt, through sudo where needed:
+# Installs what is missing of the Debian packages in the given lists (one name a line; of `a | b` a, unless b
+# is there), by apt, through sudo where needed:
 #   deploy/local/packages.sh deploy/packages.txt [LIST…]
 # Packages bring their programs only: no service is started or enabled, no database cluster is made.
 set -euo pipefail
@@ -11,8 +12,11 @@ while read -r name status; do
         if [ "$status" = installed ]; then here[$name]=1; fi
 done < <(dpkg-query -W -f='${Package} ${db:Status-Status}\n')
 missing=()
-for name in "${wanted[@]}"; do
-        if [ -z "${here[$name]-}" ]; then missing+=("$name"); fi
+for line in "${wanted[@]}"; do
+        read -r -a names <<<"${line//|/ }"
+        found=
+        for name in "${names[@]}"; do found+=${here[$name]-}; done
+        if [ -z "$found" ] && [ ${#names[@]} -gt 0 ]; then missing+=("${names[0]}"); fi
 done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 

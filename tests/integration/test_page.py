@@ -106,7 +106,8 @@ def test_everybody_can_read_it(pipeline, small, browser):
     pipeline.redis().xadd(pipeline.streams[0], {"payload": "x" * 300})
     until(lambda: pipeline.redis().xlen(pipeline.dead_letter_stream) == 1, "the broken message is dead", alive=services)
     browser.get(f"http://127.0.0.1:{services[0].port}/")
-    shows(browser, "entries/s", "#stages", services)
+    for stream in (*pipeline.streams, pipeline.vault_updates, pipeline.term_updates):
+        shows(browser, stream, "#stages", services)
     shows(browser, "json", "#letters", services)
     assert width(browser, 360) <= 360, "a phone has to scroll sideways"
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
