@@ -79,3 +79,28 @@ def test_triple_that_comes_and_goes_between_two_looks_of_cascade(filled):
         remove(connection, term)
         pipeline.start("cascade", "analytics", BACKFILL_INTERVAL_MS=300)
     assert_gone(pipeline, term)
+
+
+def test_triple_goes_while_another_replica_makes_it_anew(filled):
+    """The row that says "gone" is handled while the triple's rows are still another's uncommitted work: it must not be taken as done before those."""
+    pipeline, services, _ = filled
+    with pipeline.connect() as holder, pipeline.connect() as other, pipeline.connect() as watcher:
+        term, predicate, object_ = other.execute("""
+            SELECT t.term_id, t.predicate_id, t.object_id FROM triple t JOIN predicate_object p USING (predicate_id, object_id)
+            WHERE p.triple_count > 1 ORDER BY 1 LIMIT 1""").fetchone()
+        row = remove(other, term)
+        pipeline.drain()
+        pipeline.start("analytics", BACKFILL_INTERVAL_MS=300, WORKERS=1).ready()
+        holder.autocommit = False
+        holder.execute("SELECT 1 FROM predicate_object WHERE (predicate_id, object_id) = (%s, %s) FOR UPDATE", (predicate, object_))
+        bring_back(other, row)
+        until(lambda: waiters(watcher), "a replica makes the triple's rows and waits at its pair", alive=pipeline.alive())
+        first = watcher.execute("SELECT max(id) FROM term_outbox").fetchone()[0]
+        remove(other, term)
+
+        def handled():
+            told = watcher.execute("SELECT count(*) FROM vault_outbox").fetchone()[0] == 0
+            return waiters(watcher) > 1 or (told and not watcher.execute("SELECT count(*) FROM term_outbox WHERE id > %s", (first,)).fetchone()[0])
+        until(handled, "the other replica waits for it, or has taken the row", alive=pipeline.alive())
+        holder.rollback()
+    assert_gone(pipeline, term)
