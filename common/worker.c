@@ -365,7 +365,7 @@ static bool take_turn(struct worker *worker)
                 until.tv_nsec %= 1000000000L;
                 if (!pthread_mutex_timedlock(&worker->service->turn, &until))
                         return true;
-                show_life(worker);
+                keep_pending(worker);
         }
         return false;
 }
@@ -470,7 +470,8 @@ static int step(struct worker *worker)
         int r = connect_both(worker);
         if (!r && probing)
                 r = probe(worker);
-        bool turn = !r && !probing && take_turn(worker);
+        worker->full = false;
+        bool turn = !r && !probing && !worker->recover && take_turn(worker);
         if (turn)
                 gather(worker);
         if (!r)

@@ -106,13 +106,13 @@ DECLARE
         reached_numbers BIGINT[];
         reached_hashes TEXT[];
 BEGIN
-        IF NOT EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.stream = ANY (streams)
-                AND n.fork_block <= (SELECT max(b) FROM unnest(numbers) b)) THEN
+        -- any stream's notice: an event may stand in two streams, orphaned in one and live in the other
+        IF NOT EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= (SELECT max(b) FROM unnest(numbers) b)) THEN
                 RETURN;
         END IF;
         SELECT array_agg(b), array_agg(h) INTO reached_numbers, reached_hashes
         FROM (SELECT DISTINCT e.s, e.b, e.h FROM unnest(streams, numbers, hashes) e (s, b, h)
-                WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.stream = e.s AND n.fork_block <= e.b)) reached;
+                WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= e.b)) reached;
         IF reached_numbers IS NULL THEN
                 RETURN;
         END IF;

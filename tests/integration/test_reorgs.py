@@ -1,5 +1,6 @@
 """Reorgs: which events are live is a function of the set of entries and their positions, whatever the order of handling."""
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,31 @@ def test_generated_reorgs(pipeline, seed, round_):
         park(pipeline, 0.4, rng)
     for _ in range(2):
         pipeline.start(WORKERS=4, BATCH_SIZE=rng.choice([1, 10]), BATCH_MAX_EVENTS=rng.choice([1, 20, 2000]), CLAIM_IDLE_MS=rng.choice([1, 200]))
+    assert_reorged(pipeline.drain())
+    pipeline.assert_verified()
+
+
+@pytest.mark.parametrize("round_", range(4))
+def test_generated_events_come_by_several_streams(pipeline, seed, round_):
+    """An event may stand in two streams, of which one has heard of a reorg (streams were split, or joined): it is live if one of them says so."""
+    rng = random.Random(f"{seed}-{round_}-several")
+    messages = Branches(f"{seed}-{round_}-several", ["a", "b", "c"]).run()
+    messages = [m for m in messages if m.name != "__rindexer_reorg" or rng.random() < 0.6]
+    again = []
+    for neighbour in messages:   # its id is free in the other streams
+        stream, message = rng.choice("abc"), rng.choice(messages)
+        if stream != neighbour.stream and message.name != "__rindexer_reorg" and rng.random() < 0.6:
+            again.append((neighbour, replace(message, stream=stream, id=neighbour.id)))
+    for neighbour, message in again:
+        messages.insert(messages.index(neighbour) + 1, message)
+    pipeline.listen_to(messages)
+    if round_ % 2:   # one after the other, so that what each step leaves behind is what the next one finds
+        pipeline.start(WORKERS=1, BATCH_MAX_EVENTS=1)
+        pipeline.feed(messages)
+    else:
+        pipeline.feed(messages)
+        for _ in range(2):
+            pipeline.start(WORKERS=4, BATCH_SIZE=rng.choice([1, 10]), BATCH_MAX_EVENTS=rng.choice([1, 20, 2000]), CLAIM_IDLE_MS=rng.choice([1, 200]))
     assert_reorged(pipeline.drain())
     pipeline.assert_verified()
 
