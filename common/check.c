@@ -41,15 +41,6 @@ static void PRINTF_LIKE(4, 5) tell(struct report *report, enum verdict verdict, 
         cJSON_AddStringToObject(item, "detail", text);
 }
 
-/* The value of a line "name:value" of INFO. */
-static void info_value(const struct redis_reply *info, const char *name, char value[64])
-{
-        const char *text = redis_reply_text(info, NULL), *found = text ? strstr(text, name) : NULL;
-        value[0] = '\0';
-        if (found)
-                snprintf(value, 64, "%.*s", (int)strcspn(found + strlen(name), "\r\n"), found + strlen(name));
-}
-
 static void check_version(struct report *report, struct redis *redis)
 {
         AUTO(redis_reply) struct redis_reply *info = NULL;
@@ -58,8 +49,8 @@ static void check_version(struct report *report, struct redis *redis)
                 tell(report, VERDICT_WARN, "redis version", "INFO is not allowed: %s", redis_error(redis));
                 return;
         }
-        info_value(info, "redis_version:", version);
-        info_value(info, "cluster_enabled:", cluster);
+        redis_info_value(info, "redis_version", version);
+        redis_info_value(info, "cluster_enabled", cluster);
         double number = strtod(version, NULL);
         tell(report, number >= 7.0 ? VERDICT_OK : VERDICT_FAIL, "redis version", "%s%s", version,
                 number >= 7.0 ? "" : ": 7.0 or later is needed");

@@ -275,13 +275,6 @@ static int ask_gauge(struct keeper *keeper)
         return 0;
 }
 
-/* The value of a line "name:value" of INFO, NULL where there is none. */
-static const char *info_line(const char *info, const char *name)
-{
-        const char *found = info ? strstr(info, name) : NULL;
-        return found ? found + strlen(name) : NULL;
-}
-
 /* Where INFO is forbidden the gauges are not there. */
 static void ask_memory(struct keeper *keeper)
 {
@@ -289,13 +282,15 @@ static void ask_memory(struct keeper *keeper)
         AUTO(redis_reply) struct redis_reply *reply = NULL;
         if (redis_call(keeper->work.redis, &reply, "INFO", "memory", NULL))
                 return;
-        const char *info = redis_reply_text(reply, NULL), *used = info_line(info, "\nused_memory:"),
-                   *max = info_line(info, "\nmaxmemory:"), *policy = info_line(info, "\nmaxmemory_policy:");
-        if (!used || !max || !policy)
+        char used[64], max[64], policy[64];
+        redis_info_value(reply, "used_memory", used);
+        redis_info_value(reply, "maxmemory", max);
+        redis_info_value(reply, "maxmemory_policy", policy);
+        if (!*used || !*max || !*policy)
                 return;
         metrics_set(metrics, &stage_redis_memory, strtod(used, NULL), NULL, NULL, NULL);
         metrics_set(metrics, &stage_redis_memory_max, strtod(max, NULL), NULL, NULL, NULL);
-        metrics_set(metrics, &stage_redis_may_evict, strncmp(policy, "noeviction", 10) != 0, NULL, NULL, NULL);
+        metrics_set(metrics, &stage_redis_may_evict, strcmp(policy, "noeviction") != 0, NULL, NULL, NULL);
 }
 
 static bool due(int64_t *when, int64_t interval_ms)

@@ -428,6 +428,18 @@ const struct redis_reply *redis_reply_field(const struct redis_reply *reply, con
         return NULL;
 }
 
+void redis_info_value(const struct redis_reply *info, const char *name, char value[64])
+{
+        const char *text = redis_reply_text(info, NULL);
+        size_t size = strlen(name);
+        value[0] = '\0';
+        for (const char *line = text; line; line = strchr(line, '\n')) {
+                line += *line == '\n';
+                if (!strncmp(line, name, size) && line[size] == ':')
+                        snprintf(value, 64, "%.*s", (int)strcspn(line + size + 1, "\r\n"), line + size + 1);
+        }
+}
+
 struct redis_reply *redis_reply_free(struct redis_reply *reply)
 {
         if (reply)

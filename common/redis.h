@@ -56,5 +56,7 @@ bool redis_reply_is_nil(const struct redis_reply *reply);
 const char *redis_reply_error(const struct redis_reply *reply); /* an error inside an array (EXEC), else NULL */
 /* The value behind a name in an array of name, value, name, value …; NULL: not there. */
 const struct redis_reply *redis_reply_field(const struct redis_reply *reply, const char *name);
+/* The value of a line "name:value" of INFO's answer, "" where there is none. */
+void redis_info_value(const struct redis_reply *info, const char *name, char value[64]);
 struct redis_reply *redis_reply_free(struct redis_reply *reply);
 AUTO_DEFINE(struct redis_reply *, redis_reply, redis_reply_free)
