@@ -96,6 +96,8 @@ def exported(pipeline, small):
     for service in services:
         assert pipeline.run(service.name, "verify").returncode == 0
         until(lambda s=service: re.search(r"^verify_differences 0$", s.get("/metrics")[1], re.M), "verify's result is exported", alive=services)
+        until(lambda s=service: re.search(r"^redis_memory_used_bytes [1-9]", s.get("/metrics")[1], re.M), "Redis's memory is exported", alive=services)
+        assert re.search(r"^redis_may_evict 0$", service.get("/metrics")[1], re.M)
     together = {}
     for service in services:
         for name, labels in families(service.get("/metrics")[1]).items():
