@@ -2,7 +2,7 @@
 -- seconds ago; and a stream of the pipeline in each row.
 WITH noted AS (
         INSERT INTO pipeline_stream AS p (stream, program, seen_at)
-        SELECT DISTINCT s, $1::text, now() FROM unnest($2::text[]) s
+        SELECT DISTINCT s COLLATE "C", $1::text, now() FROM unnest($2::text[]) s ORDER BY 1 -- replicas lock the same rows
         ON CONFLICT (stream) DO UPDATE SET program = excluded.program, seen_at = excluded.seen_at
         WHERE p.program <> excluded.program OR p.seen_at < now() - interval '1 minute'
 ), here AS (
