@@ -8,6 +8,7 @@
 
 #define LOOK_MS            10000
 #define LOCK_NOT_AVAILABLE "SQLSTATE 55P03" /* as db_error ends */
+#define DEADLOCK_DETECTED  "SQLSTATE 40P01"
 #define MIGRATE_MS         3600000
 
 int64_t schema_known(void)
@@ -113,7 +114,8 @@ int schema_migrate(struct db *db, void (*told)(const struct migration *migration
                 int64_t until = clock_ms() + MIGRATE_MS;
                 do
                         r = apply(db, m, &applied);
-                while (r && strstr(db_error(db), LOCK_NOT_AVAILABLE) && clock_ms() < until);
+                while (r && clock_ms() < until &&
+                        (strstr(db_error(db), LOCK_NOT_AVAILABLE) || strstr(db_error(db), DEADLOCK_DETECTED)));
                 if (r)
                         return r;
                 if (applied && told)
