@@ -31,8 +31,6 @@ struct keeper {
         pthread_t monitor, keeper;
         struct link watch, work;
         struct status status; /* the look that rates are counted from */
-        struct status latest;
-        struct overview *overview;
         int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due;
         int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
         bool troubled;                             /* told once, not every round */
@@ -96,25 +94,13 @@ static void read_streams(struct keeper *keeper)
         struct service *service = keeper->service;
         struct status status;
         const char *others[STATUS_STREAMS_MAX + 1];
-        overview_streams(keeper->overview, others);
+        overview_streams(keeper->service->overview, others);
         if (status_look(service, keeper->watch.redis, others, &keeper->status, &status))
                 return;
         set_gauges(keeper, &status);
-        overview_sample(keeper->overview, &status);
-        keeper->latest = status;
+        overview_sample(keeper->service->overview, &status);
         if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
                 keeper->status = status;
-}
-
-/* Also while a server is away: the page then shows what was seen last, and since when it is away. */
-static void publish_status(struct keeper *keeper)
-{
-        struct service *service = keeper->service;
-        char *json = overview_json(keeper->overview, service, &keeper->latest);
-        pthread_mutex_lock(&service->health.lock);
-        free(service->health.status);
-        service->health.status = json;
-        pthread_mutex_unlock(&service->health.lock);
 }
 
 static void note_since(int64_t *since_ms, bool before, bool now)
@@ -146,7 +132,6 @@ static void look_once(struct keeper *keeper)
         metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
         if (redis)
                 read_streams(keeper);
-        publish_status(keeper);
 }
 
 static void *monitor_run(void *argument)
@@ -321,7 +306,7 @@ static int keep_once(struct keeper *keeper)
         }
         if (!r && due(&keeper->overview_due, OVERVIEW_INTERVAL_MS))
                 r = link_open_db(keeper, &keeper->work, 5000)
-                            ? overview_ask(keeper->overview, keeper->service, keeper->work.redis, keeper->work.db)
+                            ? overview_ask(keeper->service->overview, keeper->service, keeper->work.redis, keeper->work.db)
                             : -1;
         return r;
 }
@@ -350,7 +335,6 @@ int keeper_start(struct keeper **out, struct service *service)
         if (!keeper)
                 abort();
         keeper->service = service;
-        keeper->overview = overview_new();
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;
         keeper->backfill_due = keeper->gauge_due = now;
@@ -367,6 +351,5 @@ void keeper_join(struct keeper *keeper)
         pthread_join(keeper->keeper, NULL);
         link_close(&keeper->watch);
         link_close(&keeper->work);
-        overview_free(keeper->overview);
         free(keeper);
 }

@@ -25,8 +25,8 @@ struct overview {
         char *letters, *letters_version, *database;  /* JSON texts, NULL: not asked yet */
         struct history *streams[STATUS_STREAMS_MAX]; /* rings */
         size_t count, next;
-        struct status sampled;
-        const char *known[STATUS_STREAMS_MAX]; /* streams of the pipeline; only ever grows */
+        struct status latest, sampled;   /* looks at the streams: the last, the last that history took */
+        char *known[STATUS_STREAMS_MAX]; /* streams of the pipeline; only ever grows */
         size_t known_count;
 };
 
@@ -44,7 +44,7 @@ struct overview *overview_free(struct overview *overview)
         if (!overview)
                 return NULL;
         for (size_t i = 0; i < STATUS_STREAMS_MAX; i++)
-                free(overview->streams[i]), free((char *)(uintptr_t)overview->known[i]);
+                free(overview->streams[i]), free(overview->known[i]);
         free(overview->letters);
         free(overview->letters_version);
         free(overview->database);
@@ -54,12 +54,6 @@ struct overview *overview_free(struct overview *overview)
 }
 
 /* ---- the last 15 minutes ---- */
-
-static double rate_between(const struct status_row *old, const struct status_row *new, int64_t ms)
-{
-        int64_t done = (new->state.delivered - new->state.pending) - (old->state.delivered - old->state.pending);
-        return done < 0 ? -1 : (double)done * 1000.0 / (double)ms;
-}
 
 static struct history *history_of(struct overview *overview, const char *stream)
 {
@@ -83,19 +77,18 @@ static struct history *history_of(struct overview *overview, const char *stream)
 void overview_sample(struct overview *overview, const struct status *now)
 {
         const struct status *before = &overview->sampled; /* only this thread looks at it */
-        int64_t ms = now->looked_ms - before->looked_ms;
-        if (before->looked_ms && ms < SAMPLE_INTERVAL_MS)
-                return;
         pthread_mutex_lock(&overview->lock);
+        overview->latest = *now;
+        if (before->looked_ms && now->looked_ms - before->looked_ms < SAMPLE_INTERVAL_MS) {
+                pthread_mutex_unlock(&overview->lock);
+                return;
+        }
         for (size_t i = 0; before->looked_ms && i < now->count; i++) {
                 struct history *history = history_of(overview, now->rows[i].stream);
                 if (!history)
                         continue;
-                history->rate[overview->next] = -1;
+                history->rate[overview->next] = status_rate(before, now, &now->rows[i]);
                 history->lag[overview->next] = (double)now->rows[i].state.lag;
-                for (size_t j = 0; j < before->count; j++)
-                        if (!strcmp(before->rows[j].stream, now->rows[i].stream))
-                                history->rate[overview->next] = rate_between(&before->rows[j], &now->rows[i], ms);
         }
         if (before->looked_ms) {
                 overview->next = (overview->next + 1) % SAMPLES;
@@ -225,8 +218,10 @@ static double oldest_ms(const struct stream_state *state)
         return (double)(state->waiting_ms > pending ? state->waiting_ms : pending);
 }
 
-char *overview_json(struct overview *overview, struct service *service, const struct status *status)
+char *overview_json(struct overview *overview, struct service *service)
 {
+        pthread_mutex_lock(&overview->lock);
+        const struct status *status = &overview->latest;
         cJSON *root = status_object(service, status, status_breaker_name(breaker_get(&service->breaker)));
         cJSON *streams = cJSON_GetObjectItemCaseSensitive(root, "streams"), *item;
         size_t i = 0;
@@ -238,7 +233,6 @@ char *overview_json(struct overview *overview, struct service *service, const st
         cJSON_AddNumberToObject(counts, "failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
         cJSON_AddNumberToObject(counts, "retries", metrics_get(service->metrics, &stage_retries, NULL, NULL, NULL));
         cJSON_AddNumberToObject(counts, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
-        pthread_mutex_lock(&overview->lock);
         cJSON_ArrayForEach(item, streams)
         {
                 const struct history *ring = history_of(overview, status->rows[i].stream);
@@ -249,8 +243,8 @@ char *overview_json(struct overview *overview, struct service *service, const st
         }
         cJSON_AddRawToObject(root, "letters", overview->letters ? overview->letters : "null");
         cJSON_AddRawToObject(root, "database", overview->database ? overview->database : "null");
-        pthread_mutex_unlock(&overview->lock);
         char *text = cJSON_PrintUnformatted(root);
+        pthread_mutex_unlock(&overview->lock);
         cJSON_Delete(root);
         return text;
 }

@@ -17,6 +17,7 @@
 #include "keeper.h"
 #include "log.h"
 #include "migrations/schema.h"
+#include "overview.h"
 #include "page.h"
 #include "stage.h"
 #include "status.h"
@@ -215,9 +216,10 @@ static void answer_status(void *context, struct http_answer *out)
 {
         struct service *service = context;
         pthread_mutex_lock(&service->health.lock);
-        out->body = strdup(service->health.status ? service->health.status : "{\"error\":\"the first look is under way\"}");
-        out->status = service->health.status ? 200 : 503;
+        bool looked = service->health.postgres_ms;
         pthread_mutex_unlock(&service->health.lock);
+        out->body = looked ? overview_json(service->overview, service) : strdup("{\"error\":\"the first look is under way\"}");
+        out->status = looked ? 200 : 503;
         out->content_type = "application/json";
 }
 
@@ -351,6 +353,7 @@ static int service_run(struct service *service)
                 log_write(LOG_ERROR, "cannot catch signals", "error=%s", strerror(errno));
                 return 1;
         }
+        service->overview = overview_new();
         if (http_open(&http, service->shared->http_bind, (uint16_t)service->shared->http_port, routes, service, &problem)) {
                 log_write(LOG_ERROR, "cannot listen; set HTTP_PORT or HTTP_BIND", "bind=%s port=%lld error=%s",
                         service->shared->http_bind, (long long)service->shared->http_port, problem);
@@ -374,7 +377,7 @@ static void service_deinit(struct service *service)
         config_deinit(service->config);
         metrics_free(service->metrics);
         breaker_deinit(&service->breaker);
-        free(service->health.status);
+        overview_free(service->overview);
         free(service->config);
 }
 

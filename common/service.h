@@ -74,7 +74,6 @@ struct health {
         int64_t redis_ms, postgres_ms;             /* monotonic: when each answered, or failed, last */
         int64_t checked_ms;                        /* wall clock */
         int64_t redis_since_ms, postgres_since_ms; /* wall clock: how long each has been as it is */
-        char *status;                              /* JSON for /status, NULL before the first look */
 };
 
 struct service {
@@ -84,6 +83,7 @@ struct service {
         struct metrics *metrics;
         struct breaker breaker;
         struct health health;
+        struct overview *overview;          /* what /status says; NULL in commands */
         atomic_bool ready;                  /* workers run */
         atomic_llong alive_ms[WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
         pthread_mutex_t turn;               /* of the one worker of a busy stage, see worker.c */

@@ -28,7 +28,7 @@ static const struct status_row *find(const struct status *status, const char *st
         return NULL;
 }
 
-static double rate_since(const struct status *before, const struct status *now, const struct status_row *row)
+double status_rate(const struct status *before, const struct status *now, const struct status_row *row)
 {
         const struct status_row *old = find(before, row->stream);
         if (!old || now->looked_ms <= before->looked_ms)
@@ -47,7 +47,7 @@ static int look_at(const struct service *service, struct redis *redis, const str
         int r = stream_state_read(redis, stream, service->shared->group, &row->state);
         if (r)
                 return r;
-        row->rate = rate_since(before, out, row);
+        row->rate = status_rate(before, out, row);
         out->count++;
         return 0;
 }

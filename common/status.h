@@ -25,6 +25,8 @@ struct status {
  * other programs, ended by NULL; or NULL. before: an earlier look, for the rates; or NULL. */
 MUST_CHECK int status_look(const struct service *service, struct redis *redis, const char *const *others,
         const struct status *before, struct status *out);
+/* Entries a second that were acked of a row's stream between two looks; -1: not known. before may be NULL. */
+double status_rate(const struct status *before, const struct status *now, const struct status_row *row);
 /* JSON of it; breaker is the state's name. malloc'd; the object is freed with cJSON_Delete. */
 struct cJSON *status_object(const struct service *service, const struct status *status, const char *breaker);
 char *status_json(const struct service *service, const struct status *status, const char *breaker);

@@ -27,9 +27,8 @@ def test_a_replica_that_lags_takes_over(make_pipeline, own_redis, own_servers, s
         until(lambda: pipeline.connect().execute("SELECT count(*) FROM deposited_events").fetchone()[0] > before + 10,
               "some of what is lost in Redis is stored", alive=services)
         primary.kill()
-        lost = pipeline.entries[-1]
         pipeline.redis_server, proxy.target = replica, replica.port
-        assert replica.client().xlen(part[a].stream) < sum(message.stream == part[a].stream for message in part[:b]), f"nothing was lost: {lost}"
+        assert replica.client().xlen(part[a].stream) < sum(message.stream == part[a].stream for message in part[:b]), "nothing was lost"
         pipeline.feed(part[a:])
         pipeline.drain().assert_exact()
         pipeline.assert_verified()

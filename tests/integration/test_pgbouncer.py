@@ -37,14 +37,14 @@ admin_users = postgres
     def url(self, database):
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def pools(self):
+    def totals(self):
         with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=pgbouncer", autocommit=True,
                              prepare_threshold=None, cursor_factory=psycopg.ClientCursor) as admin:
             return admin.execute("SHOW STATS_TOTALS").fetchall()
 
     def answers(self):
         try:
-            return self.pools() is not None
+            return self.totals() is not None
         except psycopg.OperationalError:
             return False
 
@@ -63,5 +63,5 @@ def test_the_law_holds_through_pgbouncer(make_pipeline, postgres_server, own_ser
     for name in ("cascade", "analytics"):   # theirs need no temporary tables
         assert pipeline.run(name, "verify", **through).returncode == 0
         assert pipeline.run(name, "rebuild", **through).returncode == 0
-    done = {row[0]: row for row in bouncer.pools()}
+    done = {row[0]: row for row in bouncer.totals()}
     assert done[pipeline.database][1] > 50, "the pipeline did not go through PgBouncer"
