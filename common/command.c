@@ -5,17 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "check.h"
 #include "clock.h"
 #include "common_sql.h"
+#include "glance.h"
 #include "letters.h"
 #include "migrations/schema.h"
-#include "status.h"
 
 #define CONNECT_TIMEOUT_MS 5000
 #define VERIFY_TIMEOUT_MS  3600000
-#define WATCH_INTERVAL_MS  1000
 
 /* ---- help ---- */
 
@@ -24,7 +22,7 @@ static const char *const common_commands[][2] = {
         {"verify [--sample N]",
                 "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
         {"rebuild", "recompute them in place, while the pipeline runs"},
-        {"status [--watch]", "streams, lag, pending, rate, time left, breaker, dead letters"},
+        {"status [--watch]", "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, verify"},
         {"dlq list|show|retry|drop", "this stage's dead letters; retry ID... or --all once the cause is gone"},
 };
 
@@ -277,49 +275,6 @@ static int command_rebuild(struct service *service)
         return r ? 1 : 0;
 }
 
-/* ---- status ---- */
-
-static int status_once(struct service *service, struct redis *redis, const struct options *options, struct status *before)
-{
-        struct status now;
-        char breaker[16];
-        if (status_look(service, redis, NULL, before, &now)) {
-                fprintf(stderr, "%s: status failed: %s\n", service->program->name, redis_error(redis));
-                return 1;
-        }
-        status_ask_breaker(service, breaker);
-        if (options->json) {
-                char *json = status_json(service, &now, breaker);
-                puts(json);
-                free(json);
-        } else {
-                if (options->watch && isatty(STDOUT_FILENO))
-                        printf("\033[H\033[2J");
-                status_print(service, &now, breaker);
-        }
-        fflush(stdout);
-        *before = now;
-        return 0;
-}
-
-static int command_status(struct service *service, const struct options *options)
-{
-        struct status before;
-        AUTO(redis) struct redis *redis = command_open_redis(service);
-        if (!redis)
-                return 1;
-        if (status_look(service, redis, NULL, NULL, &before)) {
-                fprintf(stderr, "%s: status failed: %s\n", service->program->name, redis_error(redis));
-                return 1;
-        }
-        int code;
-        do { /* two looks make a rate */
-                clock_sleep(WATCH_INTERVAL_MS);
-                code = status_once(service, redis, options, &before);
-        } while (!code && options->watch);
-        return code;
-}
-
 int command_run(struct service *service, int argc, char **argv)
 {
         struct options options;
@@ -337,5 +292,5 @@ int command_run(struct service *service, int argc, char **argv)
                 return command_verify(service, &options);
         if (!strcmp(argv[1], "rebuild"))
                 return command_rebuild(service);
-        return command_status(service, &options);
+        return glance_run(service, options.watch, options.json);
 }

@@ -286,6 +286,19 @@ static bool due(int64_t *when, int64_t interval_ms)
         return true;
 }
 
+static int ask_overview(struct keeper *keeper)
+{
+        struct service *service = keeper->service;
+        int r = overview_note(service, keeper->work.db);
+        if (!r)
+                r = overview_ask_redis(service->overview, service, keeper->work.redis);
+        if (!r)
+                r = overview_ask_database(service->overview, service, keeper->work.db);
+        if (!r)
+                keeper->troubled = false; /* this has needed both servers */
+        return r;
+}
+
 static int keep_once(struct keeper *keeper)
 {
         const struct program *program = keeper->service->program;
@@ -305,24 +318,32 @@ static int keep_once(struct keeper *keeper)
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_gauge(keeper) : -1;
         }
         if (!r && due(&keeper->overview_due, OVERVIEW_INTERVAL_MS))
-                r = link_open_db(keeper, &keeper->work, 5000)
-                            ? overview_ask(keeper->service->overview, keeper->service, keeper->work.redis, keeper->work.db)
-                            : -1;
+                r = link_open_db(keeper, &keeper->work, 5000) ? ask_overview(keeper) : -1;
         return r;
+}
+
+static const char *error_or_fine(const char *error)
+{
+        return *error ? error : "fine";
+}
+
+static void say_trouble(const struct link *link)
+{
+        log_write(LOG_WARN, "housekeeping failed; it is tried again", "redis=%s postgresql=%s",
+                link->redis ? error_or_fine(redis_error(link->redis)) : "not reached",
+                link->db ? error_or_fine(db_error(link->db)) : "not reached");
 }
 
 static void *keeper_run(void *argument)
 {
         struct keeper *keeper = argument;
         do {
-                bool failed = keep_once(keeper) != 0;
-                if (failed && !keeper->troubled)
-                        log_write(LOG_WARN, "housekeeping failed; it is tried again", "redis=%s postgresql=%s",
-                                keeper->work.redis ? redis_error(keeper->work.redis) : "not reached",
-                                keeper->work.db ? db_error(keeper->work.db) : "not reached");
-                if (failed)
-                        link_close(&keeper->work);
-                keeper->troubled = failed;
+                if (!keep_once(keeper))
+                        continue;
+                if (!keeper->troubled)
+                        say_trouble(&keeper->work);
+                link_close(&keeper->work);
+                keeper->troubled = true;
         } while (!service_wait(100));
         return NULL;
 }

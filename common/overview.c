@@ -129,7 +129,7 @@ static void learn_stream(struct overview *overview, const char *stream)
                 abort();
 }
 
-static int ask_redis(struct overview *overview, const struct service *service, struct redis *redis)
+int overview_ask_redis(struct overview *overview, const struct service *service, struct redis *redis)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
         const char *version = overview->letters_version ? overview->letters_version : "";
@@ -144,9 +144,8 @@ static int ask_redis(struct overview *overview, const struct service *service, s
         return 0;
 }
 
-static int ask_database(struct overview *overview, struct service *service, struct db *db)
+int overview_note(struct service *service, struct db *db)
 {
-        AUTO(db_rows) struct db_rows *rows = NULL;
         const char *const *inputs = service->program->inputs(service->config);
         struct db_array streams;
         db_array_init(&streams, DB_TEXT);
@@ -154,12 +153,20 @@ static int ask_database(struct overview *overview, struct service *service, stru
                 db_array_push_text(&streams, inputs[i]);
         const struct db_param params[] = {db_text(service->program->name), db_array_param(&streams),
                 db_text(service->shared->consumer_name), db_text(PROJECT_VERSION)};
-        const struct db_call call = {
-                .sql = &sql_60_overview, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        const struct db_call call = {.sql = &sql_60_overview_note, .params = params, .param_count = ARRAY_LENGTH(params)};
         int r = db_run(db, &call, 1, DB_AUTOCOMMIT, ASK_TIMEOUT_MS);
         db_array_deinit(&streams);
+        return r;
+}
+
+int overview_ask_database(struct overview *overview, struct service *service, struct db *db)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param program = db_text(service->program->name);
+        const struct db_call call = {.sql = &sql_60_overview, .params = &program, .param_count = 1, .rows = &rows};
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, ASK_TIMEOUT_MS);
         if (r)
-                return -1;
+                return r;
         if (db_rows_text(rows, 0, 1)) {
                 metrics_set(service->metrics, &stage_verify_differences, (double)db_rows_number(rows, 0, 1), NULL, NULL, NULL);
                 metrics_set(service->metrics, &stage_verify_age, (double)db_rows_number(rows, 0, 2), NULL, NULL, NULL);
@@ -171,12 +178,6 @@ static int ask_database(struct overview *overview, struct service *service, stru
         replace(&overview->database, db_rows_text(rows, 0, 0));
         pthread_mutex_unlock(&overview->lock);
         return 0;
-}
-
-int overview_ask(struct overview *overview, struct service *service, struct redis *redis, struct db *db)
-{
-        int r = ask_redis(overview, service, redis);
-        return r ? r : ask_database(overview, service, db);
 }
 
 /* ---- JSON ---- */
@@ -218,21 +219,22 @@ static double oldest_ms(const struct stream_state *state)
         return (double)(state->waiting_ms > pending ? state->waiting_ms : pending);
 }
 
-char *overview_json(struct overview *overview, struct service *service)
+/* What PostgreSQL and Redis wrote as JSON; null where it was not asked yet. */
+static void add_parsed(cJSON *root, const char *name, const char *text)
+{
+        cJSON *value = text ? cJSON_Parse(text) : NULL;
+        cJSON_AddItemToObject(root, name, value ? value : cJSON_CreateNull());
+}
+
+struct cJSON *overview_object(struct overview *overview, const struct service *service, const char *breaker)
 {
         pthread_mutex_lock(&overview->lock);
         const struct status *status = &overview->latest;
-        cJSON *root = status_object(service, status, status_breaker_name(breaker_get(&service->breaker)));
+        cJSON *root = status_object(service, status, breaker);
         cJSON *streams = cJSON_GetObjectItemCaseSensitive(root, "streams"), *item;
         size_t i = 0;
         cJSON_AddNumberToObject(root, "seen_ms_ago", status->looked_ms ? (double)(clock_ms() - status->looked_ms) : -1);
         cJSON_AddNumberToObject(root, "history_interval_s", SAMPLE_INTERVAL_MS / 1000.0);
-        add_servers(root, service);
-        cJSON *counts = cJSON_AddObjectToObject(root, "counts");
-        cJSON_AddNumberToObject(counts, "processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(counts, "failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(counts, "retries", metrics_get(service->metrics, &stage_retries, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(counts, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
         cJSON_ArrayForEach(item, streams)
         {
                 const struct history *ring = history_of(overview, status->rows[i].stream);
@@ -241,10 +243,22 @@ char *overview_json(struct overview *overview, struct service *service)
                 add_ring(item, "lag_history", overview, ring ? ring->lag : NULL);
                 i++;
         }
-        cJSON_AddRawToObject(root, "letters", overview->letters ? overview->letters : "null");
-        cJSON_AddRawToObject(root, "database", overview->database ? overview->database : "null");
-        char *text = cJSON_PrintUnformatted(root);
+        add_parsed(root, "letters", overview->letters);
+        add_parsed(root, "database", overview->database);
         pthread_mutex_unlock(&overview->lock);
+        return root;
+}
+
+char *overview_json(struct overview *overview, struct service *service)
+{
+        cJSON *root = overview_object(overview, service, status_breaker_name(breaker_get(&service->breaker)));
+        add_servers(root, service);
+        cJSON *counts = cJSON_AddObjectToObject(root, "counts");
+        cJSON_AddNumberToObject(counts, "processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(counts, "failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(counts, "retries", metrics_get(service->metrics, &stage_retries, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(counts, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
+        char *text = cJSON_PrintUnformatted(root);
         cJSON_Delete(root);
         return text;
 }

@@ -1,7 +1,7 @@
 /*
- * The status page's JSON: the streams as `status` shows them, and what is too slow or too much for every look: the last 15
- * minutes, replicas, dead letters, and what PostgreSQL knows (row estimates, reorgs, outboxes, verify). Filled by two threads,
- * read by the HTTP server's.
+ * What the status page and `status` show, as JSON: the streams, and what is too slow or too much for every look: the last 15
+ * minutes, replicas, dead letters, and what PostgreSQL knows (row estimates, reorgs, outboxes, verify). In a service filled by
+ * two threads, read by the HTTP server's.
  */
 #pragma once
 
@@ -16,7 +16,12 @@ struct overview *overview_free(struct overview *overview); /* returns NULL; NULL
 void overview_streams(struct overview *overview, const char *out[STATUS_STREAMS_MAX + 1]);
 /* Takes note of a look at the streams; history takes one in ten seconds. */
 void overview_sample(struct overview *overview, const struct status *now);
-/* Asks both servers, and sets the gauges of the program's last verify. Some milliseconds; the old answers stay where it fails. */
-MUST_CHECK int overview_ask(struct overview *overview, struct service *service, struct redis *redis, struct db *db);
-/* JSON of it all, from memory: while a server is away, what was seen last, and since when it is away. malloc'd. */
+/* Notes in PostgreSQL that this replica runs and what it reads, for all overviews. */
+MUST_CHECK int overview_note(struct service *service, struct db *db);
+/* Some milliseconds each; the old answers stay where it fails. The second sets the gauges of the program's last verify, too. */
+MUST_CHECK int overview_ask_redis(struct overview *overview, const struct service *service, struct redis *redis);
+MUST_CHECK int overview_ask_database(struct overview *overview, struct service *service, struct db *db);
+/* All of it, from memory: while a server is away, what was seen last. breaker: its state's name. Freed with cJSON_Delete. */
+struct cJSON *overview_object(struct overview *overview, const struct service *service, const char *breaker);
+/* For a running service: with its own servers, since when they are up or away, and its counters. malloc'd. */
 char *overview_json(struct overview *overview, struct service *service);

@@ -116,33 +116,6 @@ cJSON *status_object(const struct service *service, const struct status *status,
         return root;
 }
 
-char *status_json(const struct service *service, const struct status *status, const char *breaker)
-{
-        cJSON *root = status_object(service, status, breaker);
-        char *text = cJSON_Print(root);
-        cJSON_Delete(root);
-        return text;
-}
-
-void status_print(const struct service *service, const struct status *status, const char *breaker)
-{
-        printf("group %s, circuit breaker %s, dead letters %" PRId64 "\n", service->shared->group, breaker, status->letters);
-        printf("%-44s %10s %10s %9s %12s %10s %10s\n", "stream", "length", "lag", "pending", "oldest", "rate/s", "left");
-        for (size_t i = 0; i < status->count; i++) {
-                const struct status_row *row = &status->rows[i];
-                double left = seconds_left(row);
-                char rate[32] = "-", remaining[32] = "-", lag[32];
-                if (row->rate >= 0)
-                        snprintf(rate, sizeof(rate), "%.0f", row->rate);
-                if (left >= 0)
-                        snprintf(remaining, sizeof(remaining), "%.0f s", left);
-                snprintf(lag, sizeof(lag), "%s%" PRId64, row->state.lag_known || !row->state.exists ? "" : "~", row->state.lag);
-                printf("%-44s %10" PRId64 " %10s %9" PRId64 " %10.1f s %10s %10s%s\n", row->stream, row->state.length, lag,
-                        row->state.pending, (double)row->state.oldest_pending_ms / 1000.0, rate, remaining,
-                        row->state.exists ? "" : "  (not there yet)");
-        }
-}
-
 void status_servers(struct service *service, bool *redis, bool *postgres)
 {
         int64_t fresh_ms = clock_ms() - HEALTH_FRESH_MS; /* a server that lets us wait longer is not healthy */

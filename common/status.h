@@ -1,5 +1,5 @@
 /*
- * The pipeline at a glance: streams, groups, breaker, dead letters. `status`, /status and /health speak from here.
+ * The streams at a look: groups, lag, rates, number of dead letters; and /health.
  */
 #pragma once
 
@@ -27,10 +27,8 @@ MUST_CHECK int status_look(const struct service *service, struct redis *redis, c
         const struct status *before, struct status *out);
 /* Entries a second that were acked of a row's stream between two looks; -1: not known. before may be NULL. */
 double status_rate(const struct status *before, const struct status *now, const struct status_row *row);
-/* JSON of it; breaker is the state's name. malloc'd; the object is freed with cJSON_Delete. */
+/* JSON of it; breaker is the state's name. Freed with cJSON_Delete. */
 struct cJSON *status_object(const struct service *service, const struct status *status, const char *breaker);
-char *status_json(const struct service *service, const struct status *status, const char *breaker);
-void status_print(const struct service *service, const struct status *status, const char *breaker);
 /* Whether the servers answered within the last second. */
 void status_servers(struct service *service, bool *redis, bool *postgres);
 /* /health's body, and whether all is well. malloc'd. */

@@ -52,17 +52,17 @@ def fail_on_sanitizer(label, text):
 
 
 class Service:
-    """One running service."""
+    """One running service, or a command that runs until it is told to end."""
 
-    def __init__(self, name, label, settings, folder):
+    def __init__(self, name, label, settings, folder, arguments=()):
         self.name, self.label = name, label
         self.port = int(settings["HTTP_PORT"])
         self.err = Path(folder) / f"{label}.stderr"
         self.out = Path(folder) / f"{label}.stdout"
         self.ended = None   # "stopped" or "killed" once the test ended it; whatever else ends it is a failure
         with open(self.err, "ab") as err, open(self.out, "ab") as out:
-            self.process = subprocess.Popen([executable(name)], env=clean_environment(settings), stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=err, cwd=folder, preexec_fn=die_with_parent())
+            self.process = subprocess.Popen([executable(name), *arguments], env=clean_environment(settings), stdin=subprocess.DEVNULL,
+                                            stdout=out, stderr=err, cwd=folder, preexec_fn=die_with_parent())
 
     def running(self):
         return self.process.poll() is None
@@ -190,6 +190,13 @@ class Pipeline:
             started.append(Service(name, label, self.environment(own), self.folder))
         self.services += started
         return started[0] if len(names) == 1 else started
+
+    def watch(self, name, **settings):
+        """`status --watch`, which ends with the test."""
+        watching = Service(name, f"p{self.number}-{next(self._labels)}-{name}-watch", self.environment(settings), self.folder, ("status", "--watch"))
+        watching.may_end()
+        self.services.append(watching)
+        return watching
 
     def run(self, name, *arguments, stdin=None, **settings):
         """Runs a command to its end -> CompletedProcess with text."""

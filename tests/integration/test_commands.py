@@ -1,4 +1,4 @@
-"""The commands: help, version, check, status, migrate. Data on stdout, messages on stderr, exit codes 0, 1, 2."""
+"""The commands: help, version, check, migrate. Data on stdout, messages on stderr, exit codes 0, 1, 2."""
 import json
 
 import pytest
@@ -61,18 +61,6 @@ def test_check_refuses_another_encoding(make_pipeline):
     pipeline = make_pipeline(database=False).create_database(encoding="SQL_ASCII")
     done = pipeline.run("ingest", "check")
     assert done.returncode == 1 and "SQL_ASCII" in done.stdout
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_status(pipeline, small, name):
-    pipeline.listen_to(small).start()
-    pipeline.feed(small)
-    pipeline.drain()
-    reads = {"ingest": pipeline.streams, "cascade": [pipeline.vault_updates], "analytics": [pipeline.term_updates]}[name]
-    text = pipeline.run(name, "status")
-    assert text.returncode == 0 and all(stream in text.stdout for stream in reads)
-    done = pipeline.run(name, "status", "--json")
-    assert done.returncode == 0 and all(stream in json.dumps(json.loads(done.stdout)) for stream in reads)
 
 
 def tables_of(pipeline):

@@ -45,5 +45,7 @@ def test_a_server_is_away_for_a_while(make_pipeline, own_redis, own_postgres, pa
         pipeline.feed(part[len(part) // 2:])
     for service in services:
         until(lambda: health(service)[0] == 200, f"{service.label} is healthy again", alive=services)
+    for service in services:
+        assert service.messages().count("housekeeping failed") <= 1, f"said once, not every round\n{service.tail()}"
     pipeline.drain().assert_exact()
     pipeline.assert_verified()

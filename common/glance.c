@@ -1,0 +1,252 @@
+#include "glance.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "clock.h"
+#include "overview.h"
+
+#define CONNECT_TIMEOUT_MS 3000
+#define WATCH_INTERVAL_MS  1000
+#define TREND_SAMPLES      6 /* a minute, as on the page */
+
+struct glance {
+        struct service *service;
+        struct overview *overview;
+        struct redis *redis;
+        struct db *db;
+        struct status before;
+        char redis_problem[256], db_problem[256]; /* "": up */
+};
+
+static void glance_deinit(struct glance *glance)
+{
+        glance->overview = overview_free(glance->overview);
+        glance->redis = redis_close(glance->redis);
+        glance->db = db_close(glance->db);
+}
+
+/* ---- looking ---- */
+
+static void keep_problem(char problem[256], const char *text)
+{
+        snprintf(problem, 256, "%s", text ? text : "cannot connect");
+}
+
+static int ask_redis(struct glance *glance)
+{
+        struct status now;
+        const char *others[STATUS_STREAMS_MAX + 1];
+        overview_streams(glance->overview, others);
+        if (status_look(glance->service, glance->redis, others, glance->before.looked_ms ? &glance->before : NULL, &now))
+                return -1;
+        overview_sample(glance->overview, &now);
+        glance->before = now;
+        return overview_ask_redis(glance->overview, glance->service, glance->redis);
+}
+
+static void look_at_redis(struct glance *glance)
+{
+        char *problem = NULL;
+        *glance->redis_problem = '\0';
+        if (!glance->redis && service_open_redis(glance->service, &glance->redis, CONNECT_TIMEOUT_MS, &problem)) {
+                keep_problem(glance->redis_problem, problem);
+        } else if (ask_redis(glance)) {
+                keep_problem(glance->redis_problem, redis_error(glance->redis));
+                glance->redis = redis_close(glance->redis);
+        }
+        free(problem);
+}
+
+static void look_at_database(struct glance *glance)
+{
+        char *problem = NULL;
+        *glance->db_problem = '\0';
+        if (!glance->db && service_open_db(glance->service, &glance->db, CONNECT_TIMEOUT_MS, NULL, NULL, &problem)) {
+                keep_problem(glance->db_problem, problem);
+        } else if (overview_ask_database(glance->overview, glance->service, glance->db)) {
+                keep_problem(glance->db_problem, db_error(glance->db));
+                glance->db = db_close(glance->db);
+        }
+        free(problem);
+}
+
+static void look(struct glance *glance)
+{
+        look_at_database(glance); /* it knows the streams of the others */
+        look_at_redis(glance);
+}
+
+/* ---- showing ---- */
+
+static const cJSON *item(const cJSON *object, const char *name)
+{
+        return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+static const char *text(const cJSON *object, const char *name)
+{
+        const char *value = cJSON_GetStringValue(item(object, name));
+        return value ? value : "-";
+}
+
+/* PostgreSQL's 2026-01-30T12:00:00.123456+00:00, without the fraction. */
+static const char *time_text(const cJSON *object, const char *name, char out[32])
+{
+        const char *value = text(object, name), *zone = strlen(value) > 19 ? strpbrk(value + 19, "+-Z") : NULL;
+        snprintf(out, 32, "%.19s%.6s", value, zone ? zone : "");
+        return out;
+}
+
+static const char *number_text(const cJSON *value, double scale, int decimals, const char *unit, char out[32])
+{
+        if (cJSON_IsNumber(value))
+                snprintf(out, 32, "%.*f%s", decimals, value->valuedouble * scale, unit);
+        else
+                snprintf(out, 32, "-");
+        return out;
+}
+
+static const char *trend(const cJSON *stream)
+{
+        const cJSON *history = item(stream, "lag_history");
+        int count = cJSON_GetArraySize(history), then = count > TREND_SAMPLES ? count - 1 - TREND_SAMPLES : 0;
+        double lag = cJSON_GetNumberValue(item(stream, "lag"));
+        double before = count ? cJSON_GetNumberValue(cJSON_GetArrayItem(history, then)) : lag;
+        return lag > before ? "growing" : lag < before ? "shrinking" : "";
+}
+
+static void print_streams(const cJSON *root)
+{
+        const cJSON *stage, *stream, *stages = item(item(root, "database"), "streams");
+        char text_of[6][32];
+        printf("\n%-10s %-44s %10s %11s %-9s %9s %10s %10s %10s\n", "stage", "stream", "length", "lag", "trend", "pending",
+                "oldest", "rate/s", "left");
+        cJSON_ArrayForEach(stream, item(root, "streams"))
+        {
+                stage = item(stages, text(stream, "stream"));
+                snprintf(text_of[0], 32, "%s%.0f",
+                        cJSON_IsTrue(item(stream, "lag_known")) || !cJSON_IsTrue(item(stream, "exists")) ? "" : "~",
+                        cJSON_GetNumberValue(item(stream, "lag")));
+                printf("%-10s %-44s %10s %11s %-9s %9s %10s %10s %10s%s\n", stage ? cJSON_GetStringValue(stage) : "-",
+                        text(stream, "stream"), number_text(item(stream, "length"), 1, 0, "", text_of[1]), text_of[0],
+                        trend(stream), number_text(item(stream, "pending"), 1, 0, "", text_of[2]),
+                        number_text(item(stream, "oldest_ms"), 0.001, 1, " s", text_of[3]),
+                        number_text(item(stream, "entries_per_second"), 1, 0, "", text_of[4]),
+                        number_text(item(stream, "seconds_left"), 1, 0, " s", text_of[5]),
+                        cJSON_IsTrue(item(stream, "exists")) ? "" : "  (not there yet)");
+        }
+}
+
+static void print_letters(const cJSON *root)
+{
+        const cJSON *letter;
+        if (cJSON_GetArraySize(item(root, "letters")))
+                puts("\ndead letters, the newest (for all: dlq list)");
+        cJSON_ArrayForEach(letter, item(root, "letters"))
+        {
+                printf("  %-10s %s %s  %s: %s\n", text(letter, "stage"), text(letter, "stream"), text(letter, "id"),
+                        text(letter, "error_class"), text(letter, "error"));
+        }
+}
+
+static void print_database(const cJSON *database)
+{
+        const cJSON *one;
+        char text_of[3][32];
+        if (!cJSON_IsObject(database))
+                return;
+        printf("\nreplicas");
+        cJSON_ArrayForEach(one, item(database, "replicas")) printf("  %s %.0f", one->string, one->valuedouble);
+        printf("\noutbox, oldest row");
+        cJSON_ArrayForEach(one, item(database, "outbox")) printf("  %s %.1f s", one->string, one->valuedouble);
+        if (cJSON_IsTrue(item(database, "replay_unfinished")))
+                printf("\na replay is under way: the tables do not hold all yet");
+        puts(cJSON_GetArraySize(item(database, "reorgs")) ? "\nreorgs, newest first" : "\nreorgs  none");
+        cJSON_ArrayForEach(one, item(database, "reorgs"))
+        {
+                printf("  %s  %s  fork block %s, depth %s\n", time_text(one, "at", text_of[0]), text(one, "stream"),
+                        number_text(item(one, "fork_block"), 1, 0, "", text_of[1]),
+                        number_text(item(one, "depth"), 1, 0, "", text_of[2]));
+        }
+        puts(cJSON_GetArraySize(item(database, "verify")) ? "verify, the last of each" : "verify  never run");
+        cJSON_ArrayForEach(one, item(database, "verify"))
+        {
+                printf("  %-10s %s  %.0f differences, %.0f keys in flight left out, %s%s\n", text(one, "program"),
+                        time_text(one, "finished_at", text_of[0]), cJSON_GetNumberValue(item(one, "differences")),
+                        cJSON_GetNumberValue(item(one, "in_flight")),
+                        cJSON_IsNumber(item(one, "sample")) ? "keys a table about " : "all keys",
+                        cJSON_IsNumber(item(one, "sample")) ? number_text(item(one, "sample"), 1, 0, "", text_of[1]) : "");
+        }
+        printf("rows, about");
+        cJSON_ArrayForEach(one, item(database, "tables")) printf("  %s %.0f", one->string, one->valuedouble);
+        puts("");
+}
+
+static void print_server(const char *name, const char *problem)
+{
+        if (*problem)
+                printf("%s away: %s\n", name, problem);
+}
+
+static void print(const struct glance *glance, const cJSON *root)
+{
+        printf("%s  %s %s, group %s, circuit breaker %s, dead letters %.0f\n", text(root, "time"), text(root, "program"),
+                text(root, "version"), text(root, "group"), text(root, "circuit_breaker_state"),
+                cJSON_GetNumberValue(item(root, "dead_letters")));
+        print_server("Redis", glance->redis_problem);
+        print_server("PostgreSQL", glance->db_problem);
+        print_streams(root);
+        print_letters(root);
+        print_database(item(root, "database"));
+}
+
+static void add_server(cJSON *servers, const char *name, const char *problem)
+{
+        cJSON *server = cJSON_AddObjectToObject(servers, name);
+        cJSON_AddBoolToObject(server, "up", !*problem);
+        if (*problem)
+                cJSON_AddStringToObject(server, "error", problem);
+}
+
+static void show(struct glance *glance, bool watch, bool json)
+{
+        char breaker[16];
+        status_ask_breaker(glance->service, breaker);
+        cJSON *root = overview_object(glance->overview, glance->service, breaker);
+        if (json) {
+                cJSON *servers = cJSON_AddObjectToObject(root, "servers");
+                add_server(servers, "redis", glance->redis_problem);
+                add_server(servers, "postgresql", glance->db_problem);
+                char *document = watch ? cJSON_PrintUnformatted(root) : cJSON_Print(root);
+                puts(document);
+                free(document);
+        } else {
+                if (watch && isatty(STDOUT_FILENO))
+                        printf("\033[H\033[2J");
+                print(glance, root);
+        }
+        fflush(stdout);
+        cJSON_Delete(root);
+}
+
+int glance_run(struct service *service, bool watch, bool json)
+{
+        struct glance glance = {.service = service, .overview = overview_new()};
+        look(&glance);
+        do { /* two looks make a rate */
+                if (!watch && *glance.redis_problem)
+                        break;
+                clock_sleep(WATCH_INTERVAL_MS);
+                look(&glance);
+                if (watch || !*glance.redis_problem)
+                        show(&glance, watch, json);
+        } while (watch);
+        if (*glance.redis_problem)
+                fprintf(stderr, "%s: cannot see the streams; Redis (REDIS_URL): %s\n", service->program->name,
+                        glance.redis_problem);
+        glance_deinit(&glance);
+        return *glance.redis_problem ? 1 : 0;
+}
