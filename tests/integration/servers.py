@@ -158,7 +158,8 @@ class PostgresServer(Server):
 
     FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-    def __init__(self, folder, durable=False, settings=None):
+    def __init__(self, folder, durable=False, settings=None, follows=None):
+        """follows: a running server to be a standby of, with a copy of it as it is now."""
         super().__init__(folder)
         self.programs = _postgres_programs()
         self.data = self.folder / "data"
@@ -166,11 +167,13 @@ class PostgresServer(Server):
             "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "128MB",
             "wal_level": "minimal", "max_wal_senders": "0", "timezone": "UTC", "log_line_prefix": "%m [%p] %d ",
             **({} if durable else self.FAST), **(settings or {})}
-        made = self._popen([str(self.programs / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8",
+        made = self._popen([str(self.programs / "pg_basebackup"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(follows.port), "-U", "postgres",
+                            "-c", "fast", "-R", "--no-sync"] if follows else
+                           [str(self.programs / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8",
                             "--locale=C", "--no-sync"], stdout=subprocess.PIPE)
         output = made.communicate()[0]
         if made.returncode != 0:
-            raise RuntimeError(f"initdb failed:\n{output.decode()}")
+            raise RuntimeError(f"{made.args[0]} failed:\n{output.decode()}")
 
     def command(self):
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]

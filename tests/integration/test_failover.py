@@ -1,10 +1,14 @@
-"""Redis fails over to a replica that had not heard of the last writes: input entries, acks and inner streams are lost with the old primary. The
-producer sends again what was not replicated (rindexer does after its own restart); then the law holds, though the groups stand behind, entries come twice,
-and vaults were cascaded whose entries the new primary never had."""
+"""A server fails over to a copy that had not heard of the last writes.
+
+Redis: input entries, acks and inner streams are lost with the old primary. The producer sends again what was not replicated (rindexer does after its
+own restart); then the law holds, though the groups stand behind, entries come twice, and vaults were cascaded whose entries the new primary never had.
+
+PostgreSQL: transactions are lost whose entries are acked. `ingest replay --from` an id before the failover reads them again."""
 from dataclasses import replace
 
+import feeds
 from proxy import Proxy
-from servers import RedisServer
+from servers import PostgresServer, RedisServer
 from waiting import until
 
 
@@ -34,3 +38,42 @@ def test_a_replica_that_lags_takes_over(make_pipeline, own_redis, own_servers, s
         pipeline.assert_verified()
     finally:
         proxy.close()
+
+
+def test_a_standby_that_lags_is_promoted(make_pipeline, own_servers, server_folder):
+    sender = {"wal_level": "replica", "max_wal_senders": "4"}
+    primary = PostgresServer(server_folder, durable=True, settings=sender)
+    own_servers.append(primary.start())
+    reorg = [replace(message, id=None) for message in feeds.load("reorg.jsonl.xz")]
+    a, b = len(reorg) // 3, 2 * len(reorg) // 3
+    pipeline = make_pipeline(postgres=primary, CIRCUIT_BREAKER_TIMEOUT_MS=500, BACKFILL_INTERVAL_MS=500).listen_to(reorg)
+    proxy = Proxy(primary.port)
+    try:
+        services = [service.ready() for service in pipeline.start(DATABASE_URL=proxy.url(primary.url(pipeline.database)))]
+        pipeline.feed(reorg[:a])
+        until(pipeline.drained(), "the first third is through", alive=services)
+        standby = PostgresServer(server_folder, durable=True, settings=sender, follows=primary)
+        own_servers.append(standby)
+        seconds, micros = pipeline.redis().time()
+        pipeline.feed(reorg[a:b])
+        until(pipeline.drained(), "the second third is through, and acked", alive=services)
+        stored = events_of(pipeline)
+        primary.kill()
+        standby.start().connect().execute("SELECT pg_promote()")
+        pipeline.postgres_server, proxy.target = standby, standby.port
+        until(lambda: not pipeline.connect().execute("SELECT pg_is_in_recovery()").fetchone()[0], "the standby is promoted", alive=services)
+        assert events_of(pipeline) < stored, "nothing was lost"
+        pipeline.feed(reorg[b:])
+        until(pipeline.drained(), "the last third is through", alive=services)
+        assert pipeline.differences(), "what the standby had not heard of cannot be there yet"
+        done = pipeline.run("ingest", "replay", "--from", f"{seconds * 1000 + micros // 1000 - 1}-0")
+        assert done.returncode == 0, done.stderr
+        pipeline.drain().assert_exact()
+        pipeline.assert_verified()
+    finally:
+        proxy.close()
+
+
+def events_of(pipeline):
+    return pipeline.connect().execute("SELECT (SELECT count(*) FROM deposited_events) + (SELECT count(*) FROM share_price_changed_events) + "
+                                      "(SELECT count(*) FROM atom_created_events) + (SELECT count(*) FROM orphaned_events)").fetchone()[0]

@@ -13,6 +13,7 @@ from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 NEXT = """-- additive: a column that nothing needs, an index, a table
+LOCK TABLE vault, term IN ACCESS EXCLUSIVE MODE; -- before anything that takes time
 ALTER TABLE vault ADD COLUMN note TEXT;
 CREATE INDEX ON term (type);
 CREATE TABLE made_up (vault_term TEXT);
@@ -91,6 +92,36 @@ def test_a_migration_that_is_not_additive_stops_the_old_at_their_start(make_pipe
     assert service.running() and service.status_of("/readyz") == 503
 
 
+def start_migration(pipeline, use, next_version):
+    use(next_version)
+    return subprocess.Popen([programs.executable("ingest"), "migrate"], env=programs.clean_environment(pipeline.environment()),
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=programs.die_with_parent())
+
+
+def ends_well(migrate):
+    output = migrate.communicate(timeout=programs.PATIENCE)[0]
+    assert migrate.returncode == 0 and "applied 9000_made_up" in output, output
+
+
+def waits_for(watcher, table):
+    return watcher.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = %s::regclass", (table,)).fetchone()[0]
+
+
+def test_a_migration_gives_way_before_it_is_a_deadlock(make_pipeline, next_version, use):
+    """It has one table and waits for another, whose holder comes to wait for the first."""
+    pipeline = make_pipeline().migrate()
+    with pipeline.connect() as holder, pipeline.connect() as watcher:
+        holder.autocommit = False
+        holder.execute("SELECT count(*) FROM term")
+        migrate = start_migration(pipeline, use, next_version)
+        until(lambda: waits_for(watcher, "term"), "the migration has vault and waits for term")
+        holder.execute("SELECT count(*) FROM vault")
+        assert migrate.poll() is None
+        holder.rollback()
+        ends_well(migrate)
+    assert pipeline.deadlocks() == 0
+
+
 def test_a_migration_waits_for_nobody_with_everybody_behind_it(make_pipeline, small, next_version, use):
     """A long transaction holds a table: the migration steps back again and again, the pipeline goes on, and in the end it is applied."""
     pipeline = make_pipeline().listen_to(small)
@@ -98,15 +129,11 @@ def test_a_migration_waits_for_nobody_with_everybody_behind_it(make_pipeline, sm
     with pipeline.connect() as holder, pipeline.connect() as watcher:
         holder.autocommit = False
         holder.execute("SELECT count(*) FROM vault")
-        use(next_version)
-        migrate = subprocess.Popen([programs.executable("ingest"), "migrate"], env=programs.clean_environment(pipeline.environment()),
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=programs.die_with_parent())
-        until(lambda: watcher.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'").fetchone()[0],
-              "the migration waits for the table")
+        migrate = start_migration(pipeline, use, next_version)
+        until(lambda: waits_for(watcher, "vault"), "the migration waits for the table")
         pipeline.feed(small)
         until(pipeline.drained(), "the feed is through while the migration waits", alive=services)
         assert migrate.poll() is None
         holder.rollback()
-        output = migrate.communicate(timeout=60)[0]
-        assert migrate.returncode == 0 and "applied 9000_made_up" in output, output
+        ends_well(migrate)
     pipeline.assert_exact()
