@@ -130,6 +130,10 @@ def test_compose_sets_variables_that_exist():
         assert set(service["depends_on"]) == {"redis", "postgres"} <= compose["services"].keys()
     assert "noeviction" in compose["services"]["redis"]["command"]
     assert (ROOT / "deploy" / compose["services"]["ingest"]["build"]["context"]).resolve() == ROOT
+    mounted = [volume.split(":")[0] for service in compose["services"].values() for volume in service.get("volumes", ()) if volume.startswith(".")]
+    assert len(mounted) == 4 and all((ROOT / "deploy" / path).exists() for path in mounted), mounted
+    scraped = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yml").read_text())["scrape_configs"]
+    assert {job["dns_sd_configs"][0]["names"][0] for job in scraped} < compose["services"].keys()
     docker = shutil.which("docker")
     if docker and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0:
         done = subprocess.run([docker, "compose", "-f", ROOT / "deploy/compose.yaml", "config", "--quiet"], capture_output=True, text=True)

@@ -4,10 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+import programs
+from servers import free_port
 from waiting import until
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
@@ -53,6 +58,7 @@ def test_asked_reads_expressions():
 
 def test_promtool_accepts_the_rules():
     promtool("check", "rules", "rules.yml", "alerts.yml")
+    promtool("check", "config", "prometheus.yml")
 
 
 def test_each_alert_fires_and_stays_quiet():
@@ -122,3 +128,70 @@ def test_rules_and_dashboards_ask_for_what_there_is(exported):
             checked += 1
         assert grouped <= all_labels, f"{place}: {grouped - all_labels}"
     assert checked > 100
+
+
+class Prometheus:
+    """A real one over these services, with the rules and alerts of deploy/monitoring."""
+
+    def __init__(self, services, folder):
+        self.label, self.port, self.log = "prometheus", free_port(), folder / "prometheus.log"
+        for name in ("rules.yml", "alerts.yml"):
+            shutil.copy(FOLDER / name, folder)
+        jobs = [{"job_name": service.name, "static_configs": [{"targets": [f"127.0.0.1:{service.port}"]}]} for service in services]
+        (folder / "prometheus.yml").write_text(json.dumps({   # JSON is YAML
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["rules.yml", "alerts.yml"], "scrape_configs": jobs}))
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([shutil.which("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
+                                             f"--web.listen-address=127.0.0.1:{self.port}"], stdout=log, stderr=log, preexec_fn=programs.die_with_parent())
+
+    def running(self):
+        return self.process.poll() is None
+
+    def code(self):
+        return self.process.poll()
+
+    def tail(self):
+        return self.log.read_text()[-3000:]
+
+    def api(self, path, **parameters):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as refusal:
+            if refusal.code == 503:
+                return None   # not ready yet
+            raise AssertionError(f"{path} {parameters}: {refusal.read().decode()}") from refusal
+        except OSError:
+            return None   # not listening yet
+
+    def query(self, expression):
+        return (self.api("query", query=expression) or {"result": []})["result"]
+
+
+def test_a_real_prometheus_fills_the_dashboards(pipeline, small, tmp_path):
+    """Rules without an error, values in the panels; a dead letter raises its alert and no other."""
+    services = [service.ready() for service in pipeline.listen_to(small).start()]
+    prometheus = Prometheus(services, tmp_path)
+    try:
+        alive = [prometheus, *services]
+        until(lambda: len(prometheus.query("up == 1")) == 3, "each program is scraped", alive=alive)
+        pipeline.feed(small)
+        pipeline.redis().xadd(pipeline.streams[0], {"payload": "broken"})
+        until(pipeline.drained(), "all is drained", alive=alive)
+        for name in programs.SERVICES:
+            assert pipeline.run(name, "verify").returncode == 0
+        until(lambda: prometheus.query("stage:events_processed:rate5m > 0"), "rates are recorded", alive=alive)
+        until(lambda: len(prometheus.query("verify_differences == 0")) == 3, "verify's results are scraped", alive=alive)
+
+        def states():
+            return {rule["name"]: rule["state"] for group in prometheus.api("rules")["groups"] for rule in group["rules"] if rule["type"] == "alerting"}
+        until(lambda: states().get("PipelineDeadLetters") == "firing", "the alert for dead letters fires", alive=alive)
+        rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]
+        assert rules and [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
+        assert {name for name, state in states().items() if state == "firing"} == {"PipelineDeadLetters"}
+        panels = [(place, expression.replace("$__rate_interval", "1m")) for place, expression in expressions() if ".json" in place]
+        empty = [place for place, expression in panels if not prometheus.query(expression)]
+        assert len(panels) > 20 and len(empty) < len(panels) / 4, empty   # what has not happened has no series
+    finally:
+        prometheus.process.terminate()
+        prometheus.process.wait()
