@@ -64,9 +64,20 @@ static bool is_string(const cJSON *item)
         return cJSON_IsString(item) && item->valuestring[0] != JSON_NUMBER;
 }
 
-static bool has_nul(const char *text)
+static bool is_surrogate(const char *at)
 {
-        return strstr(text, JSON_NUL) != NULL;
+        return *at == JSON_SURROGATE && (unsigned char)at[1] > 0x9f;
+}
+
+/* What of a text PostgreSQL cannot store; NULL: nothing. */
+static const char *unstorable(const char *text)
+{
+        if (strstr(text, JSON_NUL))
+                return "a NUL (\\u0000)";
+        for (const char *at = text; (at = strchr(at, JSON_SURROGATE)); at++)
+                if (is_surrogate(at))
+                        return "a lone surrogate";
+        return NULL;
 }
 
 /* Of equal names the last one counts, as in JSONB. */
@@ -131,7 +142,6 @@ static const char *show_string(struct arena *arena, const char *text)
         char shown[SHOWN_MAX + 16] = "\"";
         const unsigned char *at = (const unsigned char *)text, *end = at + strlen(text);
         size_t used = 1;
-        bool nul;
 
         while (at < end && used < SHOWN_MAX) {
                 size_t size = json_character_size(at, end);
@@ -142,9 +152,17 @@ static const char *show_string(struct arena *arena, const char *text)
                         at += size;
                         continue;
                 }
-                nul = !strncmp((const char *)at, JSON_NUL, 2);
-                used += (size_t)snprintf(shown + used, sizeof(shown) - used, "\\u%04x", nul ? 0U : *at);
-                at += nul ? 2 : 1;
+                unsigned code = *at;
+
+                if (!strncmp((const char *)at, JSON_NUL, 2)) {
+                        code = 0;
+                        at += 1;
+                } else if (is_surrogate((const char *)at)) {
+                        code = 0xd000U | (at[1] & 0x3fU) << 6 | (at[2] & 0x3fU);
+                        at += 2;
+                }
+                used += (size_t)snprintf(shown + used, sizeof(shown) - used, "\\u%04x", code);
+                at++;
         }
         shown[used] = '\0';
         return arena_format(arena, "%s%s", shown, at < end ? "…" : "\"");
@@ -383,7 +401,7 @@ static int network_read(struct decoder *d, struct field field, const char **netw
                 field = d->fallback;
         if (field_text(d, field, &text))
                 return DECODE_BAD;
-        if (!*text || has_nul(text))
+        if (!*text || unstorable(text))
                 return field_fault(d, field, "format", "is no name of a network");
         if (d->network && strcmp(text, d->network) != 0)
                 return field_fault(d, field, "network", "is not %s, the network to take", show_string(d->arena, d->network));
@@ -418,8 +436,8 @@ static int generic_read(struct decoder *d, struct field element, struct event *e
         struct event_value *json = &event->values[1];
         cJSON *next;
 
-        if (has_nul(name))
-                return field_fault(d, d->name, "format", "holds a NUL, which PostgreSQL cannot store");
+        if (unstorable(name))
+                return field_fault(d, d->name, "format", "holds %s, which PostgreSQL cannot store", unstorable(name));
         for (cJSON *item = element.item->child; item; item = next) {
                 next = item->next;
                 if (!strcmp(item->string, "transaction_information"))
@@ -428,8 +446,8 @@ static int generic_read(struct decoder *d, struct field element, struct event *e
         value_add(event, arena_copy(d->arena, name, strlen(name)));
         json->data = print(d->arena, element.item, &json->size);
         event->value_count++;
-        if (has_nul(json->data))
-                return field_fault(d, element, "format", "that holds a NUL (\\u0000), which PostgreSQL cannot store");
+        if (unstorable(json->data))
+                return field_fault(d, element, "format", "that holds %s, which PostgreSQL cannot store", unstorable(json->data));
         return 0;
 }
 
@@ -490,8 +508,9 @@ static int notice_read(struct decoder *d, cJSON *first, size_t limit)
                 field_int64(d, event_field(element, "depth"), INT64_MAX, &notice->depth))
                 return DECODE_BAD;
         notice->json = print(d->arena, first, &size);
-        if (has_nul(notice->json))
-                return field_fault(d, element, "format", "that holds a NUL (\\u0000), which PostgreSQL cannot store");
+        if (unstorable(notice->json))
+                return field_fault(
+                        d, element, "format", "that holds %s, which PostgreSQL cannot store", unstorable(notice->json));
         d->out->notice = notice;
         return 0;
 }

@@ -84,6 +84,15 @@ static int escape_value(const struct reader *r, const unsigned char *at)
         return value;
 }
 
+/* The six bytes of an escape by others in the copy. */
+static void replace_escape(struct reader *r, const char *bytes, size_t size)
+{
+        copy_until(r, r->at);
+        memcpy(r->out, bytes, size);
+        r->out += size;
+        r->copied += 6;
+}
+
 /* r->at stands at the backslash. */
 static int read_escape(struct reader *r)
 {
@@ -104,17 +113,15 @@ static int read_escape(struct reader *r)
                 bool pair = value < 0xdc00 && r->end - r->at >= 12 && r->at[6] == '\\' && r->at[7] == 'u';
 
                 second = pair ? escape_value(r, r->at + 8) : -1;
-                if (second < 0xdc00 || second > 0xdfff)
-                        return refuse(r, "a lone surrogate in a \\u escape");
-                r->at += 12;
-                return 0;
+                if (second >= 0xdc00 && second <= 0xdfff) {
+                        r->at += 12;
+                        return 0;
+                }
+                replace_escape(
+                        r, (const char[]){JSON_SURROGATE, (char)(0x80 | (value >> 6 & 0x3f)), (char)(0x80 | (value & 0x3f))}, 3);
         }
-        if (!value) {
-                copy_until(r, r->at);
-                memcpy(r->out, JSON_NUL, 2);
-                r->out += 2;
-                r->copied += 6;
-        }
+        if (!value)
+                replace_escape(r, JSON_NUL, 2);
         r->at += 6;
         return 0;
 }

@@ -192,7 +192,7 @@ NO_NUMBERS = {
     "digits and a letter": "12a", "a blank in front": " 1", "a blank behind": "1 ", "a line end behind": "1\n", "a plus": "+1",
     "-1": -1, "-1 as text": "-1", "-0": Verbatim("-0"), "1.5": 1.5, "1.0": 1.0, "1.5 as text": "1.5", "1e5": Verbatim("1e5"),
     "1E+5": Verbatim("1E+5"), "1e5 as text": "1e5", "1,000": "1,000", "digits of another script": "\u0661\u0662", "NaN as text": "NaN",
-    "a NUL behind": "1\0", "a NUL in front": "\x001", "a NUL alone": "\0",
+    "a NUL behind": "1\0", "a NUL in front": "\x001", "a NUL alone": "\0", "a lone surrogate": "\ud83e", "a lone surrogate behind": "1\udd84",
 }
 
 
@@ -216,7 +216,7 @@ def bad_values(form):
         yield "letters of another script", "\u0430" * size, "format"
     if form == BYTES:
         yield from ((name, value, "format") for name, value in (
-            ("odd", "0x123"), ("odd without 0x", "123"), ("one digit", "0x1"), ("no hex", "0xzz"), ("0x twice", "0x0x"), ("a blank", "61 62"),
+            ("odd", "0x123"), ("odd without 0x", "123"), ("one digit", "0x1"), ("no hex", "0xzz"), ("0x twice", "0x0x"), ("a blank", "61 62"), ("a lone surrogate", "0x61\ud83e"),
             ("a NUL", "61\x000"), ("text", "hello"), ("a line end", "6162\n6")))
 
 
@@ -258,7 +258,8 @@ def network_kinds():
     for name, value in (("in another case", chain.NETWORK.upper()), ("with a blank", chain.NETWORK + " "), ("of SQL", SQL),
                         ("of 100 KB", "n" * 100_000)):
         yield Kind(f"a network {name}", "network", path, change=put(NETWORK, value))
-    for name, value in (("with a NUL", chain.NETWORK + "\0"), ("of nothing", ""), ("of a NUL", "\0")):
+    for name, value in (("with a NUL", chain.NETWORK + "\0"), ("of nothing", ""), ("of a NUL", "\0"),
+                        ("with a lone surrogate", chain.NETWORK + "\ud83e")):
         yield Kind(f"a network {name}", "format", path, change=put(NETWORK, value))
     for value in (5, True, [], {}):
         yield Kind(f"the network {dumps(value)}", "type", path, change=put(NETWORK, value))
@@ -301,7 +302,13 @@ def generic_kinds():
     yield Kind("a NUL deep inside", "format", nul, GENERIC, put("a", [[{"b": [1, {"c": "\0"}]}]]))
     yield Kind("a number that JSONB cannot hold", "database", ": generic_events refused by PostgreSQL: ", GENERIC,
                put("a", Verbatim("1e200000")))
+    alone = ": an object that holds a lone surrogate"
+    yield Kind("a lone high surrogate in a text", "format", alone, GENERIC, put("text", "a\ud83eb"))
+    yield Kind("a lone low surrogate in a name", "format", alone, GENERIC, put("a\udd84", 1))
+    yield Kind("surrogates in the wrong order", "format", alone, GENERIC, put("a", [["\udd84\ud83e"]]))
     for name in (GENERIC, "Deposited"):
+        yield Kind(f"a lone surrogate behind the name {name}", "format", f'event_name: "{name}\\udfff" ', rewrite=envelope(event_name=name + "\udfff"),
+                   every=True)
         yield Kind(f"a NUL behind the name {name}", "format", f'event_name: "{name}\\u0000" ', rewrite=envelope(event_name=name + "\0"),
                    every=True)
 
@@ -321,6 +328,7 @@ def notice_kinds():
     yield Kind("two notices in one", "format", "event_data: ", rewrite=notice([good, put("depth", 2)(good)]))
     yield Kind("an empty notice", "missing", "event_data[0]: is missing", rewrite=notice([]))
     yield Kind("a notice of null", "type", "event_data[0]: null ", rewrite=notice([None]))
+    yield Kind("a notice with a lone surrogate", "format", "event_data[0]: an object that holds a lone surrogate", rewrite=notice([put("x", "\ud83e")(good)]))
     yield Kind("a notice with a NUL", "format", "event_data[0]: an object that holds a NUL", rewrite=notice([put("x", "\0")(good)]))
 
 
@@ -378,11 +386,6 @@ def json_kinds():
             ("a NUL byte in front", value, lambda text: b"\0" + text.encode()),
             ("a NUL byte in a text", "a raw control character in a string", within(b"a\0b")),
             ("a raw line end in a text", "a raw control character in a string", within(b"a\nb")),
-            ("a lone high surrogate", "a lone surrogate", each(put("assets", "\ud83e"))),
-            ("a lone low surrogate", "a lone surrogate", each(put("note", "\udd84"))),
-            ("surrogates in the wrong order", "a lone surrogate", each(put("note", "\udd84\ud83e"))),
-            ("a lone surrogate in a name", "a lone surrogate", each(put("\ud83e", 1))),
-            ("a lone surrogate in event_name", "a lone surrogate", envelope(event_name="Deposited\ud83e")),
             ("a surrogate's bytes", "invalid UTF-8", within(b"\xed\xa0\xbe")),
             ("a byte FF", "invalid UTF-8", within(b"\xff")),
             ("a lone continuation byte", "invalid UTF-8", within(b"\x80")),
@@ -442,6 +445,9 @@ HARMLESS = {
     "SQL in an event of another name": (GENERIC, lambda text: envelope(event_name=SQL)(each(put(SQL, [SQL, {SQL: SQL}]))(text))),
     "a NUL in a member nobody knows": ("Deposited", each(put("note", "a\0b"))),
     "a NUL in the name of a member nobody knows": ("Deposited", each(put("assets\0", "ten"))),
+    "a lone surrogate in a member nobody knows": ("Deposited", each(put("note", "\ud83e"))),
+    "a lone surrogate in the name of a member nobody knows": ("Redeemed", each(put("assets\udd84", "ten"))),
+    "a lone surrogate in the envelope": ("Deposited", envelope(extra="\ud83e\ud83e")),
     "a number beyond all in a member nobody knows": ("Deposited", each(put("note", Verbatim("-1.5e+400000")))),
     "members of other cases beside the right ones": ("Deposited", each(lambda e: {**e, "ASSETS": "ten", "termid": 5, ABOUT.title(): None})),
     "of two members the first is bad": ("Deposited", each(twice("assets", lambda value: "ten", same))),
