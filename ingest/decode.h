@@ -2,8 +2,8 @@
  * JSON of one stream entry -> event records. Pure: no I/O, no state; the only user of cJSON on input.
  *
  * What cJSON lets through is caught before it: the text must be valid UTF-8 and exactly one JSON value by RFC 8259 (no trailing
- * text, no 01, no 1., no raw control characters, no lone surrogates), at most DECODE_DEPTH_MAX levels deep. Numbers keep their
- * own text to the last digit (cJSON's are doubles), and an escaped NUL never cuts a string short.
+ * text, no 01, no 1., no raw control characters), at most DECODE_DEPTH_MAX levels deep. Numbers keep their
+ * own text to the last digit (cJSON's are doubles); an escaped NUL or lone surrogate spoils the event that would store it.
  */
 #pragma once
 

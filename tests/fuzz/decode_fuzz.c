@@ -1,9 +1,6 @@
 /*
- * libFuzzer target: whatever comes in, decode_message keeps its contract. Memory errors are the sanitizers' to find.
- *
- *   clang -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined tests/fuzz/decode_fuzz.c \
- *           ingest/{address,decode,event,json,keccak,number}.c common/arena.c -lcjson -o decode_fuzz && ./decode_fuzz
- * -max_len=8192 CORPUS
+ * libFuzzer target, see tests/fuzz/run: whatever comes in, decode_message keeps its contract. Memory errors are the sanitizers'
+ * to find.
  */
 #include <stdbool.h>
 #include <stdlib.h>
