@@ -31,6 +31,7 @@ void stream_batch_reset(struct stream_batch *batch)
         for (size_t i = 0; i < batch->reply_count; i++)
                 redis_reply_free(batch->replies[i]);
         batch->count = batch->reply_count = 0;
+        batch->redelivered = false;
 }
 
 void stream_batch_deinit(struct stream_batch *batch)
@@ -140,6 +141,7 @@ int stream_read(const struct stream_consumer *consumer, bool pending, size_t cou
                         batch, stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL)), redis_reply_item(item, 1));
         }
         batch_keep(batch, reply);
+        batch->redelivered = pending;
         *read = batch->count - before;
         return 0;
 }

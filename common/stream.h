@@ -31,6 +31,7 @@ struct stream_batch {
         size_t count, capacity;
         struct redis_reply **replies;
         size_t reply_count, reply_capacity;
+        bool redelivered; /* entries that were delivered before: what they led to may be done already, or published, or neither */
 };
 
 void stream_batch_reset(struct stream_batch *batch);
@@ -71,6 +72,7 @@ struct stream_key {
         const char *reason;
         int64_t block_number;
         struct stream_entry *entry; /* the one it was read from, where it was */
+        bool done;                  /* somebody else has done what it asks for, and publishes it: work_fold_keys leaves it out */
 };
 struct stream_letter {
         const struct stream_entry *entry;

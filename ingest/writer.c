@@ -37,6 +37,7 @@ struct writer {
         size_t count[EVENT_KINDS], capacity[EVENT_KINDS];
         struct verdict *verdicts; /* one an entry of the batch */
         enum event_kind kind;     /* of the items that are being stored */
+        struct arena scratch;     /* the decoder's */
 };
 
 static const struct sql *const inserts[EVENT_KINDS] = {
@@ -77,6 +78,7 @@ void writer_free(void *state)
         struct writer *writer = state;
         for (int kind = 0; kind < EVENT_KINDS; kind++)
                 free(writer->items[kind]);
+        arena_deinit(&writer->scratch);
         free(writer->network);
         free(writer);
 }
@@ -235,7 +237,7 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
                 note_fault(work, verdict, DECODE_WHOLE_MESSAGE, "range", "the entry's id is above 9223372036854775807", 1);
                 return 0;
         }
-        (void)!decode_message(payload, size, writer->network, work->arena, &message);
+        (void)!decode_message(payload, size, writer->network, work->arena, &writer->scratch, &message);
         for (size_t i = 0; i < message.fault_count; i++)
                 note_fault(work, verdict, message.faults[i].index, message.faults[i].class, message.faults[i].text, 1);
         for (size_t i = 0; i < message.event_count; i++)
@@ -395,7 +397,7 @@ static int learn_network(struct work *work, struct writer *writer)
                 const char *payload = entry->fields ? writer_payload(entry, &size) : NULL;
                 if (!payload)
                         continue;
-                (void)!decode_message(payload, size, NULL, work->arena, &message);
+                (void)!decode_message(payload, size, NULL, work->arena, &writer->scratch, &message);
                 for (size_t e = 0; !r && !writer->network && e < message.event_count; e++) {
                         writer->kind = message.events[e].type->kind;
                         memset(writer->count, 0, sizeof(writer->count));
