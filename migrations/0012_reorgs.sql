@@ -143,6 +143,9 @@ BEGIN
                 ON CONFLICT DO NOTHING', name) USING hashes, indexes, blocks, block_hashes, streams, ms, seq;
 END $$;
 
+CREATE TYPE event_version AS (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT, block_hash TEXT COLLATE "C",
+        live BOOLEAN, wins BOOLEAN);
+
 -- Every version of every event that was seen in one of the given blocks: is its block live, and is it the one that stands?
 CREATE FUNCTION event_verdict(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_hash TEXT, live BOOLEAN, wins BOOLEAN) LANGUAGE sql STABLE AS $$
@@ -173,29 +176,26 @@ $$;
 CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], why JSONB) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
         name TEXT;
+        versions event_version[] := ARRAY(SELECT ROW(v.*)::event_version FROM event_verdict(numbers, hashes) v);
         moved BIGINT := 0;
         step BIGINT;
 BEGIN
-        CREATE TEMP TABLE IF NOT EXISTS settle_version (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT,
-                block_hash TEXT COLLATE "C", live BOOLEAN, wins BOOLEAN) ON COMMIT DELETE ROWS;
-        TRUNCATE settle_version;
-        INSERT INTO settle_version SELECT * FROM event_verdict(numbers, hashes);
 
         -- The vaults of all that moves are locked here, in one pass in order: table by table they would be out of order, and cascade locks vaults, too.
         INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
         SELECT DISTINCT m.term_id COLLATE "C", m.curve_id COLLATE "C", '0', now(), now()
         FROM (
-                SELECT t.term_id, t.curve_id FROM settle_version v JOIN deposited_events t USING (transaction_hash, log_index, block_hash)
+                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN deposited_events t USING (transaction_hash, log_index, block_hash)
                 WHERE v.source_table = 'deposited_events' AND NOT v.wins
                 UNION ALL
-                SELECT t.term_id, t.curve_id FROM settle_version v JOIN redeemed_events t USING (transaction_hash, log_index, block_hash)
+                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN redeemed_events t USING (transaction_hash, log_index, block_hash)
                 WHERE v.source_table = 'redeemed_events' AND NOT v.wins
                 UNION ALL
-                SELECT t.term_id, t.curve_id FROM settle_version v JOIN share_price_changed_events t USING (transaction_hash, log_index, block_hash)
+                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN share_price_changed_events t USING (transaction_hash, log_index, block_hash)
                 WHERE v.source_table = 'share_price_changed_events' AND NOT v.wins
                 UNION ALL
                 SELECT o.event_row ->> 'term_id', o.event_row ->> 'curve_id'
-                FROM settle_version v JOIN orphaned_events o USING (source_table, transaction_hash, log_index, block_hash)
+                FROM unnest(versions) v JOIN orphaned_events o USING (source_table, transaction_hash, log_index, block_hash)
                 WHERE v.wins AND v.source_table IN ('deposited_events', 'redeemed_events', 'share_price_changed_events')
         ) m
         ORDER BY 1, 2
@@ -203,8 +203,9 @@ BEGIN
 
         FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
                 'share_price_changed_events', 'generic_events'] LOOP
+                CONTINUE WHEN NOT EXISTS (SELECT FROM unnest(versions) v WHERE v.source_table = name);
                 EXECUTE format('WITH gone AS (
-                                DELETE FROM %1$I t USING settle_version v
+                                DELETE FROM %1$I t USING unnest($2) v
                                 WHERE v.source_table = %1$L AND NOT v.wins AND v.transaction_hash = t.transaction_hash
                                         AND v.log_index = t.log_index AND v.block_hash = t.block_hash
                                 RETURNING t.*, v.live AS version_is_live)
@@ -212,21 +213,21 @@ BEGIN
                                 stream, stream_ms, stream_seq, reason, notice)
                         SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone) - ''version_is_live'', stream, stream_ms,
                                 stream_seq, CASE WHEN version_is_live THEN ''superseded'' ELSE ''reorg'' END, $1
-                        FROM gone ON CONFLICT DO NOTHING', name) USING why;
+                        FROM gone ON CONFLICT DO NOTHING', name) USING why, versions;
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
                 EXECUTE format('WITH back AS (
-                                DELETE FROM orphaned_events o USING settle_version v
+                                DELETE FROM orphaned_events o USING unnest($1) v
                                 WHERE o.source_table = %1$L AND v.source_table = %1$L AND v.wins AND v.transaction_hash = o.transaction_hash
                                         AND v.log_index = o.log_index AND v.block_hash = o.block_hash
                                 RETURNING o.*)
                         INSERT INTO %1$I SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r
-                        ORDER BY r.transaction_hash, r.log_index', name);
+                        ORDER BY r.transaction_hash, r.log_index', name) USING versions;
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
         UPDATE orphaned_events o SET reason = CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END
-        FROM settle_version v
+        FROM unnest(versions) v
         WHERE (o.source_table, o.transaction_hash, o.log_index, o.block_hash) = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
                 AND o.reason IS DISTINCT FROM CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END;
         RETURN moved;
