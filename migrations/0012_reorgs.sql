@@ -101,7 +101,7 @@ BEGIN
 END $$;
 
 -- Raises RO001 unless a batch of new sightings leaves every block it touches live, and as live as it was.
-CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         reached_numbers BIGINT[];
         reached_hashes TEXT[];
@@ -173,7 +173,7 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
 $$;
 
 -- Under the exclusive lock: brings the events of the given blocks to where they belong. Returns how many rows moved.
-CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], why JSONB) RETURNS BIGINT LANGUAGE plpgsql AS $$
+CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], why JSONB) RETURNS BIGINT LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         name TEXT;
         versions event_version[] := ARRAY(SELECT ROW(v.*)::event_version FROM event_verdict(numbers, hashes) v);
@@ -244,7 +244,7 @@ END $$;
 -- The careful way in: events whose blocks are not plainly live. Each version is stored as orphaned, each sighting noted, then all is settled.
 CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
         streams TEXT[], ms BIGINT[], seq BIGINT[])
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
         SELECT e.t, e.x, e.i, e.h, e.b, e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q,
@@ -267,7 +267,7 @@ END $$;
 
 -- A notice, under the exclusive lock. Notices of one stream with equal network, fork block and depth within window_ms of the first are one.
 CREATE FUNCTION reorg_take(stream_ TEXT, ms BIGINT, seq BIGINT, network_ TEXT, fork BIGINT, depth_ BIGINT, notice_ JSONB, window_ms BIGINT)
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         n RECORD;
         first_ms BIGINT;
