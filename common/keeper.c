@@ -32,9 +32,9 @@ struct keeper {
         struct link watch, work;
         struct status status; /* the look that rates are counted from */
         int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due;
-        int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
-        bool troubled;                             /* told once, not every round */
-        char foreign_told[STATUS_STREAMS_MAX][64]; /* the group that each stream's reader was warned of */
+        int64_t backfilled_ms;    /* when keys were last queued again, 0: never */
+        bool troubled;            /* told once, not every round */
+        char (*foreign_told)[64]; /* the group that each stream's reader was warned of */
 };
 
 /* ---- connections ---- */
@@ -355,6 +355,13 @@ int keeper_start(struct keeper **out, struct service *service)
         struct keeper *keeper = calloc(1, sizeof(*keeper));
         if (!keeper)
                 abort();
+        const char *const *streams = service->program->inputs(service->config);
+        size_t count = 0;
+        while (streams[count])
+                count++;
+        keeper->foreign_told = calloc(count + 1, sizeof(*keeper->foreign_told));
+        if (!keeper->foreign_told)
+                abort();
         keeper->service = service;
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;
@@ -372,5 +379,6 @@ void keeper_join(struct keeper *keeper)
         pthread_join(keeper->keeper, NULL);
         link_close(&keeper->watch);
         link_close(&keeper->work);
+        free(keeper->foreign_told);
         free(keeper);
 }

@@ -45,22 +45,24 @@ struct stream_consumer {
         struct redis *redis;
         const char *group, *name;
         const char *const *streams; /* NULL-ended */
-        void (*lost)(void *context, const char *stream,
-                const char *id); /* told of each pending entry that turns out to be trimmed away */
+        const char *stage,
+                *letter_stream; /* of the letters of entries that turn out to be trimmed away while they were pending */
+        void (*lost)(void *context, const char *stream, const char *id); /* told of each, when its letter is written */
         void *context;
 };
 
 /* Makes the group at 0 and the stream with it, where there is none. */
 MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, const char *group);
 /*
- * Appends to batch: new entries (pending false; waits up to block_ms for the first, 0: not at all), or this consumer's own
- * pending ones from the oldest on (pending true). At most count a stream. *read: how many entries came.
+ * Appends to batch: new entries (after NULL; waits up to block_ms for the first, 0: not at all), or this consumer's own
+ * pending ones behind the id that `after` has for each stream. At most count a stream. *read: how many entries came.
  */
-MUST_CHECK int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms,
+MUST_CHECK int stream_read(const struct stream_consumer *consumer, const char *const *after, size_t count, int64_t block_ms,
         struct stream_batch *batch, size_t *read);
-/* The greatest number of deliveries of the consumer's oldest pending entries, one a stream, and that stream; 0: nothing is
- * pending. */
-MUST_CHECK int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries, const char **stream);
+/* The greatest number of deliveries of the consumer's oldest pending entries behind `after`, one a stream, and that stream's
+ * place; 0: nothing is pending there. */
+MUST_CHECK int stream_pending_deliveries(
+        const struct stream_consumer *consumer, const char *const *after, int64_t *deliveries, size_t *stream);
 /* Takes over entries that others left pending for idle_ms; they become this consumer's own pending ones. *claimed: how many. */
 MUST_CHECK int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed);
 /* Makes all that is pending for this consumer fresh, so that nobody claims it. */
@@ -91,9 +93,6 @@ struct stream_outcome {
 };
 MUST_CHECK int stream_finish(
         const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome);
-/* A dead letter for an entry that is no longer pending (class lost). */
-MUST_CHECK int stream_letter_lost(
-        const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id);
 /* Keys without an entry to ack: the backfill's. */
 MUST_CHECK int stream_publish(struct redis *redis, const char *target, const struct stream_key *keys, size_t count);
 

@@ -118,7 +118,8 @@ static void add_letters(struct work *work, const struct writer *writer)
 {
         for (size_t i = 0; i < work->batch->count; i++) {
                 const struct verdict *verdict = &writer->verdicts[i];
-                if (!verdict->faults)
+                if (!verdict->faults ||
+                        work->batch->entries[i].left) /* a letter acks: what was put off comes again, and brings its faults */
                         continue;
                 const char *error = verdict->error, *indexes = verdict->indexes;
                 if (verdict->faults > 1)
@@ -289,6 +290,22 @@ static enum db_element element_of(enum event_kind kind, size_t column)
         return kind == EVENT_ATOM_CREATED && column == 11 + 3 ? DB_BYTES : DB_TEXT; /* raw_data */
 }
 
+/*
+ * Ends the transaction under way, and pins the network where that is what it is for. Where another replica's transaction has just
+ * pinned another network the event is not ours: nothing is stored, and learn_network finds the network that is pinned.
+ */
+static int commit(struct work *work, const struct writer *writer, const struct db_call *last, size_t count)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param pinned = db_text(writer->pin);
+        const struct db_call pin[] = {
+                {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1}, {.sql = &sql_10_network_get, .rows = &rows}};
+        int r = writer->pin ? db_run(work->db, pin, ARRAY_LENGTH(pin), DB_AUTOCOMMIT, work->deadline_ms) : 0;
+        if (!r && writer->pin && strcmp(db_rows_text(rows, 0, 0), writer->pin))
+                return db_run(work->db, NULL, 0, DB_ROLLBACK, work->deadline_ms);
+        return r ? r : db_run(work->db, last, count, DB_COMMIT, work->deadline_ms);
+}
+
 /* The careful way in, for events whose blocks are not plainly live. */
 static int take(struct work *work, const struct writer *writer, const struct item *items, size_t count)
 {
@@ -304,11 +321,9 @@ static int take(struct work *work, const struct writer *writer, const struct ite
                         .param_count = SIGHTING_COLUMNS,
                         .rows = &rows},
         };
-        const struct db_param pinned = db_text(writer->pin);
-        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1};
         int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
         if (!r)
-                r = db_run(work->db, &pin, writer->pin != NULL, DB_COMMIT, work->deadline_ms);
+                r = commit(work, writer, NULL, 0);
         if (!r)
                 add_touched(work, rows);
         return r;
@@ -326,13 +341,9 @@ static int insert(struct work *work, const struct writer *writer, const struct d
                 {.sql = &sql_10_event_guard, .params = seen, .param_count = ARRAY_LENGTH(seen)},
                 {.sql = inserts[writer->kind], .params = params, .param_count = (int)width, .affected = &written},
         };
-        const struct db_param pinned = db_text(writer->pin);
         const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = again, .param_count = ARRAY_LENGTH(again)};
-        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1};
         int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
-        if (!r && writer->pin)
-                r = db_run(work->db, &pin, 1, DB_AUTOCOMMIT, work->deadline_ms);
-        return r ? r : db_run(work->db, &repeat, (size_t)written < count, DB_COMMIT, work->deadline_ms);
+        return r ? r : commit(work, writer, &repeat, (size_t)written < count);
 }
 
 static int store(struct work *work, void *context, size_t from, size_t count)

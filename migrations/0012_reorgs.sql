@@ -10,8 +10,8 @@
 -- * An event version (an event in one block) is live if its block is live in a stream it was seen in. Of live versions of one
 --   (transaction, log index) the one with the latest sighting stands in its event table, all others in orphaned_events.
 --
--- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert whose
--- blocks are, with its own sightings, live as they were, is plain (event_guard); any other rolls back and runs again through event_take.
+-- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert of
+-- sightings in the last epoch of blocks that are live, or new, is plain (event_guard); any other rolls back and runs again through event_take.
 
 CREATE TABLE reorgs (
         stream TEXT COLLATE "C" NOT NULL,
@@ -64,16 +64,13 @@ FROM orphaned_events WHERE reason <> 'not in stream'
 UNION ALL
 SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM repeated_sightings;
 
--- The state of blocks in each stream they were seen in; the extra_ arrays are sightings that are not stored yet.
-CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[], extra_streams TEXT[], extra_numbers BIGINT[], extra_hashes TEXT[],
-        extra_ms BIGINT[], extra_seq BIGINT[])
+-- The state of blocks in each stream they were seen in.
+CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE sql STABLE AS $$
         WITH sighting AS (
                 SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
                 FROM event_sighting s
                 WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
-                UNION
-                SELECT * FROM unnest(extra_streams, extra_numbers, extra_hashes, extra_ms, extra_seq)
         ), seen AS (
                 SELECT DISTINCT s.stream, s.block_number, s.block_hash, (
                         SELECT count(*) FROM reorgs n
@@ -100,7 +97,7 @@ BEGIN
         END IF;
 END $$;
 
--- Raises RO001 unless a batch of new sightings leaves every block it touches live, and as live as it was.
+-- Raises RO001 unless a batch of new sightings is plain: whatever else comes, it cannot change the state of a block.
 CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         reached_numbers BIGINT[];
@@ -111,14 +108,16 @@ BEGIN
                 RETURN;
         END IF;
         SELECT array_agg(b), array_agg(h) INTO reached_numbers, reached_hashes
-        FROM (SELECT DISTINCT e.s, e.b, e.h FROM unnest(streams, numbers, hashes) e (s, b, h)
+        FROM (SELECT DISTINCT e.b, e.h FROM unnest(numbers, hashes) e (b, h)
                 WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= e.b)) reached;
         IF reached_numbers IS NULL THEN
                 RETURN;
         END IF;
-        IF EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes, streams, numbers, hashes, ms, seq) s
-                        WHERE NOT s.live AND (s.stream, s.block_number, s.block_hash) IN (SELECT * FROM unnest(streams, numbers, hashes)))
-                OR EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes, '{}', '{}', '{}', '{}', '{}') s WHERE NOT s.live) THEN
+        -- Plain is only what cannot matter, whatever other plain batches, unseen by this one, bring at the same time: sightings in the last epoch
+        -- of blocks that are live, or new. (Two batches may each leave a block live and together not: one fills epoch k-1, the other k-3.)
+        IF EXISTS (SELECT FROM unnest(streams, numbers, ms, seq) e (s, b, m, q)
+                        JOIN reorgs n ON n.counts AND n.stream = e.s AND n.fork_block <= e.b AND (n.stream_ms, n.stream_seq) > (e.m, e.q))
+                OR EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes) s WHERE NOT s.live) THEN
                 RAISE EXCEPTION 'a block''s state may change' USING ERRCODE = 'RO001';
         END IF;
 END $$;
@@ -159,7 +158,7 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
         ), state AS MATERIALIZED (
                 SELECT b.* FROM (SELECT array_agg(v.block_number) AS n, array_agg(v.block_hash) AS h
                         FROM (SELECT DISTINCT block_number, block_hash FROM version) v) blocks
-                CROSS JOIN LATERAL block_state(blocks.n, blocks.h, '{}', '{}', '{}', '{}', '{}') b
+                CROSS JOIN LATERAL block_state(blocks.n, blocks.h) b
         ), best AS (
                 SELECT DISTINCT ON (v.source_table, v.transaction_hash, v.log_index, v.block_hash) v.*, s.live
                 FROM version v JOIN state s ON (s.stream, s.block_number, s.block_hash) = (v.stream, v.block_number, v.block_hash)
@@ -168,7 +167,7 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
         )
         SELECT b.source_table, b.transaction_hash, b.log_index, b.block_hash, b.live,
                 b.live AND row_number() OVER (PARTITION BY b.source_table, b.transaction_hash, b.log_index
-                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC) = 1
+                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC, b.block_hash) = 1
         FROM best b
 $$;
 
@@ -276,6 +275,9 @@ DECLARE
         numbers BIGINT[];
         hashes TEXT[];
 BEGIN
+        IF EXISTS (SELECT FROM pinned_network p WHERE p.network <> network_) THEN
+                RETURN; -- pinned since the notice was decoded
+        END IF;
         INSERT INTO reorgs (stream, stream_ms, stream_seq, network, fork_block, depth, notice)
         VALUES (stream_, ms, seq, network_, fork, depth_, notice_) ON CONFLICT DO NOTHING;
         FOR n IN SELECT r.stream_ms, r.stream_seq, r.counts FROM reorgs r
@@ -322,3 +324,12 @@ CREATE TABLE atom_enrichment (
         term_id TEXT COLLATE "C" PRIMARY KEY,
         type TEXT, emoji TEXT, label TEXT, image TEXT, value_id TEXT, resolving_status TEXT NOT NULL
 );
+
+-- Pins the network, where none is, for all and for good. Notices that came before it was known and are another's never counted.
+CREATE FUNCTION network_pin(network_ TEXT) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        INSERT INTO pinned_network (network) VALUES (network_) ON CONFLICT (only_row) DO NOTHING;
+        IF FOUND THEN
+                DELETE FROM reorgs r WHERE r.network <> network_;
+        END IF;
+END $$;
