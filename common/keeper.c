@@ -129,7 +129,6 @@ static void look_once(struct keeper *keeper)
         service->health.postgres_ms = clock_ms();
         service->health.checked_ms = clock_wall_ms();
         pthread_mutex_unlock(&service->health.lock);
-        metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
         if (redis)
                 read_streams(keeper);
 }

@@ -130,10 +130,10 @@ struct metrics *metrics_free(struct metrics *metrics)
         return NULL;
 }
 
-/* What has no labels is known in advance, and shown from 0 on: a rate() needs the 0. */
+/* A count without labels is shown from 0 on: a rate() needs the 0. A gauge is not: nobody has looked yet. */
 static void family_begin(struct metric *family)
 {
-        if (metric_label_count(family) == 0)
+        if (family->kind != METRIC_GAUGE && metric_label_count(family) == 0)
                 series_get(family, LABELS(NULL, NULL, NULL), true);
 }
 

@@ -207,6 +207,7 @@ static void answer_ready(void *context, struct http_answer *out)
 static void answer_metrics(void *context, struct http_answer *out)
 {
         struct service *service = context;
+        metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
         *out = (struct http_answer){.status = 200,
                 .content_type = "text/plain; version=0.0.4; charset=utf-8",
                 .body = metrics_print(service->metrics)};

@@ -102,6 +102,7 @@ static void numbers(void **state)
 
         (void)state;
         metrics_register(metrics, &gauge);
+        assert_printed("# HELP g h\n# TYPE g gauge\n");
         for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
                 char *text;
 
@@ -112,7 +113,7 @@ static void numbers(void **state)
                 free(text);
         }
         metrics_forget(metrics, &gauge);
-        assert_printed("# HELP g h\n# TYPE g gauge\ng 0\n");
+        assert_printed("# HELP g h\n# TYPE g gauge\n");
 }
 
 static void histogram(void **state)
