@@ -196,10 +196,7 @@ static void answer_live(void *context, struct http_answer *out)
 
 static void answer_ready(void *context, struct http_answer *out)
 {
-        struct service *service = context;
-        bool redis, postgres;
-        status_servers(service, &redis, &postgres);
-        bool ready = redis && postgres && atomic_load(&service->ready) && !service_stopping();
+        bool ready = status_ready(context);
         *out = (struct http_answer){.status = ready ? 200 : 503, .content_type = "text/plain; charset=utf-8"};
         out->body = strdup(ready ? "ready\n" : "not ready\n");
 }
@@ -207,6 +204,11 @@ static void answer_ready(void *context, struct http_answer *out)
 static void answer_metrics(void *context, struct http_answer *out)
 {
         struct service *service = context;
+        bool redis, postgres;
+        status_servers(service, &redis, &postgres);
+        metrics_set(service->metrics, &stage_server_up, redis, "redis", NULL, NULL);
+        metrics_set(service->metrics, &stage_server_up, postgres, "postgresql", NULL, NULL);
+        metrics_set(service->metrics, &stage_ready, status_ready(service), NULL, NULL, NULL);
         metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
         *out = (struct http_answer){.status = 200,
                 .content_type = "text/plain; version=0.0.4; charset=utf-8",

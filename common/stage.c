@@ -17,6 +17,8 @@ struct metric stage_processing_seconds = {.name = "event_processing_duration_sec
         .help = "Time of a batch from its read to its ack",
         .kind = METRIC_HISTOGRAM};
 GAUGE(stage_breaker_state, "circuit_breaker_state", "0 closed, 1 open or half-open", NULL);
+GAUGE(stage_ready, "service_ready", "1 where the program can work, as /readyz says", NULL);
+GAUGE(stage_server_up, "server_up", "1 where the server answered within the last second, as /health says", "server");
 GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream", "group");
 GAUGE(stage_stream_lag, "stream_lag", "Entries not yet delivered to the group", "stream", "group");
 GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 500", "stream",
@@ -72,12 +74,13 @@ GAUGE(stage_build_info, "build_info", "Always 1", "program", "version");
 void stage_register(struct metrics *metrics, const char *program)
 {
         struct metric *const all[] = {&stage_events_processed, &stage_events_failed, &stage_messages, &stage_processing_seconds,
-                &stage_breaker_state, &stage_stream_length, &stage_stream_lag, &stage_stream_lag_known, &stage_stream_pending,
-                &stage_stream_oldest_pending, &stage_block_delay, &stage_entry_delay, &stage_query_seconds, &stage_batch_size,
-                &stage_claims, &stage_lost_entries, &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed,
-                &stage_reorgs, &stage_rows_orphaned, &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age,
-                &stage_verify_differences, &stage_verify_age, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory,
-                &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
+                &stage_breaker_state, &stage_ready, &stage_server_up, &stage_stream_length, &stage_stream_lag,
+                &stage_stream_lag_known, &stage_stream_pending, &stage_stream_oldest_pending, &stage_block_delay,
+                &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims, &stage_lost_entries,
+                &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_reorgs, &stage_rows_orphaned,
+                &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age, &stage_verify_differences,
+                &stage_verify_age, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory, &stage_redis_memory_max,
+                &stage_redis_may_evict, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         metrics_set(metrics, &stage_build_info, 1, program, PROJECT_VERSION, NULL);

@@ -5,7 +5,8 @@
 
 #include "metrics.h"
 
-extern struct metric stage_events_processed, stage_events_failed, stage_processing_seconds, stage_breaker_state;
+extern struct metric stage_events_processed, stage_events_failed, stage_processing_seconds;
+extern struct metric stage_breaker_state, stage_ready, stage_server_up;
 extern struct metric stage_stream_length, stage_stream_lag, stage_stream_lag_known, stage_stream_pending,
         stage_stream_oldest_pending;
 extern struct metric stage_block_delay, stage_entry_delay, stage_query_seconds, stage_batch_size, stage_messages;

@@ -31,6 +31,8 @@ double status_rate(const struct status *before, const struct status *now, const 
 struct cJSON *status_object(const struct service *service, const struct status *status, const char *breaker);
 /* Whether the servers answered within the last second. */
 void status_servers(struct service *service, bool *redis, bool *postgres);
+/* Whether this program can work, which is what /readyz says. */
+bool status_ready(struct service *service);
 /* /health's body, and whether all is well. malloc'd. */
 char *status_health(struct service *service, bool *healthy);
 const char *status_breaker_name(enum breaker_state state);

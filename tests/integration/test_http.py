@@ -99,10 +99,28 @@ def test_postgres_goes_and_comes_back(make_pipeline, own_postgres, part):
         assert health(service)[1]["redis_consumer_healthy"]
         assert service.status_of("/livez") == 200 and service.status_of("/readyz") == 503
         assert service.status_of("/metrics") == 200 and service.status_of("/status") == 200
+        text = service.get("/metrics")[1]
+        assert all(line in text for line in ("\nservice_ready 0\n", '\nserver_up{server="redis"} 1\n', '\nserver_up{server="postgresql"} 0\n'))
     becomes(services[:1], 503, "circuit_breaker_closed", False)   # it has work: its failures open the breaker
     own_postgres.start()
     becomes(services, 200)
+    for service in services:
+        text = service.ready().get("/metrics")[1]
+        assert all(line in text for line in ("\nservice_ready 1\n", '\nserver_up{server="redis"} 1\n', '\nserver_up{server="postgresql"} 1\n'))
     pipeline.drain().assert_exact()
+
+
+def test_an_open_breaker_is_not_ready(make_pipeline, small):
+    """Both servers answer, and nothing can be stored."""
+    pipeline = make_pipeline(CIRCUIT_BREAKER_TIMEOUT_MS=3600000).listen_to(small)
+    service = pipeline.start("ingest").ready()
+    with pipeline.connect() as connection:
+        connection.execute("ALTER TABLE deposited_events RENAME TO elsewhere")
+    pipeline.feed(small)
+    becomes([service], 503, "circuit_breaker_closed", False)
+    found = health(service)[1]
+    assert found["redis_consumer_healthy"] and found["postgres_sync_healthy"] and service.status_of("/readyz") == 503
+    assert "\nservice_ready 0\n" in service.get("/metrics")[1]
 
 
 def test_redis_goes_and_comes_back(make_pipeline, own_redis, part):
