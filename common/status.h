@@ -5,7 +5,7 @@
 
 #include "service.h"
 
-#define STATUS_STREAMS_MAX 64
+#define STATUS_STREAMS_MAX (CONFIG_STREAMS_MAX + 2) /* and the internal ones */
 
 struct status_row {
         const char *stream;
