@@ -13,6 +13,7 @@
 
 #define MONITOR_INTERVAL_MS  250
 #define MONITOR_TIMEOUT_MS   450
+#define LOOK_TIMEOUT_MS      2000
 #define RATE_SPAN_MS         5000
 #define TRIM_INTERVAL_MS     5000
 #define TIDY_INTERVAL_MS     30000
@@ -28,9 +29,9 @@ struct link {
 
 struct keeper {
         struct service *service;
-        pthread_t monitor, keeper;
-        struct link watch, work;
-        struct status status; /* the look that rates are counted from */
+        pthread_t monitor, looker, keeper;
+        struct link watch, look, work;
+        struct status status; /* the looker's: the look that rates are counted from */
         int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due;
         int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
         bool troubled;                             /* told once, not every round */
@@ -67,7 +68,7 @@ static bool link_open_db(struct keeper *keeper, struct link *link, int64_t timeo
         return link->db;
 }
 
-/* ---- the monitor ---- */
+/* ---- the looker ---- */
 
 static void set_gauges(struct keeper *keeper, const struct status *status)
 {
@@ -95,13 +96,26 @@ static void read_streams(struct keeper *keeper)
         struct status status;
         const char *others[STATUS_STREAMS_MAX + 1];
         overview_streams(keeper->service->overview, others);
-        if (status_look(service, keeper->watch.redis, others, &keeper->status, &status))
+        if (!link_open_redis(keeper, &keeper->look, LOOK_TIMEOUT_MS) ||
+                status_look(service, keeper->look.redis, others, &keeper->status, &status))
                 return;
         set_gauges(keeper, &status);
         overview_sample(keeper->service->overview, &status);
         if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
                 keeper->status = status;
 }
+
+/* A thread of its own: with many streams and a slow Redis it takes longer than the servers' health may be old. */
+static void *looker_run(void *argument)
+{
+        struct keeper *keeper = argument;
+        do
+                read_streams(keeper);
+        while (!service_wait(MONITOR_INTERVAL_MS));
+        return NULL;
+}
+
+/* ---- the monitor ---- */
 
 static void note_since(int64_t *since_ms, bool before, bool now)
 {
@@ -129,8 +143,6 @@ static void look_once(struct keeper *keeper)
         service->health.postgres_ms = clock_ms();
         service->health.checked_ms = clock_wall_ms();
         pthread_mutex_unlock(&service->health.lock);
-        if (redis)
-                read_streams(keeper);
 }
 
 static void *monitor_run(void *argument)
@@ -359,6 +371,7 @@ int keeper_start(struct keeper **out, struct service *service)
         keeper->trim_due = keeper->tidy_due = now;
         keeper->backfill_due = keeper->gauge_due = now;
         if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) ||
+                pthread_create(&keeper->looker, NULL, looker_run, keeper) ||
                 pthread_create(&keeper->keeper, NULL, keeper_run, keeper))
                 return -1;
         *out = keeper;
@@ -368,8 +381,10 @@ int keeper_start(struct keeper **out, struct service *service)
 void keeper_join(struct keeper *keeper)
 {
         pthread_join(keeper->monitor, NULL);
+        pthread_join(keeper->looker, NULL);
         pthread_join(keeper->keeper, NULL);
         link_close(&keeper->watch);
+        link_close(&keeper->look);
         link_close(&keeper->work);
         free(keeper);
 }

@@ -2,6 +2,7 @@
 import json
 import re
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -9,6 +10,7 @@ import pytest
 
 import oracle
 from programs import SERVICES
+from proxy import Proxy
 from waiting import until
 
 FIELDS = {"healthy", "redis_consumer_healthy", "postgres_sync_healthy", "circuit_breaker_closed", "last_check", "metrics"}
@@ -121,6 +123,19 @@ def test_an_open_breaker_is_not_ready(make_pipeline, small):
     found = health(service)[1]
     assert found["redis_consumer_healthy"] and found["postgres_sync_healthy"] and service.status_of("/readyz") == 503
     assert "\nservice_ready 0\n" in service.get("/metrics")[1]
+
+
+def test_a_slow_redis_is_a_healthy_one(pipeline):
+    """60 ms a round trip: looking at five streams takes long, and health does not wait for that."""
+    pipeline.streams = [f"stream_{i}" for i in range(5)]
+    proxy = Proxy(pipeline.redis_server.port, delay=0.06)
+    service = pipeline.start("ingest", REDIS_URL=proxy.url(pipeline.redis_server.url(pipeline.redis_db))).ready()
+    answers = []
+    for _ in range(50):
+        time.sleep(0.1)
+        answers += [service.status_of("/health"), service.status_of("/readyz")]
+    assert answers.count(200) > 0.9 * len(answers), answers
+    until(lambda: sample(service.get("/metrics")[1], "stream_lag_known") == 5, "all streams are looked at", alive=[service])
 
 
 def test_redis_goes_and_comes_back(make_pipeline, own_redis, part):
