@@ -77,11 +77,11 @@ class Proxy:
                 if trap and (trap.reached.is_set() or not check(pair, trap, seen)):
                     trap.reached.set()
                     return   # silence: both ends wait
-                if trap and check is self._request and pair["armed"]:
+                if trap and check == self._request and pair["armed"]:
                     seen = b""
-                if check is self._reply:
+                if check == self._reply:
                     time.sleep(self.delay)
-                if check is self._reply and self._cut_now():
+                if check == self._reply and self._cut_now():
                     to.sendall(data[:self.rng.randrange(len(data))])
                     break
                 to.sendall(data)
