@@ -127,8 +127,7 @@ static void print_streams(const cJSON *root)
         cJSON_ArrayForEach(stream, item(root, "streams"))
         {
                 stage = item(stages, text(stream, "stream"));
-                snprintf(text_of[0], 32, "%s%.0f",
-                        cJSON_IsTrue(item(stream, "lag_known")) || !cJSON_IsTrue(item(stream, "exists")) ? "" : "~",
+                snprintf(text_of[0], 32, "%s%.0f", cJSON_IsTrue(item(stream, "lag_known")) ? "" : "~",
                         cJSON_GetNumberValue(item(stream, "lag")));
                 printf("%-10s %-44s %10s %11s %-9s %9s %10s %10s %10s%s\n", stage ? cJSON_GetStringValue(stage) : "-",
                         text(stream, "stream"), number_text(item(stream, "length"), 1, 0, "", text_of[1]), text_of[0],

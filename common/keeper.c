@@ -74,6 +74,7 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
 {
         struct metrics *metrics = keeper->service->metrics;
         const char *group = keeper->service->shared->group;
+        bool trims = keeper->service->program->trims_inputs(keeper->service->config);
         for (size_t i = 0; i < status->count; i++) {
                 const char *stream = status->rows[i].stream;
                 const struct stream_state *state = &status->rows[i].state;
@@ -85,7 +86,8 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
                 metrics_set(metrics, &stage_stream_pending, (double)state->pending, stream, group, NULL);
                 metrics_set(
                         metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
-                metrics_set(metrics, &stage_foreign_group, *state->foreign != '\0', stream, group, NULL);
+                metrics_set(metrics, &stage_trims, trims, stream, NULL, NULL);
+                metrics_set(metrics, &stage_foreign_group, trims && *state->foreign, stream, group, NULL);
         }
         metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, group, NULL);
 }

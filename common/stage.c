@@ -60,7 +60,8 @@ GAUGE(stage_outbox_age, "outbox_oldest_seconds", "How long the oldest row of the
 COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
 GAUGE(stage_verify_differences, "verify_differences", "Rows that the last verify of this program found different", NULL);
 GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this program", NULL);
-GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group reads the stream: trimming waits for it",
+GAUGE(stage_trims, "stream_trimmed", "1 where this program trims the stream", "stream");
+GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group holds back our trimming of the stream",
         "stream", "group");
 struct metric stage_reorg_depth = {.name = "reorg_depth_blocks",
         .help = "Depth of reorg notices, copies included",
@@ -79,8 +80,8 @@ void stage_register(struct metrics *metrics, const char *program)
                 &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims, &stage_lost_entries,
                 &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_reorgs, &stage_rows_orphaned,
                 &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age, &stage_verify_differences,
-                &stage_verify_age, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory, &stage_redis_memory_max,
-                &stage_redis_may_evict, &stage_build_info};
+                &stage_verify_age, &stage_trims, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory,
+                &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         metrics_set(metrics, &stage_build_info, 1, program, PROJECT_VERSION, NULL);

@@ -539,7 +539,7 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
 {
         AUTO(redis_reply) struct redis_reply *length = NULL;
         AUTO(redis_reply) struct redis_reply *groups = NULL;
-        *state = (struct stream_state){.waiting_ms = -1};
+        *state = (struct stream_state){.waiting_ms = -1, .lag_known = true};
         int r = redis_call(redis, &length, "XLEN", stream, NULL);
         if (!r)
                 r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
@@ -547,7 +547,6 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
                 return r == REDIS_REFUSED && error_is(redis, "ERR no such key") ? 0 : -1;
         state->exists = true;
         state->length = state->lag = redis_reply_number(length); /* all of it, where our group is not made yet */
-        state->lag_known = true;
         for (size_t i = 0; i < redis_reply_count(groups); i++) {
                 const struct redis_reply *item = redis_reply_item(groups, i);
                 const char *name = redis_reply_text(redis_reply_field(item, "name"), NULL);

@@ -87,7 +87,7 @@ function showStage(status, name) {
                 const before = stream.lag_history[Math.max(0, stream.lag_history.length - 7)];   // a minute ago
                 const trend = before === undefined || before === stream.lag ? "" : stream.lag > before ? ", growing" : ", shrinking";
                 part.append(make("strong", stream.stream));
-                for (const text of [`lag ${stream.lag_known || !stream.exists ? "" : "at least "}${number.format(stream.lag)}${trend}`,
+                for (const text of [`lag ${stream.lag_known ? "" : "at least "}${number.format(stream.lag)}${trend}`,
                         `pending ${number.format(stream.pending)}`,
                         `oldest ${duration(stream.oldest_ms / 1000)}`, `${known(stream.entries_per_second)} entries/s`,
                         `done in ${known(stream.seconds_left, duration)}`, `length ${number.format(stream.length)}`])

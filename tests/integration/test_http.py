@@ -138,6 +138,23 @@ def test_a_slow_redis_is_a_healthy_one(pipeline):
     until(lambda: sample(service.get("/metrics")[1], "stream_lag_known") == 5, "all streams are looked at", alive=[service])
 
 
+def test_gauges_of_streams(pipeline):
+    """A stream that is not there yet has no lag, and that is known; another group matters where it holds up our trimming."""
+    pipeline.migrate()
+    pipeline.redis().xgroup_create(pipeline.vault_updates, "another", mkstream=True)
+    pipeline.redis().xgroup_create(pipeline.streams[0], "another", mkstream=True)
+    cascade, ingest, trimming = pipeline.start("cascade").ready(), pipeline.start("ingest").ready(), pipeline.start("ingest", TRIM_INPUT="true").ready()
+
+    def shows(service, stream, trimmed, foreign):
+        lines = {f'stream_trimmed{{stream="{stream}"}} {trimmed}', f'stream_foreign_group{{stream="{stream}",group="{pipeline.group}"}} {foreign}'}
+        until(lambda: lines <= set(service.get("/metrics")[1].splitlines()), f"{service.label} shows {lines}", alive=[service])
+    shows(cascade, pipeline.vault_updates, 1, 1)
+    shows(ingest, pipeline.streams[0], 0, 0)
+    shows(trimming, pipeline.streams[0], 1, 1)
+    not_there = {stream["stream"]: stream for stream in json.loads(ingest.get("/status")[1])["streams"]}[pipeline.term_updates]
+    assert not not_there["exists"] and not_there["lag"] == 0 and not_there["lag_known"]
+
+
 def test_redis_goes_and_comes_back(make_pipeline, own_redis, part):
     own_redis.start()
     pipeline = make_pipeline(redis=own_redis, **_QUICK).listen_to(part)
