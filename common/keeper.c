@@ -14,6 +14,7 @@
 #define MONITOR_INTERVAL_MS  250
 #define MONITOR_TIMEOUT_MS   450
 #define LOOK_TIMEOUT_MS      2000
+#define COUNT_INTERVAL_MS    5000 /* between looks that had to count a lag */
 #define RATE_SPAN_MS         5000
 #define TRIM_INTERVAL_MS     5000
 #define TIDY_INTERVAL_MS     30000
@@ -92,7 +93,8 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
         metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, group, NULL);
 }
 
-static void read_streams(struct keeper *keeper)
+/* Returns how long the next look has time. */
+static int64_t read_streams(struct keeper *keeper)
 {
         struct service *service = keeper->service;
         struct status status;
@@ -100,20 +102,23 @@ static void read_streams(struct keeper *keeper)
         overview_streams(keeper->service->overview, others);
         if (!link_open_redis(keeper, &keeper->look, LOOK_TIMEOUT_MS) ||
                 status_look(service, keeper->look.redis, others, &keeper->status, &status))
-                return;
+                return MONITOR_INTERVAL_MS;
         set_gauges(keeper, &status);
         overview_sample(keeper->service->overview, &status);
         if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
                 keeper->status = status;
+        for (size_t i = 0; i < status.count; i++)
+                if (!status.rows[i].state.lag_known)
+                        return COUNT_INTERVAL_MS;
+        return MONITOR_INTERVAL_MS;
 }
 
 /* A thread of its own: with many streams and a slow Redis it takes longer than the servers' health may be old. */
 static void *looker_run(void *argument)
 {
         struct keeper *keeper = argument;
-        do
-                read_streams(keeper);
-        while (!service_wait(MONITOR_INTERVAL_MS));
+        while (!service_wait(read_streams(keeper)))
+                ;
         return NULL;
 }
 

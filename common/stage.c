@@ -21,7 +21,8 @@ GAUGE(stage_ready, "service_ready", "1 where the program can work, as /readyz sa
 GAUGE(stage_server_up, "server_up", "1 where the server answered within the last second, as /health says", "server");
 GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream", "group");
 GAUGE(stage_stream_lag, "stream_lag", "Entries not yet delivered to the group", "stream", "group");
-GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 500", "stream",
+GAUGE(stage_stream_lag_known, "stream_lag_known",
+        "1 where Redis knows the lag, 0 where it is counted, up to 20,000 entries or 32 MB of them, every five seconds", "stream",
         "group");
 GAUGE(stage_stream_pending, "stream_pending", "Entries delivered and not yet acked", "stream", "group");
 GAUGE(stage_stream_oldest_pending, "stream_oldest_pending_seconds", "Age of the oldest entry that is pending", "stream", "group");

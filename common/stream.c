@@ -10,7 +10,8 @@
 #define CLAIM_COUNT   100
 #define KEEP_COUNT    1000
 #define TRIM_COUNT    1000
-#define LAG_COUNT_MAX 500
+#define LAG_COUNT_MAX 20000
+#define LAG_BYTES_MAX 32000000
 #define FIELDS_KEPT   64 /* of an entry without JSON, in its dead letter */
 
 /* ---- batches ---- */
@@ -504,9 +505,10 @@ static int read_lag(
                 return 0;
         }
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        char limit[16];
+        char limit[16], bytes[16];
         snprintf(limit, sizeof(limit), "%d", LAG_COUNT_MAX);
-        int r = redis_call(redis, &reply, "EVAL", text_lag, "1", stream, last, limit, NULL);
+        snprintf(bytes, sizeof(bytes), "%d", LAG_BYTES_MAX);
+        int r = redis_call(redis, &reply, "EVAL", text_lag, "1", stream, last, limit, bytes, NULL);
         if (r)
                 return -1;
         state->lag = redis_reply_number(reply);

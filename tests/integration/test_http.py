@@ -155,6 +155,23 @@ def test_gauges_of_streams(pipeline):
     assert not not_there["exists"] and not_there["lag"] == 0 and not_there["lag_known"]
 
 
+def test_a_lag_that_redis_does_not_know(pipeline):
+    """XDEL of what the group has not read: the lag is counted, far enough to scale by."""
+    pipeline.migrate()
+    redis = pipeline.redis()
+    redis.xgroup_create(pipeline.vault_updates, pipeline.group, id="0", mkstream=True)
+    pipe = redis.pipeline()
+    for _ in range(3001):
+        pipe.xadd(pipeline.vault_updates, {"term_id": "0x" + "1" * 64})
+    redis.xdel(pipeline.vault_updates, pipe.execute()[1500])
+    service = pipeline.start("ingest").ready()   # nobody reads it
+
+    def stream():
+        return {stream["stream"]: stream for stream in json.loads(service.get("/status")[1])["streams"]}.get(pipeline.vault_updates)
+    until(stream, "the stream is looked at", alive=[service])
+    assert (stream()["lag_known"], stream()["lag"]) == (False, 3000)
+
+
 def test_redis_goes_and_comes_back(make_pipeline, own_redis, part):
     own_redis.start()
     pipeline = make_pipeline(redis=own_redis, **_QUICK).listen_to(part)
