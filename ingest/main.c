@@ -163,7 +163,8 @@ static const struct service_command commands[] = {
                 "the "
                 "streams no longer hold all that the tables hold)",
                 replay_command},
-        {"migrate", "migrate [--status]", "apply the migrations that are missing; --status: show which are", migrate_command},
+        {"migrate", "migrate [--status [--json]]", "apply the migrations that are missing; --status: show which are",
+                migrate_command},
         {0},
 };
 
