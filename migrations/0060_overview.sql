@@ -27,7 +27,8 @@ CREATE TABLE pipeline_replica (
 -- Estimates and a few rows, no count(*): it is asked every few seconds. Ages in seconds.
 CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
         SELECT jsonb_build_object(
-                'tables', (SELECT jsonb_object_agg(s.relname, s.n_live_tup ORDER BY s.relname) FROM pg_stat_user_tables s
+                'tables', (SELECT jsonb_object_agg(s.relname, greatest(s.n_live_tup, c.reltuples::bigint, 0) ORDER BY s.relname)
+                        FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid -- a crash empties the statistics
                         WHERE s.relid IN ('atom_created_events'::regclass, 'triple_created_events'::regclass, 'deposited_events'::regclass,
                                 'redeemed_events'::regclass, 'share_price_changed_events'::regclass, 'generic_events'::regclass,
                                 'orphaned_events'::regclass, 'atom'::regclass, 'triple'::regclass, 'position'::regclass, 'vault'::regclass,

@@ -48,6 +48,21 @@ def test_status(pipeline, small, name):
     assert set(database["tables"]) >= set(oracle.TABLES) and [v["program"] for v in database["verify"]] == ["analytics"]
 
 
+def test_rows_after_a_crash_of_postgres(make_pipeline, own_postgres, small):
+    """PostgreSQL's statistics are gone then."""
+    own_postgres.start()
+    pipeline = make_pipeline(postgres=own_postgres).listen_to(small)
+    pipeline.start("ingest")
+    pipeline.feed(small)
+    until(pipeline.drained(["ingest"]), "all is stored", alive=pipeline.alive())
+    with pipeline.connect() as connection:
+        connection.execute("ANALYZE")
+        rows = connection.execute("SELECT count(*) FROM deposited_events").fetchone()[0]
+    pipeline.stop()
+    own_postgres.kill(), own_postgres.start()
+    assert json.loads(pipeline.run("ingest", "status", "--json").stdout)["database"]["tables"]["deposited_events"] == rows > 0
+
+
 def test_status_without_servers(pipeline, name="cascade"):
     away = "postgresql://nobody@127.0.0.1:1/x"
     done = pipeline.run(name, "status", DATABASE_URL=away)
