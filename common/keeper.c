@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "common_sql.h"
 #include "log.h"
+#include "migrations/schema.h"
 #include "overview.h"
 #include "stage.h"
 #include "status.h"
@@ -20,6 +21,7 @@
 #define TIDY_INTERVAL_MS     30000
 #define GAUGE_INTERVAL_MS    15000
 #define OVERVIEW_INTERVAL_MS 3000
+#define NOTE_INTERVAL_MS     10000
 #define TRIM_ROUNDS          500
 #define QUERY_TIMEOUT_MS     30000
 
@@ -33,7 +35,9 @@ struct keeper {
         pthread_t monitor, looker, keeper;
         struct link watch, look, work;
         struct status status; /* the looker's: the look that rates are counted from */
-        int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due;
+        int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due, note_due;
+        enum breaker_state noted_breaker; /* as last noted for the others */
+        bool noted_ready;
         int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
         bool troubled;                             /* told once, not every round */
         char foreign_told[STATUS_STREAMS_MAX][64]; /* the group that each stream's reader was warned of */
@@ -307,9 +311,7 @@ static bool due(int64_t *when, int64_t interval_ms)
 static int ask_overview(struct keeper *keeper)
 {
         struct service *service = keeper->service;
-        int r = overview_note(service, keeper->work.db);
-        if (!r)
-                r = overview_ask_redis(service->overview, service, keeper->work.redis);
+        int r = overview_ask_redis(service->overview, service, keeper->work.redis);
         if (!r)
                 r = overview_ask_database(service->overview, service, keeper->work.db);
         if (!r)
@@ -317,12 +319,32 @@ static int ask_overview(struct keeper *keeper)
         return r;
 }
 
+/* For every program's status page. Also while this one waits for its start, for Redis or for the breaker. */
+static int note(struct keeper *keeper)
+{
+        struct service *service = keeper->service;
+        enum breaker_state breaker = breaker_get(&service->breaker);
+        bool ready = status_ready(service), redis, postgres;
+        bool changed = breaker != keeper->noted_breaker || ready != keeper->noted_ready;
+        int64_t version;
+        status_servers(service, &redis, &postgres);
+        if (!postgres || (!due(&keeper->note_due, NOTE_INTERVAL_MS) && !changed))
+                return 0;
+        keeper->noted_breaker = breaker;
+        keeper->noted_ready = ready;
+        if (!link_open_db(keeper, &keeper->work, 5000))
+                return -1;
+        if (!atomic_load(&service->ready) && schema_check(keeper->work.db, &version))
+                return 0; /* the start says so */
+        return overview_note(service, keeper->work.db, ready);
+}
+
 static int keep_once(struct keeper *keeper)
 {
         const struct program *program = keeper->service->program;
-        int r = 0;
-        if (!atomic_load(&keeper->service->ready))
-                return 0;
+        int r = note(keeper);
+        if (r || !atomic_load(&keeper->service->ready))
+                return r;
         if (!link_open_redis(keeper, &keeper->work, 5000))
                 return -1;
         if (due(&keeper->trim_due, TRIM_INTERVAL_MS))
