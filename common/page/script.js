@@ -40,7 +40,7 @@ function chart(title, values, interval) {
         const figure = make("figure"), shown = values.map(value => value === null ? 0 : value);
         const highest = Math.max(1, ...shown), last = shown.length ? shown[shown.length - 1] : 0;
         const minutes = Math.max(1, Math.round(shown.length * interval / 60));
-        const words = shown.length ? `${title}: now ${number.format(last)}, at most ${number.format(Math.max(...shown))} in ${minutes} min`
+        const words = shown.length ? `${title}: last ${number.format(last)}, at most ${number.format(Math.max(...shown))} in ${minutes} min`
                 : `${title}: nothing recorded yet`;
         const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
         const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
