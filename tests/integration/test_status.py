@@ -79,7 +79,7 @@ def test_watch(make_pipeline, own_redis, own_postgres, reorg):
     pipeline = make_pipeline(redis=own_redis, postgres=own_postgres, CIRCUIT_BREAKER_TIMEOUT_MS=1000).listen_to(reorg)
     services = [service.ready() for service in pipeline.start()]
     watching = pipeline.watch("cascade", HTTP_PORT=services[SERVICES.index("cascade")].port)
-    shows(watching, "circuit breaker Closed, dead letters 0", "^working$", *(rf"^{name} +Closed +1 +1 +0 " for name in SERVICES), "^reorgs  none", "^verify  never run",
+    shows(watching, "circuit breaker Closed, dead letters 0", "^working$", *(rf"^{name} +Closed +1 +1 +0\.0 " for name in SERVICES), "^reorgs  none", "^verify  never run",
           *(f"^ingest +{stream} " for stream in pipeline.streams), f"^cascade +{pipeline.vault_updates} ", f"^analytics +{pipeline.term_updates} ",
           services=services)
     pipeline.feed(reorg)
