@@ -18,12 +18,14 @@
 /* ---- help ---- */
 
 static const char *const common_commands[][2] = {
-        {"check", "preflight: servers, versions, encoding, eviction, persistence, privileges, schema, group, clock"},
-        {"verify [--sample N]",
+        {"check [--json]", "preflight: servers, versions, encoding, eviction, persistence, privileges, schema, group, clock"},
+        {"verify [--sample N] [--json]",
                 "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
         {"rebuild", "recompute them in place, while the pipeline runs"},
-        {"status [--watch]", "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, verify"},
-        {"dlq list|show|retry|drop", "this stage's dead letters; retry ID... or --all once the cause is gone"},
+        {"status [--watch] [--json]",
+                "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, verify"},
+        {"dlq list|show ID [--json]", "this stage's dead letters"},
+        {"dlq retry|drop ID...|--all", "handle them again, once the cause is gone; or remove them"},
 };
 
 static void print_command(const char *usage, const char *help)
@@ -38,7 +40,7 @@ static void print_help(const struct program *program)
 {
         printf("%s: %s\n\nExamples:\n%s\nUsage:\n  %s                run the service\n", program->name, program->summary,
                 program->examples, program->name);
-        printf("  %s COMMAND [--json]\n  %s --help | --version\n\nCommands:\n", program->name, program->name);
+        printf("  %s COMMAND [OPTIONS]\n  %s --help | --version\n\nCommands:\n", program->name, program->name);
         for (size_t i = 0; i < ARRAY_LENGTH(common_commands); i++)
                 print_command(common_commands[i][0], common_commands[i][1]);
         for (const struct service_command *command = program->commands; command && command->name; command++)

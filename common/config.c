@@ -9,8 +9,6 @@
 #include "log.h"
 #include "redis.h"
 
-#define STREAMS_MAX 256
-
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 
@@ -240,11 +238,14 @@ void config_derive(struct config *config)
 
 const char *config_check(const struct config *config, const char *const *inputs)
 {
-        const char *names[STREAMS_MAX + 3] = {config->cascade_stream, config->analytics_stream, config->letter_stream};
+        const char *names[CONFIG_STREAMS_MAX + 3] = {config->cascade_stream, config->analytics_stream, config->letter_stream};
         size_t count = 3;
-        for (size_t i = 0; inputs[i] && count < ARRAY_LENGTH(names); i++)
+        for (size_t i = 0; inputs[i]; i++) {
+                if (i == CONFIG_STREAMS_MAX)
+                        return "REDIS_STREAMS: at most 62 streams";
                 if (inputs[i] != config->cascade_stream && inputs[i] != config->analytics_stream)
                         names[count++] = inputs[i];
+        }
         for (size_t i = 0; i < count; i++)
                 for (size_t k = i + 1; k < count; k++)
                         if (!strcmp(names[i], names[k]))

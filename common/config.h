@@ -22,6 +22,8 @@ struct config {
         int log_level, log_format;
 };
 
+#define CONFIG_STREAMS_MAX 62 /* that a program reads; config_check says so in words */
+
 extern const struct settings_table config_settings;
 
 /* Fills what is derived: host name and process id for CONSUMER_NAME, the suffixed names. */

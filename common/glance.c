@@ -127,8 +127,7 @@ static void print_streams(const cJSON *root)
         cJSON_ArrayForEach(stream, item(root, "streams"))
         {
                 stage = item(stages, text(stream, "stream"));
-                snprintf(text_of[0], 32, "%s%.0f",
-                        cJSON_IsTrue(item(stream, "lag_known")) || !cJSON_IsTrue(item(stream, "exists")) ? "" : "~",
+                snprintf(text_of[0], 32, "%s%.0f", cJSON_IsTrue(item(stream, "lag_known")) ? "" : "~",
                         cJSON_GetNumberValue(item(stream, "lag")));
                 printf("%-10s %-44s %10s %11s %-9s %9s %10s %10s %10s%s\n", stage ? cJSON_GetStringValue(stage) : "-",
                         text(stream, "stream"), number_text(item(stream, "length"), 1, 0, "", text_of[1]), text_of[0],
@@ -152,14 +151,37 @@ static void print_letters(const cJSON *root)
         }
 }
 
+/* Counts are those of the replicas that run, since each one's start; p50 and p99 from a batch's oldest entry to its commit,
+ * lately. */
+static void print_programs(const cJSON *programs)
+{
+        static const struct {
+                const char *name, *head;
+                int decimals;
+        } columns[] = {{"replicas", "replicas", 0}, {"ready", "ready", 0}, {"events_per_second", "events/s", 1},
+                {"delay_p50", "p50 s", 3}, {"delay_p99", "p99 s", 3}, {"processed", "done", 0}, {"failed", "failed", 0},
+                {"retries", "retries", 0}, {"backfilled", "backfilled", 0}};
+        const cJSON *program;
+        char number[32];
+        printf("\n%-10s %-9s", "program", "breaker");
+        for (size_t i = 0; i < ARRAY_LENGTH(columns); i++)
+                printf(" %11s", columns[i].head);
+        cJSON_ArrayForEach(program, programs)
+        {
+                printf("\n%-10s %-9s", program->string, text(program, "breaker"));
+                for (size_t i = 0; i < ARRAY_LENGTH(columns); i++)
+                        printf(" %11s", number_text(item(program, columns[i].name), 1, columns[i].decimals, "", number));
+        }
+        puts("");
+}
+
 static void print_database(const cJSON *database)
 {
         const cJSON *one;
         char text_of[3][32];
         if (!cJSON_IsObject(database))
                 return;
-        printf("\nreplicas");
-        cJSON_ArrayForEach(one, item(database, "replicas")) printf("  %s %.0f", one->string, one->valuedouble);
+        print_programs(item(database, "programs"));
         printf("\noutbox, oldest row");
         cJSON_ArrayForEach(one, item(database, "outbox")) printf("  %s %.1f s", one->string, one->valuedouble);
         if (cJSON_IsTrue(item(database, "replay_unfinished")))
@@ -193,11 +215,15 @@ static void print_server(const char *name, const char *problem)
 
 static void print(const struct glance *glance, const cJSON *root)
 {
+        const cJSON *problem;
         printf("%s  %s %s, group %s, circuit breaker %s, dead letters %.0f\n", text(root, "time"), text(root, "program"),
                 text(root, "version"), text(root, "group"), text(root, "circuit_breaker_state"),
                 cJSON_GetNumberValue(item(root, "dead_letters")));
         print_server("Redis", glance->redis_problem);
         print_server("PostgreSQL", glance->db_problem);
+        if (!cJSON_GetArraySize(item(root, "problems")))
+                puts("working");
+        cJSON_ArrayForEach(problem, item(root, "problems")) puts(problem->valuestring);
         print_streams(root);
         print_letters(root);
         print_database(item(root, "database"));
@@ -216,10 +242,11 @@ static void show(struct glance *glance, bool watch, bool json)
         char breaker[16];
         status_ask_breaker(glance->service, breaker);
         cJSON *root = overview_object(glance->overview, glance->service, breaker);
+        cJSON *servers = cJSON_AddObjectToObject(root, "servers");
+        add_server(servers, "redis", glance->redis_problem);
+        add_server(servers, "postgresql", glance->db_problem);
+        overview_add_problems(root);
         if (json) {
-                cJSON *servers = cJSON_AddObjectToObject(root, "servers");
-                add_server(servers, "redis", glance->redis_problem);
-                add_server(servers, "postgresql", glance->db_problem);
                 char *document = watch ? cJSON_PrintUnformatted(root) : cJSON_Print(root);
                 puts(document);
                 free(document);

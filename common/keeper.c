@@ -7,17 +7,21 @@
 #include "clock.h"
 #include "common_sql.h"
 #include "log.h"
+#include "migrations/schema.h"
 #include "overview.h"
 #include "stage.h"
 #include "status.h"
 
 #define MONITOR_INTERVAL_MS  250
 #define MONITOR_TIMEOUT_MS   450
+#define LOOK_TIMEOUT_MS      2000
+#define COUNT_INTERVAL_MS    5000 /* between looks that had to count a lag */
 #define RATE_SPAN_MS         5000
 #define TRIM_INTERVAL_MS     5000
 #define TIDY_INTERVAL_MS     30000
 #define GAUGE_INTERVAL_MS    15000
 #define OVERVIEW_INTERVAL_MS 3000
+#define NOTE_INTERVAL_MS     10000
 #define TRIM_ROUNDS          500
 #define QUERY_TIMEOUT_MS     30000
 
@@ -28,13 +32,15 @@ struct link {
 
 struct keeper {
         struct service *service;
-        pthread_t monitor, keeper;
-        struct link watch, work;
-        struct status status; /* the look that rates are counted from */
-        int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due;
-        int64_t backfilled_ms;    /* when keys were last queued again, 0: never */
-        bool troubled;            /* told once, not every round */
-        char (*foreign_told)[64]; /* the group that each stream's reader was warned of */
+        pthread_t monitor, looker, keeper;
+        struct link watch, look, work;
+        struct status status; /* the looker's: the look that rates are counted from */
+        int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due, note_due;
+        enum breaker_state noted_breaker; /* as last noted for the others */
+        bool noted_ready;
+        int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
+        bool troubled;                             /* told once, not every round */
+        char foreign_told[STATUS_STREAMS_MAX][64]; /* the group that each stream's reader was warned of */
 };
 
 /* ---- connections ---- */
@@ -67,12 +73,13 @@ static bool link_open_db(struct keeper *keeper, struct link *link, int64_t timeo
         return link->db;
 }
 
-/* ---- the monitor ---- */
+/* ---- the looker ---- */
 
 static void set_gauges(struct keeper *keeper, const struct status *status)
 {
         struct metrics *metrics = keeper->service->metrics;
         const char *group = keeper->service->shared->group;
+        bool trims = keeper->service->program->trims_inputs(keeper->service->config);
         for (size_t i = 0; i < status->count; i++) {
                 const char *stream = status->rows[i].stream;
                 const struct stream_state *state = &status->rows[i].state;
@@ -84,24 +91,42 @@ static void set_gauges(struct keeper *keeper, const struct status *status)
                 metrics_set(metrics, &stage_stream_pending, (double)state->pending, stream, group, NULL);
                 metrics_set(
                         metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
-                metrics_set(metrics, &stage_foreign_group, *state->foreign != '\0', stream, group, NULL);
+                metrics_set(metrics, &stage_trims, trims, stream, NULL, NULL);
+                metrics_set(metrics, &stage_foreign_group, trims && *state->foreign, stream, group, NULL);
         }
         metrics_set(metrics, &stage_stream_length, (double)status->letters, keeper->service->shared->letter_stream, group, NULL);
 }
 
-static void read_streams(struct keeper *keeper)
+/* Returns how long the next look has time. */
+static int64_t read_streams(struct keeper *keeper)
 {
         struct service *service = keeper->service;
         struct status status;
         const char *others[STATUS_STREAMS_MAX + 1];
         overview_streams(keeper->service->overview, others);
-        if (status_look(service, keeper->watch.redis, others, &keeper->status, &status))
-                return;
+        if (!link_open_redis(keeper, &keeper->look, LOOK_TIMEOUT_MS) ||
+                status_look(service, keeper->look.redis, others, &keeper->status, &status))
+                return MONITOR_INTERVAL_MS;
         set_gauges(keeper, &status);
         overview_sample(keeper->service->overview, &status);
         if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
                 keeper->status = status;
+        for (size_t i = 0; i < status.count; i++)
+                if (!status.rows[i].state.lag_known)
+                        return COUNT_INTERVAL_MS;
+        return MONITOR_INTERVAL_MS;
 }
+
+/* A thread of its own: with many streams and a slow Redis it takes longer than the servers' health may be old. */
+static void *looker_run(void *argument)
+{
+        struct keeper *keeper = argument;
+        while (!service_wait(read_streams(keeper)))
+                ;
+        return NULL;
+}
+
+/* ---- the monitor ---- */
 
 static void note_since(int64_t *since_ms, bool before, bool now)
 {
@@ -129,9 +154,6 @@ static void look_once(struct keeper *keeper)
         service->health.postgres_ms = clock_ms();
         service->health.checked_ms = clock_wall_ms();
         pthread_mutex_unlock(&service->health.lock);
-        metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
-        if (redis)
-                read_streams(keeper);
 }
 
 static void *monitor_run(void *argument)
@@ -289,9 +311,7 @@ static bool due(int64_t *when, int64_t interval_ms)
 static int ask_overview(struct keeper *keeper)
 {
         struct service *service = keeper->service;
-        int r = overview_note(service, keeper->work.db);
-        if (!r)
-                r = overview_ask_redis(service->overview, service, keeper->work.redis);
+        int r = overview_ask_redis(service->overview, service, keeper->work.redis);
         if (!r)
                 r = overview_ask_database(service->overview, service, keeper->work.db);
         if (!r)
@@ -299,12 +319,32 @@ static int ask_overview(struct keeper *keeper)
         return r;
 }
 
+/* For every program's status page. Also while this one waits for its start, for Redis or for the breaker. */
+static int note(struct keeper *keeper)
+{
+        struct service *service = keeper->service;
+        enum breaker_state breaker = breaker_get(&service->breaker);
+        bool ready = status_ready(service), redis, postgres;
+        bool changed = breaker != keeper->noted_breaker || ready != keeper->noted_ready;
+        int64_t version;
+        status_servers(service, &redis, &postgres);
+        if (!postgres || (!due(&keeper->note_due, NOTE_INTERVAL_MS) && !changed))
+                return 0;
+        keeper->noted_breaker = breaker;
+        keeper->noted_ready = ready;
+        if (!link_open_db(keeper, &keeper->work, 5000))
+                return -1;
+        if (!atomic_load(&service->ready) && schema_check(keeper->work.db, &version))
+                return 0; /* the start says so */
+        return overview_note(service, keeper->work.db, ready);
+}
+
 static int keep_once(struct keeper *keeper)
 {
         const struct program *program = keeper->service->program;
-        int r = 0;
-        if (!atomic_load(&keeper->service->ready))
-                return 0;
+        int r = note(keeper);
+        if (r || !atomic_load(&keeper->service->ready))
+                return r;
         if (!link_open_redis(keeper, &keeper->work, 5000))
                 return -1;
         if (due(&keeper->trim_due, TRIM_INTERVAL_MS))
@@ -355,18 +395,12 @@ int keeper_start(struct keeper **out, struct service *service)
         struct keeper *keeper = calloc(1, sizeof(*keeper));
         if (!keeper)
                 abort();
-        const char *const *streams = service->program->inputs(service->config);
-        size_t count = 0;
-        while (streams[count])
-                count++;
-        keeper->foreign_told = calloc(count + 1, sizeof(*keeper->foreign_told));
-        if (!keeper->foreign_told)
-                abort();
         keeper->service = service;
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;
         keeper->backfill_due = keeper->gauge_due = now;
         if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) ||
+                pthread_create(&keeper->looker, NULL, looker_run, keeper) ||
                 pthread_create(&keeper->keeper, NULL, keeper_run, keeper))
                 return -1;
         *out = keeper;
@@ -376,9 +410,10 @@ int keeper_start(struct keeper **out, struct service *service)
 void keeper_join(struct keeper *keeper)
 {
         pthread_join(keeper->monitor, NULL);
+        pthread_join(keeper->looker, NULL);
         pthread_join(keeper->keeper, NULL);
         link_close(&keeper->watch);
+        link_close(&keeper->look);
         link_close(&keeper->work);
-        free(keeper->foreign_told);
         free(keeper);
 }

@@ -1,9 +1,11 @@
 /*
- * Housekeeping of one process, in two threads with their own connections:
- * - the monitor asks both servers twice a second how they are (health, true as of the last second), and reads the streams' state
- * for the gauges; it waits for nothing longer than half a second;
- * - the keeper trims the streams this stage reads, removes names of dead consumers, and queues again what stayed behind in the
- * outbox. Neither matters to what the tables say: a failure here is logged when it begins and when it ends.
+ * Housekeeping of one process, in three threads with their own connections:
+ * - the monitor asks both servers twice a second how they are (health, true as of the last second); it waits for nothing longer
+ * than half a second;
+ * - the looker reads the streams' state for the gauges and the status page;
+ * - the keeper notes how this replica is, trims the streams this stage reads, removes names of dead consumers, and queues again
+ * what stayed behind in the outbox. None of it matters to what the tables say: a failure here is logged when it begins and when
+ * it ends.
  */
 #pragma once
 

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,10 +129,10 @@ struct metrics *metrics_free(struct metrics *metrics)
         return NULL;
 }
 
-/* What has no labels is known in advance, and shown from 0 on: a rate() needs the 0. */
+/* A count without labels is shown from 0 on: a rate() needs the 0. A gauge is not: nobody has looked yet. */
 static void family_begin(struct metric *family)
 {
-        if (metric_label_count(family) == 0)
+        if (family->kind != METRIC_GAUGE && metric_label_count(family) == 0)
                 series_get(family, LABELS(NULL, NULL, NULL), true);
 }
 
@@ -203,6 +202,30 @@ double metrics_get(struct metrics *metrics, struct metric *family, const char *l
                 value = family->kind == METRIC_HISTOGRAM ? (double)series->count : series->value;
         pthread_mutex_unlock(&metrics->lock);
         return value;
+}
+
+bool metrics_quantiles(struct metrics *metrics, struct metric *family, uint64_t *counts, double *half, double *most)
+{
+        const double *bounds = metric_buckets(family);
+        size_t size = metric_bucket_count(family);
+        uint64_t seen = 0, total = 0, new;
+
+        pthread_mutex_lock(&metrics->lock);
+        for (size_t i = 0; i < size; i++) {
+                new = family->series->buckets[i] - counts[i];
+                counts[i] = new;
+                total += new;
+        }
+        for (size_t i = 0; i < size; i++) {
+                if (seen * 2 < total)
+                        *half = bounds[i];
+                if (seen * 100 < total * 99)
+                        *most = bounds[i];
+                seen += counts[i];
+                counts[i] = family->series->buckets[i];
+        }
+        pthread_mutex_unlock(&metrics->lock);
+        return total > 0;
 }
 
 void metrics_forget(struct metrics *metrics, struct metric *family)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdio.h>
 #include "base.h"
 
@@ -35,8 +36,12 @@ void metrics_observe(
         struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3);
 /* 0 where untouched; a histogram's count */
 double metrics_get(struct metrics *metrics, struct metric *family, const char *label1, const char *label2, const char *label3);
-/* drops all its series (one without labels is 0 again): for gauges of things that go away */
+/* Upper bounds under which half and 99 % lie of what a histogram without labels saw since the call before, what lies beyond its
+ * last bound left out. counts, as many as it has bounds, is kept in between and begins as zeros. False: it saw nothing. */
+bool metrics_quantiles(struct metrics *metrics, struct metric *family, uint64_t *counts, double *half, double *most);
+/* drops all its series (a count without labels is 0 again): for gauges of things that go away */
 void metrics_forget(struct metrics *metrics, struct metric *family);
 
-/* The whole exposition; malloc'd, caller frees. NULL: no memory. A family without labels is always shown, from 0 on. */
+/* The whole exposition; malloc'd, caller frees. NULL: no memory. A counter or histogram without labels is shown from 0
+ * on, a gauge from its first metrics_set on. */
 char *metrics_print(struct metrics *metrics);

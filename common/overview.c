@@ -2,6 +2,7 @@
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #define SAMPLE_INTERVAL_MS 10000
 #define SAMPLES            90 /* 15 minutes */
 #define ASK_TIMEOUT_MS     5000
+#define DATABASE_FRESH_MS  30000
 
 struct history {
         const char *stream;
@@ -23,11 +25,13 @@ struct history {
 struct overview {
         pthread_mutex_t lock;
         char *letters, *letters_version, *database;  /* JSON texts, NULL: not asked yet */
+        int64_t database_ms;                         /* when it was asked, monotonic */
         struct history *streams[STATUS_STREAMS_MAX]; /* rings */
         size_t count, next;
         struct status latest, sampled;   /* looks at the streams: the last, the last that history took */
         char *known[STATUS_STREAMS_MAX]; /* streams of the pipeline; only ever grows */
         size_t known_count;
+        uint64_t delays[32]; /* entry_to_commit_seconds as it was at the last note */
 };
 
 struct overview *overview_new(void)
@@ -144,18 +148,40 @@ int overview_ask_redis(struct overview *overview, const struct service *service,
         return 0;
 }
 
-int overview_note(struct service *service, struct db *db)
+static void add_counts(cJSON *object, struct service *service)
+{
+        cJSON_AddNumberToObject(object, "processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(object, "failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(object, "retries", metrics_get(service->metrics, &stage_retries, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(object, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
+}
+
+int overview_note(struct service *service, struct db *db, bool ready)
 {
         const char *const *inputs = service->program->inputs(service->config);
         struct db_array streams;
         db_array_init(&streams, DB_TEXT);
         for (size_t i = 0; inputs[i]; i++)
                 db_array_push_text(&streams, inputs[i]);
-        const struct db_param params[] = {db_text(service->program->name), db_array_param(&streams),
-                db_text(service->shared->consumer_name), db_text(PROJECT_VERSION)};
+        cJSON *replica = cJSON_CreateObject();
+        cJSON_AddStringToObject(replica, "program", service->program->name);
+        cJSON_AddStringToObject(replica, "name", service->shared->consumer_name);
+        cJSON_AddStringToObject(replica, "version", PROJECT_VERSION);
+        cJSON_AddStringToObject(replica, "breaker", status_breaker_name(breaker_get(&service->breaker)));
+        cJSON_AddBoolToObject(replica, "ready", ready);
+        add_counts(replica, service);
+        double half, most;
+        if (metrics_quantiles(service->metrics, &stage_entry_delay, service->overview->delays, &half, &most)) {
+                cJSON_AddNumberToObject(replica, "delay_p50", half);
+                cJSON_AddNumberToObject(replica, "delay_p99", most);
+        }
+        char *row = cJSON_PrintUnformatted(replica);
+        const struct db_param params[] = {db_text(row), db_array_param(&streams)};
         const struct db_call call = {.sql = &sql_60_overview_note, .params = params, .param_count = ARRAY_LENGTH(params)};
         int r = db_run(db, &call, 1, DB_AUTOCOMMIT, ASK_TIMEOUT_MS);
         db_array_deinit(&streams);
+        free(row);
+        cJSON_Delete(replica);
         return r;
 }
 
@@ -176,6 +202,7 @@ int overview_ask_database(struct overview *overview, struct service *service, st
                 if (db_rows_text(rows, i, 3))
                         learn_stream(overview, db_rows_text(rows, i, 3));
         replace(&overview->database, db_rows_text(rows, 0, 0));
+        overview->database_ms = clock_ms();
         pthread_mutex_unlock(&overview->lock);
         return 0;
 }
@@ -201,6 +228,7 @@ static void add_server(cJSON *servers, const char *name, bool up, int64_t since_
         cJSON_AddStringToObject(server, "since", since);
 }
 
+/* Its own servers, and what its start waits for ("": nothing). */
 static void add_servers(cJSON *root, struct service *service)
 {
         bool redis, postgres;
@@ -209,6 +237,7 @@ static void add_servers(cJSON *root, struct service *service)
         pthread_mutex_lock(&service->health.lock);
         add_server(servers, "redis", redis, service->health.redis_since_ms);
         add_server(servers, "postgresql", postgres, service->health.postgres_since_ms);
+        cJSON_AddStringToObject(root, "waiting_for", service->health.waiting);
         pthread_mutex_unlock(&service->health.lock);
 }
 
@@ -234,6 +263,8 @@ struct cJSON *overview_object(struct overview *overview, const struct service *s
         cJSON *streams = cJSON_GetObjectItemCaseSensitive(root, "streams"), *item;
         size_t i = 0;
         cJSON_AddNumberToObject(root, "seen_ms_ago", status->looked_ms ? (double)(clock_ms() - status->looked_ms) : -1);
+        cJSON_AddNumberToObject(
+                root, "database_seen_ms_ago", overview->database ? (double)(clock_ms() - overview->database_ms) : -1);
         cJSON_AddNumberToObject(root, "history_interval_s", SAMPLE_INTERVAL_MS / 1000.0);
         cJSON_ArrayForEach(item, streams)
         {
@@ -249,15 +280,64 @@ struct cJSON *overview_object(struct overview *overview, const struct service *s
         return root;
 }
 
+static void PRINTF_LIKE(2, 3) tell(cJSON *problems, const char *format, ...)
+{
+        char text[700];
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(text, sizeof(text), format, arguments);
+        va_end(arguments);
+        cJSON_AddItemToArray(problems, cJSON_CreateString(text));
+}
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+        const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+        return text ? text : "";
+}
+
+static int number_of(const cJSON *object, const char *name)
+{
+        return (int)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
+
+static bool is_open(const char *breaker)
+{
+        return !strcmp(breaker, "Open") || !strcmp(breaker, "HalfOpen");
+}
+
+void overview_add_problems(cJSON *root)
+{
+        const cJSON *item, *database = cJSON_GetObjectItemCaseSensitive(root, "database");
+        const char *own = text_of(root, "program"), *breaker = text_of(root, "circuit_breaker_state");
+        const char *waiting = text_of(root, "waiting_for");
+        cJSON *problems = cJSON_AddArrayToObject(root, "problems");
+        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(
+                                         root, "servers")) if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "up")))
+                tell(problems, "%s away", !strcmp(item->string, "redis") ? "Redis" : "PostgreSQL");
+        if (*waiting)
+                tell(problems, "%s waits for %s", own, waiting);
+        if (!cJSON_IsObject(database) || number_of(root, "database_seen_ms_ago") > DATABASE_FRESH_MS)
+                tell(problems, "how the replicas are is not known");
+        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(database, "programs"))
+        {
+                int replicas = number_of(item, "replicas"), ready = number_of(item, "ready");
+                const char *worst = !strcmp(item->string, own) && is_open(breaker) ? breaker : text_of(item, "breaker");
+                if (!replicas)
+                        tell(problems, "%s: no replica runs", item->string);
+                else if (is_open(worst))
+                        tell(problems, "%s: circuit breaker %s", item->string, worst);
+                else if (ready < replicas)
+                        tell(problems, "%s: %d of %d replicas not ready", item->string, replicas - ready, replicas);
+        }
+}
+
 char *overview_json(struct overview *overview, struct service *service)
 {
         cJSON *root = overview_object(overview, service, status_breaker_name(breaker_get(&service->breaker)));
         add_servers(root, service);
-        cJSON *counts = cJSON_AddObjectToObject(root, "counts");
-        cJSON_AddNumberToObject(counts, "processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(counts, "failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(counts, "retries", metrics_get(service->metrics, &stage_retries, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(counts, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
+        add_counts(cJSON_AddObjectToObject(root, "counts"), service);
+        overview_add_problems(root);
         char *text = cJSON_PrintUnformatted(root);
         cJSON_Delete(root);
         return text;

@@ -78,20 +78,22 @@ int service_open_db(
 
 /* ---- waiting for what has to be there ---- */
 
-/* Says what is waited for when that changes, and again every half minute. */
-struct waiting {
-        char last[600];
-        int64_t said_ms;
-};
-
-static void say(struct waiting *waiting, const char *what, const char *why)
+static void waits_for(struct service *service, const char *line)
 {
-        char line[600];
+        pthread_mutex_lock(&service->health.lock);
+        snprintf(service->health.waiting, sizeof(service->health.waiting), "%s", line);
+        pthread_mutex_unlock(&service->health.lock);
+}
+
+/* Says what is waited for when that changes, and again every half minute. */
+static void say(struct service *service, int64_t *said_ms, const char *what, const char *why)
+{
+        char line[sizeof(service->health.waiting)];
         snprintf(line, sizeof(line), "%s: %s", what, why);
-        if (!strcmp(line, waiting->last) && clock_ms() - waiting->said_ms < SAY_AGAIN_MS)
+        if (!strcmp(line, service->health.waiting) && clock_ms() - *said_ms < SAY_AGAIN_MS)
                 return;
-        snprintf(waiting->last, sizeof(waiting->last), "%s", line);
-        waiting->said_ms = clock_ms();
+        waits_for(service, line);
+        *said_ms = clock_ms();
         log_write(LOG_WARN, "waiting", "for=%s reason=%s", what, why);
 }
 
@@ -116,12 +118,12 @@ static void warn_of_config(struct redis *redis)
                 log_write(LOG_WARN, "Redis does not persist: a restart loses the input streams; set appendonly to yes", NULL);
 }
 
-static bool redis_is_there(struct service *service, struct waiting *waiting)
+static bool redis_is_there(struct service *service, int64_t *said_ms)
 {
         AUTO(redis) struct redis *redis = NULL;
         char *problem = NULL;
         if (service_open_redis(service, &redis, WAIT_TIMEOUT_MS, &problem)) {
-                say(waiting, "redis", problem);
+                say(service, said_ms, "redis", problem);
                 free(problem);
                 return false;
         }
@@ -129,47 +131,49 @@ static bool redis_is_there(struct service *service, struct waiting *waiting)
         return true;
 }
 
-static bool postgres_is_there(struct service *service, struct waiting *waiting)
+static bool postgres_is_there(struct service *service, int64_t *said_ms)
 {
         AUTO(db) struct db *db = NULL;
         char *problem = NULL;
         int64_t version;
         if (service_open_db(service, &db, WAIT_TIMEOUT_MS, NULL, NULL, &problem)) {
-                say(waiting, "postgresql", problem);
+                say(service, said_ms, "postgresql", problem);
                 free(problem);
                 return false;
         }
         const char *why = NULL, *encoding = db_parameter(db, "server_encoding");
         if (encoding && strcmp(encoding, "UTF8")) {
-                say(waiting, "database encoding",
+                say(service, said_ms, "database encoding",
                         "the database is not UTF8 and cannot hold every event: make one with ENCODING 'UTF8'");
                 return false;
         }
         if (service->program->prepare && service->program->prepare(service, db, &why)) {
-                say(waiting, "postgresql", why ? why : db_error(db));
+                say(service, said_ms, "postgresql", why ? why : db_error(db));
                 return false;
         }
         int r = schema_check(db, &version);
         if (r) {
                 char text[SCHEMA_EXPLAIN_SIZE];
                 schema_explain(db, r, text);
-                say(waiting, "schema", text);
+                say(service, said_ms, "schema", text);
         }
         return !r;
 }
 
 static bool wait_for_servers(struct service *service)
 {
-        struct waiting waiting = {0};
+        int64_t said_ms = 0;
         struct backoff backoff;
         backoff_init(&backoff, 100, 2000, (uint64_t)clock_wall_ms());
-        while (!redis_is_there(service, &waiting))
+        while (!redis_is_there(service, &said_ms))
                 if (service_wait(backoff_next(&backoff)))
                         return false;
         backoff_reset(&backoff);
-        while (!postgres_is_there(service, &waiting))
+        waits_for(service, "");
+        while (!postgres_is_there(service, &said_ms))
                 if (service_wait(backoff_next(&backoff)))
                         return false;
+        waits_for(service, "");
         return true;
 }
 
@@ -196,10 +200,7 @@ static void answer_live(void *context, struct http_answer *out)
 
 static void answer_ready(void *context, struct http_answer *out)
 {
-        struct service *service = context;
-        bool redis, postgres;
-        status_servers(service, &redis, &postgres);
-        bool ready = redis && postgres && atomic_load(&service->ready) && !service_stopping();
+        bool ready = status_ready(context);
         *out = (struct http_answer){.status = ready ? 200 : 503, .content_type = "text/plain; charset=utf-8"};
         out->body = strdup(ready ? "ready\n" : "not ready\n");
 }
@@ -207,6 +208,12 @@ static void answer_ready(void *context, struct http_answer *out)
 static void answer_metrics(void *context, struct http_answer *out)
 {
         struct service *service = context;
+        bool redis, postgres;
+        status_servers(service, &redis, &postgres);
+        metrics_set(service->metrics, &stage_server_up, redis, "redis", NULL, NULL);
+        metrics_set(service->metrics, &stage_server_up, postgres, "postgresql", NULL, NULL);
+        metrics_set(service->metrics, &stage_ready, status_ready(service), NULL, NULL, NULL);
+        metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
         *out = (struct http_answer){.status = 200,
                 .content_type = "text/plain; version=0.0.4; charset=utf-8",
                 .body = metrics_print(service->metrics)};

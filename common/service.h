@@ -74,6 +74,7 @@ struct health {
         int64_t redis_ms, postgres_ms;             /* monotonic: when each answered, or failed, last */
         int64_t checked_ms;                        /* wall clock */
         int64_t redis_since_ms, postgres_since_ms; /* wall clock: how long each has been as it is */
+        char waiting[600];                         /* written by the start: what it waits for, "": nothing */
 };
 
 struct service {

@@ -17,9 +17,12 @@ struct metric stage_processing_seconds = {.name = "event_processing_duration_sec
         .help = "Time of a batch from its read to its ack",
         .kind = METRIC_HISTOGRAM};
 GAUGE(stage_breaker_state, "circuit_breaker_state", "0 closed, 1 open or half-open", NULL);
+GAUGE(stage_ready, "service_ready", "1 where the program can work, as /readyz says", NULL);
+GAUGE(stage_server_up, "server_up", "1 where the server answered within the last second, as /health says", "server");
 GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream", "group");
 GAUGE(stage_stream_lag, "stream_lag", "Entries not yet delivered to the group", "stream", "group");
-GAUGE(stage_stream_lag_known, "stream_lag_known", "1 where Redis knows the lag, 0 where it was counted, up to 500", "stream",
+GAUGE(stage_stream_lag_known, "stream_lag_known",
+        "1 where Redis knows the lag, 0 where it is counted, up to 20,000 entries or 32 MB of them, every five seconds", "stream",
         "group");
 GAUGE(stage_stream_pending, "stream_pending", "Entries delivered and not yet acked", "stream", "group");
 GAUGE(stage_stream_oldest_pending, "stream_oldest_pending_seconds", "Age of the oldest entry that is pending", "stream", "group");
@@ -58,7 +61,8 @@ GAUGE(stage_outbox_age, "outbox_oldest_seconds", "How long the oldest row of the
 COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
 GAUGE(stage_verify_differences, "verify_differences", "Rows that the last verify of this program found different", NULL);
 GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this program", NULL);
-GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group reads the stream: trimming waits for it",
+GAUGE(stage_trims, "stream_trimmed", "1 where this program trims the stream", "stream");
+GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group holds back our trimming of the stream",
         "stream", "group");
 struct metric stage_reorg_depth = {.name = "reorg_depth_blocks",
         .help = "Depth of reorg notices, copies included",
@@ -72,11 +76,12 @@ GAUGE(stage_build_info, "build_info", "Always 1", "program", "version");
 void stage_register(struct metrics *metrics, const char *program)
 {
         struct metric *const all[] = {&stage_events_processed, &stage_events_failed, &stage_messages, &stage_processing_seconds,
-                &stage_breaker_state, &stage_stream_length, &stage_stream_lag, &stage_stream_lag_known, &stage_stream_pending,
-                &stage_stream_oldest_pending, &stage_block_delay, &stage_entry_delay, &stage_query_seconds, &stage_batch_size,
-                &stage_claims, &stage_lost_entries, &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed,
-                &stage_reorgs, &stage_rows_orphaned, &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age,
-                &stage_verify_differences, &stage_verify_age, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory,
+                &stage_breaker_state, &stage_ready, &stage_server_up, &stage_stream_length, &stage_stream_lag,
+                &stage_stream_lag_known, &stage_stream_pending, &stage_stream_oldest_pending, &stage_block_delay,
+                &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims, &stage_lost_entries,
+                &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_reorgs, &stage_rows_orphaned,
+                &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age, &stage_verify_differences,
+                &stage_verify_age, &stage_trims, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory,
                 &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);

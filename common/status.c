@@ -125,6 +125,14 @@ void status_servers(struct service *service, bool *redis, bool *postgres)
         pthread_mutex_unlock(&service->health.lock);
 }
 
+bool status_ready(struct service *service)
+{
+        bool redis, postgres;
+        status_servers(service, &redis, &postgres);
+        return redis && postgres && breaker_get(&service->breaker) == BREAKER_CLOSED && atomic_load(&service->ready) &&
+               !service_stopping();
+}
+
 char *status_health(struct service *service, bool *healthy)
 {
         char checked[32];

@@ -5,7 +5,7 @@
 
 #include "service.h"
 
-#define STATUS_STREAMS_MAX 64
+#define STATUS_STREAMS_MAX (CONFIG_STREAMS_MAX + 2) /* and the internal ones */
 
 struct status_row {
         const char *stream;
@@ -31,6 +31,8 @@ double status_rate(const struct status *before, const struct status *now, const 
 struct cJSON *status_object(const struct service *service, const struct status *status, const char *breaker);
 /* Whether the servers answered within the last second. */
 void status_servers(struct service *service, bool *redis, bool *postgres);
+/* Whether this program can work, which is what /readyz says. */
+bool status_ready(struct service *service);
 /* /health's body, and whether all is well. malloc'd. */
 char *status_health(struct service *service, bool *healthy);
 const char *status_breaker_name(enum breaker_state state);

@@ -10,7 +10,8 @@
 #define CLAIM_COUNT   100
 #define KEEP_COUNT    1000
 #define TRIM_COUNT    1000
-#define LAG_COUNT_MAX 500
+#define LAG_COUNT_MAX 20000
+#define LAG_BYTES_MAX 32000000
 #define FIELDS_KEPT   64 /* of an entry without JSON, in its dead letter */
 
 static const char lost_error[] = "the entry was trimmed away while it was pending: its data is lost at this stage";
@@ -455,9 +456,10 @@ static int read_lag(
                 return 0;
         }
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        char limit[16];
+        char limit[16], bytes[16];
         snprintf(limit, sizeof(limit), "%d", LAG_COUNT_MAX);
-        int r = redis_call(redis, &reply, "EVAL", text_lag, "1", stream, last, limit, NULL);
+        snprintf(bytes, sizeof(bytes), "%d", LAG_BYTES_MAX);
+        int r = redis_call(redis, &reply, "EVAL", text_lag, "1", stream, last, limit, bytes, NULL);
         if (r)
                 return -1;
         state->lag = redis_reply_number(reply);
@@ -490,7 +492,7 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
 {
         AUTO(redis_reply) struct redis_reply *length = NULL;
         AUTO(redis_reply) struct redis_reply *groups = NULL;
-        *state = (struct stream_state){.waiting_ms = -1};
+        *state = (struct stream_state){.waiting_ms = -1, .lag_known = true};
         int r = redis_call(redis, &length, "XLEN", stream, NULL);
         if (!r)
                 r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
@@ -498,7 +500,6 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
                 return r == REDIS_REFUSED && error_is(redis, "ERR no such key") ? 0 : -1;
         state->exists = true;
         state->length = state->lag = redis_reply_number(length); /* all of it, where our group is not made yet */
-        state->lag_known = true;
         for (size_t i = 0; i < redis_reply_count(groups); i++) {
                 const struct redis_reply *item = redis_reply_item(groups, i);
                 const char *name = redis_reply_text(redis_reply_field(item, "name"), NULL);

@@ -39,7 +39,7 @@ static const struct setting rows[] = {
                 .kind = SETTING_LIST,
                 .fallback = "rindexer_producer",
                 .offset = AT(streams),
-                .help = "comma-separated input streams"},
+                .help = "comma-separated input streams, at most 62"},
         {.name = "NETWORK",
                 .kind = SETTING_TEXT,
                 .offset = AT(network),
@@ -163,7 +163,8 @@ static const struct service_command commands[] = {
                 "the "
                 "streams no longer hold all that the tables hold)",
                 replay_command},
-        {"migrate", "migrate [--status]", "apply the migrations that are missing; --status: show which are", migrate_command},
+        {"migrate", "migrate [--status [--json]]", "apply the migrations that are missing; --status: show which are",
+                migrate_command},
         {0},
 };
 

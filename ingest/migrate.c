@@ -38,27 +38,33 @@ static int report(struct db *db, int r)
         return 1;
 }
 
-static int show_status(struct db *db)
+static int show_status(struct db *db, bool json)
 {
         int64_t version;
         int r = schema_check(db, &version);
-        for (const struct migration *m = migrations; r >= 0 && m->name; m++)
-                printf("%-8s %s\n", m->version <= version ? "applied" : "missing", m->name);
+        for (const struct migration *m = migrations; r >= 0 && m->name; m++) {
+                bool applied = m->version <= version, last = !m[1].name;
+                if (json) /* a name is a file's: nothing in it needs escaping */
+                        printf("%s{\"name\":\"%s\",\"applied\":%s}%s\n", m == migrations ? "[" : " ", m->name,
+                                applied ? "true" : "false", last ? "]" : ",");
+                else
+                        printf("%-8s %s\n", applied ? "applied" : "missing", m->name);
+        }
         return report(db, r);
 }
 
 int migrate_command(struct service *service, int argc, char **argv)
 {
-        bool status = argc == 2 && !strcmp(argv[1], "--status");
-        if (argc > 1 && !status) {
-                fprintf(stderr, "ingest: usage: ingest migrate [--status]\n");
+        bool status = argc > 1 && !strcmp(argv[1], "--status"), json = argc == 3 && !strcmp(argv[2], "--json");
+        if (argc > 1 && (!status || argc != 2 + json)) {
+                fprintf(stderr, "ingest: usage: ingest migrate [--status [--json]]\n");
                 return 2;
         }
         AUTO(db) struct db *db = command_open_db(service);
         if (!db)
                 return 1;
         if (status)
-                return show_status(db);
+                return show_status(db, json);
         int r = schema_migrate(db, tell_user);
         if (!r)
                 printf("the schema is at version %" PRId64 "\n", schema_known());

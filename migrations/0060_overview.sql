@@ -15,19 +15,29 @@ CREATE TABLE pipeline_stream (
         seen_at TIMESTAMPTZ NOT NULL
 );
 
--- Who runs: each replica writes here every ten seconds. (XINFO CONSUMERS of Redis 7.0 does not know a consumer that waits for its first entry.)
+-- Who runs, and how it goes: each replica writes here every ten seconds, and when its breaker or readiness changes. (XINFO CONSUMERS of Redis 7.0 does not know a consumer that waits for its first entry.)
 CREATE TABLE pipeline_replica (
         program TEXT COLLATE "C" NOT NULL,
         name TEXT COLLATE "C" NOT NULL,
         version TEXT NOT NULL,
         seen_at TIMESTAMPTZ NOT NULL,
+        breaker TEXT COLLATE "C" NOT NULL, -- Closed, HalfOpen or Open
+        ready BOOLEAN NOT NULL,
+        processed BIGINT NOT NULL,         -- events or keys since its start, as those that follow
+        failed BIGINT NOT NULL,
+        retries BIGINT NOT NULL,
+        backfilled BIGINT NOT NULL,
+        events_per_second DOUBLE PRECISION NOT NULL, -- between its last two notes
+        delay_p50 DOUBLE PRECISION,        -- so many seconds at most from a batch's oldest entry to its commit, in the same time
+        delay_p99 DOUBLE PRECISION,
         PRIMARY KEY (program, name)
 );
 
 -- Estimates and a few rows, no count(*): it is asked every few seconds. Ages in seconds.
 CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
         SELECT jsonb_build_object(
-                'tables', (SELECT jsonb_object_agg(s.relname, s.n_live_tup ORDER BY s.relname) FROM pg_stat_user_tables s
+                'tables', (SELECT jsonb_object_agg(s.relname, greatest(s.n_live_tup, c.reltuples::bigint, 0) ORDER BY s.relname)
+                        FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid -- a crash empties the statistics
                         WHERE s.relid IN ('atom_created_events'::regclass, 'triple_created_events'::regclass, 'deposited_events'::regclass,
                                 'redeemed_events'::regclass, 'share_price_changed_events'::regclass, 'generic_events'::regclass,
                                 'orphaned_events'::regclass, 'atom'::regclass, 'triple'::regclass, 'position'::regclass, 'vault'::regclass,
@@ -43,5 +53,14 @@ CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
                         WHERE p.seen_at > now() - interval '1 day'), '{}'),
                 'replicas', coalesce((SELECT jsonb_object_agg(r.program, r.count) FROM (
                         SELECT program, count(*) FROM pipeline_replica WHERE seen_at > now() - interval '30 seconds' GROUP BY program) r), '{}'),
+                'programs', (SELECT jsonb_object_agg(p.program, to_jsonb(p) - 'program') FROM (
+                        SELECT s.program, count(r.name) AS replicas, count(*) FILTER (WHERE r.ready) AS ready,
+                                max(r.breaker) AS breaker, -- the worst, by their alphabet
+                                coalesce(sum(r.processed), 0) AS processed, coalesce(sum(r.failed), 0) AS failed, coalesce(sum(r.retries), 0) AS retries,
+                                coalesce(sum(r.backfilled), 0) AS backfilled, coalesce(sum(r.events_per_second), 0) AS events_per_second,
+                                max(r.delay_p50) AS delay_p50, max(r.delay_p99) AS delay_p99
+                        FROM (VALUES ('ingest'), ('cascade'), ('analytics')) s (program)
+                        LEFT JOIN pipeline_replica r ON r.program = s.program AND r.seen_at > now() - interval '30 seconds'
+                        GROUP BY s.program) p),
                 'replay_unfinished', EXISTS (SELECT FROM unfinished_replay))
 $$;

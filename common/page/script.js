@@ -40,14 +40,13 @@ function chart(title, values, interval) {
         const figure = make("figure"), shown = values.map(value => value === null ? 0 : value);
         const highest = Math.max(1, ...shown), last = shown.length ? shown[shown.length - 1] : 0;
         const minutes = Math.max(1, Math.round(shown.length * interval / 60));
-        const words = shown.length ? `${title}: now ${number.format(last)}, at most ${number.format(Math.max(...shown))} in ${minutes} min`
+        const words = shown.length ? `${title}: last ${number.format(last)}, at most ${number.format(Math.max(...shown))} in ${minutes} min`
                 : `${title}: nothing recorded yet`;
         const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
         const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
         svg.setAttribute("viewBox", "0 0 89 20");
         svg.setAttribute("preserveAspectRatio", "none");
-        svg.setAttribute("role", "img");
-        svg.setAttribute("aria-label", words);
+        svg.setAttribute("aria-hidden", "true");   // the caption says it
         line.setAttribute("points", shown.map((value, i) => `${90 - shown.length + i},${19 - 18 * value / highest}`).join(" "));
         svg.append(line);
         figure.append(svg, make("figcaption", words));
@@ -78,19 +77,31 @@ function stageOf(status, stream) {
 
 function showStage(status, name) {
         const card = make("article", undefined, "card"), streams = status.streams.filter(stream => stageOf(status, stream) === name);
-        const count = status.database ? status.database.replicas[name] || 0 : null;
+        const program = status.database && status.database.programs[name], units = name === "ingest" ? "events" : "keys";
         card.append(make("h3", name));
-        card.append(make("p", count === null ? "replicas not known yet" : count === 1 ? "1 replica" : `${count} replicas`,
-                count === 0 ? "bad" : "quiet"));
+        if (program) {
+                const facts = make("div", undefined, "numbers"), well = program.replicas && program.ready === program.replicas;
+                facts.append(make("span", `${program.replicas} ${program.replicas === 1 ? "replica" : "replicas"}, ${program.ready} ready`, well ? undefined : "bad"));
+                if (program.replicas) facts.append(make("span", `circuit breaker ${program.breaker}`, program.breaker === "Closed" ? undefined : "bad"));
+                facts.append(make("span", `${number.format(program.events_per_second)} ${units}/s`));
+                if (program.delay_p50 !== null)
+                        facts.append(make("span", `half of the last batches committed within ${duration(program.delay_p50)} of their oldest entry, ` +
+                                `99 % within ${duration(program.delay_p99)}`));
+                card.append(facts, make("p", `Since they started: ${number.format(program.processed)} ${units} done, ${number.format(program.failed)} failed, ` +
+                        `${number.format(program.retries)} batches tried again, ${number.format(program.backfilled)} keys backfilled`, "quiet"));
+        } else {
+                card.append(make("p", "replicas not known yet", "quiet"));
+        }
         for (const stream of streams) {
                 const part = make("div", undefined, "stream"), numbers = make("div", undefined, "numbers"), charts = make("div", undefined, "charts");
                 const before = stream.lag_history[Math.max(0, stream.lag_history.length - 7)];   // a minute ago
                 const trend = before === undefined || before === stream.lag ? "" : stream.lag > before ? ", growing" : ", shrinking";
                 part.append(make("strong", stream.stream));
-                for (const text of [`lag ${stream.lag_known || !stream.exists ? "" : "at least "}${number.format(stream.lag)}${trend}`,
+                for (const text of [`lag ${stream.lag_known ? "" : "at least "}${number.format(stream.lag)}${trend}`,
                         `pending ${number.format(stream.pending)}`,
-                        `oldest ${duration(stream.oldest_ms / 1000)}`, `${known(stream.entries_per_second)} entries/s`,
-                        `done in ${known(stream.seconds_left, duration)}`, `length ${number.format(stream.length)}`])
+                        `${known(stream.entries_per_second)} entries/s`, `length ${number.format(stream.length)}`,
+                        ...stream.lag + stream.pending === 0 ? ["nothing waits"]
+                                : [`oldest ${duration(stream.oldest_ms / 1000)}`, `done in ${known(stream.seconds_left, duration)}`]])
                         numbers.append(make("span", text));
                 charts.append(chart("entries/s", stream.rate_history, status.history_interval_s),
                         chart("lag", stream.lag_history, status.history_interval_s));
@@ -104,29 +115,26 @@ function showStage(status, name) {
 function showGlance(status) {
         const list = make("dl"), database = status.database;
         const delay = STAGES.reduce((sum, name) => sum + Math.max(0, ...status.streams.filter(s => stageOf(status, s) === name).map(s => s.oldest_ms)), 0);
-        fact(list, "End to end, oldest entry under way", duration(delay / 1000));
+        fact(list, "End to end, oldest entry under way", delay ? duration(delay / 1000) : "nothing under way");
         for (const [name, server] of Object.entries(status.servers))
                 fact(list, name === "redis" ? "Redis" : "PostgreSQL", `${server.up ? "up" : "away"} since ${time(server.since)}`, server.up ? "good" : "bad");
-        fact(list, "Circuit breaker", status.circuit_breaker_state, status.circuit_breaker_state === "Closed" ? "good" : "bad");
         fact(list, "Dead letters", number.format(status.dead_letters), status.dead_letters ? "bad" : "good");
-        fact(list, "Events done", number.format(status.counts.processed));
-        fact(list, "Events failed", number.format(status.counts.failed), status.counts.failed ? "bad" : undefined);
-        fact(list, "Batches tried again", number.format(status.counts.retries));
-        fact(list, "Keys backfilled", number.format(status.counts.backfilled));
         for (const stage of ["cascade", "analytics"])
                 fact(list, `Outbox of ${stage}, oldest row`, known(database ? database.outbox[stage] : null, duration));
         if (database && database.replay_unfinished) fact(list, "Replay", "under way: the tables do not hold all yet", "bad");
         put(place("glance"), ...list.children);
 }
 
-function show(status) {
-        const down = Object.entries(status.servers).filter(([, server]) => !server.up).map(([name]) => name === "redis" ? "Redis" : "PostgreSQL");
-        const open = status.circuit_breaker_state !== "Closed", database = status.database;
-        const words = down.length ? `${down.join(" and ")} away` : open ? `Circuit breaker ${status.circuit_breaker_state}`
-                : status.dead_letters ? "Working; there are dead letters" : "Working";
+function say(words, judgement) {
         const state = place("state");
         if (state.textContent !== words) state.textContent = words;   // said aloud only when it changes
-        state.className = "state " + (down.length || open ? "bad" : "good");
+        state.className = `state ${judgement}`;
+}
+
+function show(status) {
+        const database = status.database;
+        const words = status.problems.join("; ") || (status.dead_letters ? "Working; there are dead letters" : "Working");
+        say(words, status.problems.length ? "bad" : "good");
         document.title = `${words} – ${status.program}`;
         place("seen").textContent = `${status.program} ${status.version}, group ${status.group}; ` +
                 (status.seen_ms_ago < 0 ? "streams not seen yet" : `streams as of ${duration(status.seen_ms_ago / 1000)} ago`);
@@ -144,16 +152,18 @@ function show(status) {
         put(place("tables"), ...tables.children);
 }
 
+let seen = "";   // when /status answered last
+
 async function look() {
         try {
                 const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
                 if (!answer.ok) throw new Error(`it answers ${answer.status}`);
                 show(await answer.json());
+                seen = new Date().toLocaleTimeString();
+                document.body.className = "";
         } catch (problem) {
-                const words = `No status from this program: ${problem.message}`;
-                const state = place("state");
-                if (state.textContent !== words) state.textContent = words;
-                state.className = "state bad";
+                say(`No status from this program: ${problem.message}${seen && `; last seen at ${seen}`}`, "bad");
+                document.body.className = "stale";
         }
         setTimeout(look, EVERY_MS);
 }

@@ -3,6 +3,7 @@ import random
 import re
 import socket
 import threading
+import time
 
 from servers import free_port
 
@@ -18,8 +19,9 @@ class Trap:
 
 
 class Proxy:
-    def __init__(self, port, seed=0):
-        self.target, self.port, self.rng = port, free_port(), random.Random(seed)
+    def __init__(self, port, seed=0, delay=0):
+        """delay: so many seconds does each reply come late."""
+        self.delay, self.target, self.port, self.rng = delay, port, free_port(), random.Random(seed)
         self.lock, self.pairs, self.trap, self.cuts = threading.Lock(), [], None, 0
         self.listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -75,9 +77,11 @@ class Proxy:
                 if trap and (trap.reached.is_set() or not check(pair, trap, seen)):
                     trap.reached.set()
                     return   # silence: both ends wait
-                if trap and check is self._request and pair["armed"]:
+                if trap and check == self._request and pair["armed"]:
                     seen = b""
-                if check is self._reply and self._cut_now():
+                if check == self._reply:
+                    time.sleep(self.delay)
+                if check == self._reply and self._cut_now():
                     to.sendall(data[:self.rng.randrange(len(data))])
                     break
                 to.sendall(data)

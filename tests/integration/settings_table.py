@@ -31,7 +31,7 @@ ALL = {
 }
 OWN = {
     "ingest": {
-        "REDIS_STREAMS": ("a,,b", "a,b,a"),
+        "REDIS_STREAMS": ("a,,b", "a,b,a", ",".join(f"s{i}" for i in range(63))),
         "CASCADE_STREAM_NAME": (),
         "NETWORK": (),
         "REORG_COPY_WINDOW_MS": ("-1", "1.5", "five"),

@@ -15,8 +15,8 @@ def test_help(pipeline, name):
     assert [variable for variable in variables(name) if variable not in done.stdout] == []
     assert "137" in done.stdout, "the effective values"
     assert "xample" in done.stdout and done.stdout.index("xample") < done.stdout.index("BATCH_SIZE"), "examples first"
-    for command in ("check", "verify", "rebuild", "status"):
-        assert command in done.stdout
+    for command in ("check [--json]", "verify [--sample N] [--json]", "rebuild", "status [--watch] [--json]"):
+        assert f"\n  {command}" in done.stdout
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -33,7 +33,7 @@ def test_version(pipeline, name):
 
 @pytest.mark.parametrize("name", SERVICES)
 @pytest.mark.parametrize("arguments", [("unheard-of",), ("--unheard-of",), ("verify", "--sample"), ("verify", "--sample", "some"),
-                                       ("check", "more"), ("migrate", "--unheard-of")])
+                                       ("check", "more"), ("migrate", "--unheard-of"), ("migrate", "--json")])
 def test_bad_usage(pipeline, name, arguments):
     done = pipeline.run(name, *arguments)
     assert done.returncode == 2 and done.stdout == "" and done.stderr
@@ -69,13 +69,17 @@ def tables_of(pipeline):
 
 
 def test_migrate(pipeline):
+    def listed():
+        return {one["name"]: one["applied"] for one in json.loads(pipeline.run("ingest", "migrate", "--status", "--json").stdout)}
     status = pipeline.run("ingest", "migrate", "--status")
     assert status.returncode in (0, 1) and tables_of(pipeline) <= {"schema_migrations"}, "--status changes nothing"
+    assert set(listed().values()) == {False} and "0010_events" in listed()
     for _ in range(2):
         assert pipeline.run("ingest", "migrate").returncode == 0
     assert tables_of(pipeline) >= {*oracle.TABLES, "schema_migrations", "reorgs", "orphaned_events", "vault_outbox", "term_outbox"}
     status = pipeline.run("ingest", "migrate", "--status")
-    assert status.returncode == 0 and status.stdout.strip()
+    assert status.returncode == 0 and [line.split() for line in status.stdout.splitlines()] == [["applied", name] for name in listed()]
+    assert set(listed().values()) == {True}
 
 
 def test_migrate_refuses_a_foreign_database(pipeline):

@@ -2,6 +2,7 @@
 import json
 import re
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -9,6 +10,7 @@ import pytest
 
 import oracle
 from programs import SERVICES
+from proxy import Proxy
 from waiting import until
 
 FIELDS = {"healthy", "redis_consumer_healthy", "postgres_sync_healthy", "circuit_breaker_closed", "last_check", "metrics"}
@@ -68,8 +70,15 @@ def test_health_metrics_and_status_of_a_working_pipeline(pipeline, small):
     pipeline.assert_exact()
 
 
-def test_promtool_before_anything_happened(pipeline):
-    for service in pipeline.start():
+def test_before_anything_happened(pipeline):
+    services = pipeline.start(RUN_MIGRATIONS="false")
+    for service in services:
+        until(lambda s=service: s.status_of("/livez") == 200, "it listens", alive=[service])
+        text = service.get("/metrics")[1]
+        assert "\ncircuit_breaker_state 0\n" in text and "\nevents_failed_total 0\n" in text
+        assert not re.search("^(verify_differences|outbox_oldest_seconds|conflicting_blocks) ", text, re.MULTILINE), "what nobody looked at is not 0"
+    pipeline.migrate()
+    for service in services:
         service.ready()
         linted = subprocess.run(["promtool", "check", "metrics"], input=service.get("/metrics")[1], capture_output=True, text=True)
         assert linted.returncode == 0, linted.stdout + linted.stderr
@@ -92,10 +101,75 @@ def test_postgres_goes_and_comes_back(make_pipeline, own_postgres, part):
         assert health(service)[1]["redis_consumer_healthy"]
         assert service.status_of("/livez") == 200 and service.status_of("/readyz") == 503
         assert service.status_of("/metrics") == 200 and service.status_of("/status") == 200
+        text = service.get("/metrics")[1]
+        assert all(line in text for line in ("\nservice_ready 0\n", '\nserver_up{server="redis"} 1\n', '\nserver_up{server="postgresql"} 0\n'))
     becomes(services[:1], 503, "circuit_breaker_closed", False)   # it has work: its failures open the breaker
     own_postgres.start()
     becomes(services, 200)
+    for service in services:
+        text = service.ready().get("/metrics")[1]
+        assert all(line in text for line in ("\nservice_ready 1\n", '\nserver_up{server="redis"} 1\n', '\nserver_up{server="postgresql"} 1\n'))
     pipeline.drain().assert_exact()
+
+
+def test_an_open_breaker_is_not_ready(make_pipeline, small):
+    """Both servers answer, and nothing can be stored."""
+    pipeline = make_pipeline(CIRCUIT_BREAKER_TIMEOUT_MS=3600000).listen_to(small)
+    service = pipeline.start("ingest").ready()
+    with pipeline.connect() as connection:
+        connection.execute("ALTER TABLE deposited_events RENAME TO elsewhere")
+    pipeline.feed(small)
+    becomes([service], 503, "circuit_breaker_closed", False)
+    found = health(service)[1]
+    assert found["redis_consumer_healthy"] and found["postgres_sync_healthy"] and service.status_of("/readyz") == 503
+    assert "\nservice_ready 0\n" in service.get("/metrics")[1]
+
+
+def test_a_slow_redis_is_a_healthy_one(pipeline):
+    """60 ms a round trip: looking at five streams takes long, and health does not wait for that."""
+    pipeline.streams = [f"stream_{i}" for i in range(5)]
+    proxy = Proxy(pipeline.redis_server.port, delay=0.06)
+    service = pipeline.start("ingest", REDIS_URL=proxy.url(pipeline.redis_server.url(pipeline.redis_db))).ready()
+    answers = []
+    for _ in range(50):
+        time.sleep(0.1)
+        answers += [service.status_of("/health"), service.status_of("/readyz")]
+    assert answers.count(200) > 0.9 * len(answers), answers
+    until(lambda: sample(service.get("/metrics")[1], "stream_lag_known") == 5, "all streams are looked at", alive=[service])
+
+
+def test_gauges_of_streams(pipeline):
+    """A stream that is not there yet has no lag, and that is known; another group matters where it holds up our trimming."""
+    pipeline.migrate()
+    pipeline.redis().xgroup_create(pipeline.vault_updates, "another", mkstream=True)
+    pipeline.redis().xgroup_create(pipeline.streams[0], "another", mkstream=True)
+    cascade, ingest, trimming = pipeline.start("cascade").ready(), pipeline.start("ingest").ready(), pipeline.start("ingest", TRIM_INPUT="true").ready()
+
+    def shows(service, stream, trimmed, foreign):
+        lines = {f'stream_trimmed{{stream="{stream}"}} {trimmed}', f'stream_foreign_group{{stream="{stream}",group="{pipeline.group}"}} {foreign}'}
+        until(lambda: lines <= set(service.get("/metrics")[1].splitlines()), f"{service.label} shows {lines}", alive=[service])
+    shows(cascade, pipeline.vault_updates, 1, 1)
+    shows(ingest, pipeline.streams[0], 0, 0)
+    shows(trimming, pipeline.streams[0], 1, 1)
+    not_there = {stream["stream"]: stream for stream in json.loads(ingest.get("/status")[1])["streams"]}[pipeline.term_updates]
+    assert not not_there["exists"] and not_there["lag"] == 0 and not_there["lag_known"]
+
+
+def test_a_lag_that_redis_does_not_know(pipeline):
+    """XDEL of what the group has not read: the lag is counted, far enough to scale by."""
+    pipeline.migrate()
+    redis = pipeline.redis()
+    redis.xgroup_create(pipeline.vault_updates, pipeline.group, id="0", mkstream=True)
+    pipe = redis.pipeline()
+    for _ in range(3001):
+        pipe.xadd(pipeline.vault_updates, {"term_id": "0x" + "1" * 64})
+    redis.xdel(pipeline.vault_updates, pipe.execute()[1500])
+    service = pipeline.start("ingest").ready()   # nobody reads it
+
+    def stream():
+        return {stream["stream"]: stream for stream in json.loads(service.get("/status")[1])["streams"]}.get(pipeline.vault_updates)
+    until(stream, "the stream is looked at", alive=[service])
+    assert (stream()["lag_known"], stream()["lag"]) == (False, 3000)
 
 
 def test_redis_goes_and_comes_back(make_pipeline, own_redis, part):

@@ -40,7 +40,7 @@ def test_man_page(installed, name):
         assert re.search(rf"(?m)^\s+{variable}$", text), variable
     for command in re.findall(r"(?m)^  ([a-z]+) ", usage.split("\nCommands:")[1].split("\nExit codes")[0]):
         assert re.search(rf"(?m)^\s+{command}\b", text.split("COMMANDS")[1]), command
-    assert re.search(r"(?m)^\s+verify \[--sample N\]\n\s+recompute", text), "a command's usage and its text are apart"
+    assert re.search(r"(?m)^\s+verify \[--sample N\] \[--json\]\n\s+recompute", text), "a command's usage and its text are apart"
 
 
 def completed(installed, name, *words):
@@ -62,8 +62,9 @@ def test_completion_offers_every_command(installed, name):
     assert completed(installed, name, "dlq", "retry", "--") == {"--all"}
 
 
-def test_completion_of_replay(installed):
+def test_completion_of_ingests_own(installed):
     assert completed(installed, "ingest", "replay", "--") == {"--from", "--reset", "--accept-loss"}
+    assert completed(installed, "ingest", "migrate", "--") == {"--status", "--json"}
     assert "replay" not in completed(installed, "cascade", "")
 
 

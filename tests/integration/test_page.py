@@ -1,6 +1,7 @@
 """The status page in Debian's Chromium, without a screen: it loads by itself alone, follows a feed, shows an outage and its end, dead letters and
-reorgs; on a phone, in the dark, by keyboard and to a screen reader."""
+reorgs, what stands still and where; on a phone, in the dark, by keyboard and to a screen reader."""
 import json
+import re
 import shutil
 import urllib.request
 
@@ -9,6 +10,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.keys import Keys
 
+import feeds
+from proxy import Proxy
 from waiting import until
 
 
@@ -99,6 +102,75 @@ def test_outage_and_its_end(make_pipeline, own_redis, own_postgres, part, browse
         shows(browser, "Working", "#state", services)
 
 
+def test_what_stands_still(pipeline, small, browser):
+    """Any program's page, and status, know of the others: no replica, an open breaker, a program that waits."""
+    proxy = Proxy(pipeline.redis_server.port)
+    services = [pipeline.listen_to(small).start("ingest").ready(),
+                pipeline.start("cascade", REDIS_URL=proxy.url(pipeline.redis_server.url(pipeline.redis_db))).ready()]
+    pipeline.feed(small)
+    browser.get(f"http://127.0.0.1:{services[0].port}/")
+    shows(browser, "analytics: no replica runs", "#state", services)
+    services.append(pipeline.start("analytics").ready())
+    shows(browser, "Working", "#state", services)
+
+    other = pipeline.start("ingest", NETWORK="another")
+    shows(browser, "ingest: 1 of 2 replicas not ready", "#state", services)
+    shows(browser, "2 replicas, 1 ready", "#stages", services)
+    browser.get(f"http://127.0.0.1:{other.port}/")
+    shows(browser, "ingest waits for postgresql: this database holds the events of another network", "#state", services)
+    browser.get(f"http://127.0.0.1:{services[0].port}/")
+
+    proxy.close()   # only cascade does not reach Redis any more
+    shows(browser, "cascade: circuit breaker Open", "#state", services)
+    shows(browser, "circuit breaker Open", "#stages", services)
+    assert "cascade: circuit breaker Open" in json.loads(services[2].get("/status")[1])["problems"]
+    assert "\ncascade: circuit breaker Open\n" in pipeline.run("analytics", "status").stdout
+    assert "cascade: circuit breaker Open" in json.loads(pipeline.run("analytics", "status", "--json").stdout)["problems"]
+
+
+def test_while_a_feed_runs(pipeline, part, browser):
+    services = [service.ready() for service in pipeline.listen_to(part).start(MAX_MESSAGES_PER_SECOND=5, WORKERS=1)]
+    browser.get(f"http://127.0.0.1:{services[0].port}/")
+    shows(browser, "Working", "#state", services)
+    shows(browser, "nothing waits", "#stages", services)
+    pipeline.feed(part)
+    seen = set()
+
+    def moves():
+        seen.update(re.findall(r"^lag ([1-9]\d*)", text(browser, "#stages"), re.MULTILINE))
+        return len(seen) > 3
+    until(moves, "the lag changes on the page", alive=services)
+    shows(browser, "done in ", "#stages", services)
+    until(lambda: re.search(r"^[1-9][\d.,]* events/s$", text(browser, "#stages"), re.MULTILINE), "the page shows events a second", alive=services)
+    until(lambda: re.search(r"committed within [1-9]", text(browser, "#stages")), "the page shows delays", alive=services)
+
+
+def test_reorgs_are_shown(pipeline, browser):
+    reorg = feeds.load("reorg.jsonl.xz")
+    services = [service.ready() for service in pipeline.listen_to(reorg).start()]
+    browser.get(f"http://127.0.0.1:{services[0].port}/")
+    shows(browser, "None.", "#reorgs", services)
+    pipeline.feed(reorg)
+    until(pipeline.drained(), "all is drained", alive=services)
+    newest = pipeline.connect().execute("SELECT stream, fork_block, depth FROM reorgs WHERE counts ORDER BY created_at DESC LIMIT 5").fetchall()
+    assert len(newest) == 5
+    for stream, block, depth in newest:
+        shows(browser, f"{stream}\t{block}\t{depth}", "#reorgs", services)
+
+
+def test_a_program_that_ends(pipeline, browser):
+    first = pipeline.start("ingest").ready()
+    browser.get(f"http://127.0.0.1:{first.port}/")
+    shows(browser, "no replica runs", "#state", [first])
+    dimmed = "return Number(getComputedStyle(document.querySelector('main')).opacity) < 1"
+    first.stop()
+    shows(browser, "last seen at ", "#state")
+    assert browser.execute_script(dimmed)
+    again = pipeline.start("ingest", HTTP_PORT=first.port).ready()
+    shows(browser, "no replica runs", "#state", [again])
+    assert not browser.execute_script(dimmed)
+
+
 def test_everybody_can_read_it(pipeline, small, browser):
     services = [service.ready() for service in pipeline.listen_to(small).start()]
     pipeline.feed(small)
@@ -124,8 +196,9 @@ def test_everybody_can_read_it(pipeline, small, browser):
 
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")]
-    charts = [name for role, name in named if role in ("image", "img")]
-    assert len(charts) == 2 * len([*pipeline.streams, pipeline.vault_updates, pipeline.term_updates]) and all(charts), charts
+    assert [name for role, name in named if role in ("image", "img")] == [], "a chart's caption is read, and not twice"
+    captions = browser.execute_script("return [...document.querySelectorAll('svg + figcaption')].map(caption => caption.innerText)")
+    assert len(captions) == 2 * len([*pipeline.streams, pipeline.vault_updates, pipeline.term_updates]) and all(captions), captions
     assert {"status", "banner", "main", "contentinfo"} <= {role for role, _ in named}
     assert [name for role, name in named if role == "heading"][:3] == ["Pipeline", "At a glance", "Stages"]
 

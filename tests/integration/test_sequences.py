@@ -313,20 +313,6 @@ def test_entry_that_another_finished_between_two_steps_of_keeping(pipeline):
     assert pipeline.dead_letters() == []
 
 
-def test_many_streams_with_trimming(pipeline):
-    pipeline.streams = [f"stream{n}" for n in range(200)]
-    client = pipeline.redis()
-    for stream in pipeline.streams:
-        client.xgroup_create(stream, "g" * 63, id="0", mkstream=True)
-    service = pipeline.start("ingest", WORKERS=1, TRIM_INPUT="true")
-    service.ready()
-    for n in range(10):
-        time.sleep(1)
-        assert service.running(), service.tail()
-    pipeline.feed([deposits(deposit(1), stream="stream199")])
-    pipeline.drain(["ingest"])
-
-
 def test_stray_cancel(pipeline):
     """A message over its deadline is left pending; a batch beside it does not fail for that."""
     pipeline.streams = [STREAM]

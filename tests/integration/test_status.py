@@ -45,7 +45,24 @@ def test_status(pipeline, small, name):
     assert document["servers"] == {"redis": {"up": True}, "postgresql": {"up": True}} and document["letters"] == []
     database = document["database"]
     assert database["replicas"] == dict.fromkeys(SERVICES, 1), "who only looks is no replica"
+    assert {one: (of["replicas"], of["ready"], of["breaker"], of["failed"]) for one, of in database["programs"].items()} == \
+        dict.fromkeys(SERVICES, (1, 1, "Closed", 0)) and document["problems"] == []
     assert set(database["tables"]) >= set(oracle.TABLES) and [v["program"] for v in database["verify"]] == ["analytics"]
+
+
+def test_rows_after_a_crash_of_postgres(make_pipeline, own_postgres, small):
+    """PostgreSQL's statistics are gone then."""
+    own_postgres.start()
+    pipeline = make_pipeline(postgres=own_postgres).listen_to(small)
+    pipeline.start("ingest")
+    pipeline.feed(small)
+    until(pipeline.drained(["ingest"]), "all is stored", alive=pipeline.alive())
+    with pipeline.connect() as connection:
+        connection.execute("ANALYZE")
+        rows = connection.execute("SELECT count(*) FROM deposited_events").fetchone()[0]
+    pipeline.stop()
+    own_postgres.kill(), own_postgres.start()
+    assert json.loads(pipeline.run("ingest", "status", "--json").stdout)["database"]["tables"]["deposited_events"] == rows > 0
 
 
 def test_status_without_servers(pipeline, name="cascade"):
@@ -62,7 +79,7 @@ def test_watch(make_pipeline, own_redis, own_postgres, reorg):
     pipeline = make_pipeline(redis=own_redis, postgres=own_postgres, CIRCUIT_BREAKER_TIMEOUT_MS=1000).listen_to(reorg)
     services = [service.ready() for service in pipeline.start()]
     watching = pipeline.watch("cascade", HTTP_PORT=services[SERVICES.index("cascade")].port)
-    shows(watching, "circuit breaker Closed, dead letters 0", "^replicas  ", *(f"  {name} 1" for name in SERVICES), "^reorgs  none", "^verify  never run",
+    shows(watching, "circuit breaker Closed, dead letters 0", "^working$", *(rf"^{name} +Closed +1 +1 +0\.0 " for name in SERVICES), "^reorgs  none", "^verify  never run",
           *(f"^ingest +{stream} " for stream in pipeline.streams), f"^cascade +{pipeline.vault_updates} ", f"^analytics +{pipeline.term_updates} ",
           services=services)
     pipeline.feed(reorg)
@@ -76,4 +93,4 @@ def test_watch(make_pipeline, own_redis, own_postgres, reorg):
         server.kill()
         shows(watching, f"^{name} away: ", services=services)
         server.start()
-        shows(watching, r"^[^\n]*\n\nstage ", services=services)   # nothing is away
+        shows(watching, r"^[^\n]*\nworking\n\nstage ", services=services)   # nothing is away

@@ -102,6 +102,7 @@ static void numbers(void **state)
 
         (void)state;
         metrics_register(metrics, &gauge);
+        assert_printed("# HELP g h\n# TYPE g gauge\n");
         for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
                 char *text;
 
@@ -112,7 +113,7 @@ static void numbers(void **state)
                 free(text);
         }
         metrics_forget(metrics, &gauge);
-        assert_printed("# HELP g h\n# TYPE g gauge\ng 0\n");
+        assert_printed("# HELP g h\n# TYPE g gauge\n");
 }
 
 static void histogram(void **state)
@@ -136,6 +137,26 @@ static void histogram(void **state)
                        "batch_bucket{stage=\"i\",le=\"+Inf\"} 4\n"
                        "batch_sum{stage=\"i\"} 1020.75\n"
                        "batch_count{stage=\"i\"} 4\n");
+}
+
+static void quantiles(void **state)
+{
+        static const double sizes[] = {1, 2, 5, 10, 0};
+        static struct metric delay = {.name = "delay", .help = "h", .kind = METRIC_HISTOGRAM, .buckets = sizes};
+        uint64_t counts[ARRAY_LENGTH(sizes)] = {0};
+        double half = 0, most = 0;
+
+        (void)state;
+        metrics_register(metrics, &delay);
+        assert_false(metrics_quantiles(metrics, &delay, counts, &half, &most));
+        for (int i = 0; i < 100; i++)
+                metrics_observe(metrics, &delay, i < 50 ? 0.5 : i < 99 ? 1.5 : 7, NULL, NULL, NULL);
+        assert_true(metrics_quantiles(metrics, &delay, counts, &half, &most));
+        assert_true(half == 1 && most == 2);
+        assert_false(metrics_quantiles(metrics, &delay, counts, &half, &most));
+        metrics_observe(metrics, &delay, 4, NULL, NULL, NULL);
+        assert_true(metrics_quantiles(metrics, &delay, counts, &half, &most));
+        assert_true(half == 5 && most == 5);
 }
 
 static void histogram_of_seconds(void **state)
@@ -187,6 +208,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(labels_sorted_and_escaped, setup, teardown),
                 cmocka_unit_test_setup_teardown(numbers, setup, teardown),
                 cmocka_unit_test_setup_teardown(histogram, setup, teardown),
+                cmocka_unit_test_setup_teardown(quantiles, setup, teardown),
                 cmocka_unit_test_setup_teardown(histogram_of_seconds, setup, teardown),
                 cmocka_unit_test_setup_teardown(threads, setup, teardown),
         };
