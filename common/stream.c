@@ -9,7 +9,6 @@
 
 #define CLAIM_COUNT   100
 #define KEEP_COUNT    1000
-#define TRIM_COUNT    1000
 #define LAG_COUNT_MAX 20000
 #define LAG_BYTES_MAX 32000000
 #define FIELDS_KEPT   64 /* of an entry without JSON, in its dead letter */
@@ -604,12 +603,11 @@ static int run_script(struct redis *redis, const char *script, const char *strea
         return r ? -1 : 0;
 }
 
-int stream_trim(struct redis *redis, const char *stream, int64_t keep, int64_t *trimmed)
+int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed)
 {
-        char number[24], limit[16];
+        char number[24];
         snprintf(number, sizeof(number), "%" PRId64, keep);
-        snprintf(limit, sizeof(limit), "%d", TRIM_COUNT);
-        return run_script(redis, text_trim, stream, number, limit, trimmed);
+        return run_script(redis, text_trim, stream, number, group, trimmed);
 }
 
 int stream_consumers_tidy(struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed)

@@ -120,8 +120,8 @@ MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int
 MUST_CHECK int stream_added(struct redis *redis, const char *stream, int64_t *count);
 /* Compares two ids by their place in a stream: <0, 0, >0. */
 int stream_id_compare(const char *left, const char *right);
-/* Drops entries that every group has acked, but for the newest `keep`. *trimmed: how many went. */
-MUST_CHECK int stream_trim(struct redis *redis, const char *stream, int64_t keep, int64_t *trimmed);
+/* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went. */
+MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed);
 /* Removes names of consumers that have nothing pending and have not read for idle_ms. */
 MUST_CHECK int stream_consumers_tidy(
         struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);

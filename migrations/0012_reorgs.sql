@@ -172,7 +172,7 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
 $$;
 
 -- Under the exclusive lock: brings the events of the given blocks to where they belong. Returns how many rows moved.
-CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], why JSONB) RETURNS BIGINT LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[]) RETURNS BIGINT LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         name TEXT;
         versions event_version[] := ARRAY(SELECT ROW(v.*)::event_version FROM event_verdict(numbers, hashes) v);
@@ -204,15 +204,18 @@ BEGIN
                 'share_price_changed_events', 'generic_events'] LOOP
                 CONTINUE WHEN NOT EXISTS (SELECT FROM unnest(versions) v WHERE v.source_table = name);
                 EXECUTE format('WITH gone AS (
-                                DELETE FROM %1$I t USING unnest($2) v
+                                DELETE FROM %1$I t USING unnest($1) v
                                 WHERE v.source_table = %1$L AND NOT v.wins AND v.transaction_hash = t.transaction_hash
                                         AND v.log_index = t.log_index AND v.block_hash = t.block_hash
-                                RETURNING t.*, v.live AS version_is_live)
+                                RETURNING t.*)
                         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row,
-                                stream, stream_ms, stream_seq, reason, notice)
-                        SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone) - ''version_is_live'', stream, stream_ms,
-                                stream_seq, CASE WHEN version_is_live THEN ''superseded'' ELSE ''reorg'' END, $1
-                        FROM gone ON CONFLICT DO NOTHING', name) USING why, versions;
+                                stream, stream_ms, stream_seq, reason)
+                        SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone), stream, stream_ms, stream_seq, ''reorg''
+                        FROM gone
+                        -- it stood there as one that no stream held, and came again
+                        ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO UPDATE SET event_row = excluded.event_row,
+                                stream = excluded.stream, stream_ms = excluded.stream_ms, stream_seq = excluded.stream_seq, reason = excluded.reason',
+                        name) USING versions;
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
                 EXECUTE format('WITH back AS (
@@ -225,10 +228,19 @@ BEGIN
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
-        UPDATE orphaned_events o SET reason = CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END
-        FROM unnest(versions) v
-        WHERE (o.source_table, o.transaction_hash, o.log_index, o.block_hash) = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
-                AND o.reason IS DISTINCT FROM CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END;
+        -- of what stays away: why, and by which notice, the last one that reaches it in its stream
+        UPDATE orphaned_events o SET reason = w.reason, notice = w.notice
+        FROM (
+                SELECT x.id, CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END AS reason, n.notice
+                FROM unnest(versions) v
+                JOIN orphaned_events x ON (x.source_table, x.transaction_hash, x.log_index, x.block_hash)
+                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
+                LEFT JOIN LATERAL (
+                        SELECT r.notice FROM reorgs r
+                        WHERE NOT v.live AND r.counts AND r.stream = x.stream AND r.fork_block <= x.block_number
+                        ORDER BY r.stream_ms DESC, r.stream_seq DESC LIMIT 1) n ON true
+        ) w
+        WHERE o.id = w.id AND (o.reason, o.notice) IS DISTINCT FROM (w.reason, w.notice);
         RETURN moved;
 END $$;
 
@@ -246,13 +258,15 @@ CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[],
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
-        SELECT e.t, e.x, e.i, e.h, e.b, e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q,
-                'reorg'
+        SELECT DISTINCT ON (e.t, e.x, e.i, e.h) e.t, e.x, e.i, e.h, e.b,
+                e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q, 'reorg'
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq) e (t, x, i, b, h, r, s, m, q)
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
                 AND v.block_hash = e.h)
-        ORDER BY e.m, e.q
-        ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO NOTHING;
+        ORDER BY e.t, e.x, e.i, e.h, e.m, e.q
+        -- it stood there as one that no stream holds: now one does
+        ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO UPDATE SET event_row = excluded.event_row, stream = excluded.stream,
+                stream_ms = excluded.stream_ms, stream_seq = excluded.stream_seq, reason = excluded.reason;
 
         INSERT INTO repeated_sightings
         SELECT e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q
@@ -261,7 +275,7 @@ BEGIN
                 AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q))
         ON CONFLICT DO NOTHING;
 
-        RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes, NULL));
+        RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes));
 END $$;
 
 -- A notice, under the exclusive lock. Notices of one stream with equal network, fork block and depth within window_ms of the first are one.
@@ -297,7 +311,7 @@ BEGIN
                 SELECT array_agg(b.block_number), array_agg(b.block_hash) INTO numbers, hashes
                 FROM (SELECT DISTINCT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_) b;
         END IF;
-        RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes, notice_) END);
+        RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes) END);
 END $$;
 
 -- For verify and rebuild: the blocks whose state is not plain, and the versions in them that do not stand where they belong.

@@ -379,3 +379,21 @@ def test_one_log_index_of_one_transaction_is_a_deposit_in_one_block_and_a_redemp
     print("SHARES", order, shares, type_)
     done = pipeline.run("ingest", "verify")
     assert (int(shares), type_, done.returncode) == (5, "1", 0), done.stdout   # any rule will do, but one
+
+
+def test_a_row_that_no_stream_held_comes_again_and_goes_again(pipeline):
+    """rebuild took a row away that stood in no stream; then its entry comes after all, a reorg takes the event away, a branch brings it back."""
+    pipeline.streams = [STREAM]
+    pipeline.start(BACKFILL_INTERVAL_MS=300)
+    pipeline.feed([deposits(deposit(1)), deposits(deposit(2, number=11, hash_=11, account=2))])
+    pipeline.drain()
+    with pipeline.connect() as connection:   # nobody's row, in the place of an event to come
+        connection.execute("""INSERT INTO deposited_events SELECT (jsonb_populate_record(d, jsonb_build_object(
+                              'transaction_hash', %s::text, 'shares', '99'))).* FROM deposited_events d WHERE transaction_hash = %s""", (id32(3), id32(2)))
+    done = pipeline.run("ingest", "rebuild")
+    assert done.returncode == 0, done.stderr
+    pipeline.feed([deposits(deposit(3, number=11, hash_=11, account=2))])
+    pipeline.drain().assert_exact()
+    for message in (notice(11, 1), notice(11, 2), deposits(deposit(3, number=11, hash_=11, account=2))):
+        pipeline.feed([message])
+        pipeline.drain().assert_exact()
