@@ -296,9 +296,9 @@ static const char *text_of(const cJSON *object, const char *name)
         return text ? text : "";
 }
 
-static int number_of(const cJSON *object, const char *name)
+static double number_of(const cJSON *object, const char *name)
 {
-        return (int)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, name));
+        return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, name));
 }
 
 static bool is_open(const char *breaker)
@@ -312,23 +312,25 @@ void overview_add_problems(cJSON *root)
         const char *own = text_of(root, "program"), *breaker = text_of(root, "circuit_breaker_state");
         const char *waiting = text_of(root, "waiting_for");
         cJSON *problems = cJSON_AddArrayToObject(root, "problems");
-        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(
-                                         root, "servers")) if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "up")))
-                tell(problems, "%s away", !strcmp(item->string, "redis") ? "Redis" : "PostgreSQL");
+        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "servers"))
+        {
+                if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "up")))
+                        tell(problems, "%s away", !strcmp(item->string, "redis") ? "Redis" : "PostgreSQL");
+        }
         if (*waiting)
                 tell(problems, "%s waits for %s", own, waiting);
         if (!cJSON_IsObject(database) || number_of(root, "database_seen_ms_ago") > DATABASE_FRESH_MS)
                 tell(problems, "how the replicas are is not known");
         cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(database, "programs"))
         {
-                int replicas = number_of(item, "replicas"), ready = number_of(item, "ready");
+                double replicas = number_of(item, "replicas"), ready = number_of(item, "ready");
                 const char *worst = !strcmp(item->string, own) && is_open(breaker) ? breaker : text_of(item, "breaker");
-                if (!replicas)
+                if (replicas == 0)
                         tell(problems, "%s: no replica runs", item->string);
                 else if (is_open(worst))
                         tell(problems, "%s: circuit breaker %s", item->string, worst);
                 else if (ready < replicas)
-                        tell(problems, "%s: %d of %d replicas not ready", item->string, replicas - ready, replicas);
+                        tell(problems, "%s: %.0f of %.0f replicas not ready", item->string, replicas - ready, replicas);
         }
 }
 

@@ -15,7 +15,8 @@ CREATE TABLE pipeline_stream (
         seen_at TIMESTAMPTZ NOT NULL
 );
 
--- Who runs, and how it goes: each replica writes here every ten seconds, and when its breaker or readiness changes. (XINFO CONSUMERS of Redis 7.0 does not know a consumer that waits for its first entry.)
+-- Who runs, and how it goes: each replica writes here every ten seconds, and when its breaker or readiness changes.
+-- (XINFO CONSUMERS of Redis 7.0 does not know a consumer that waits for its first entry.)
 CREATE TABLE pipeline_replica (
         program TEXT COLLATE "C" NOT NULL,
         name TEXT COLLATE "C" NOT NULL,
