@@ -8,20 +8,41 @@
 #define REBUILD_TIMEOUT_MS 3600000
 #define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
 
-static int waiting_terms(struct db *db, struct db_array *keys, struct db_array *terms, int64_t deadline_ms)
+/* *rows: those of the keys' terms for which something waits, in byte order. */
+static int find_waiting(struct db *db, const struct stream_key *keys, size_t count, struct db_rows **rows, int64_t deadline_ms)
 {
-        AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param param = db_array_param(keys);
-        const struct db_call call = {.sql = &sql_30_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
-        for (size_t i = 0; !r && i < db_rows_count(rows); i++)
-                db_array_push_text(terms, db_rows_text(rows, i, 0));
-        return r;
+        AUTO_ARRAY struct db_array terms = {0};
+        db_array_init(&terms, DB_TEXT);
+        for (size_t i = 0; i < count; i++)
+                db_array_push_text(&terms, keys[i].term_id);
+        const struct db_param param = db_array_param(&terms);
+        const struct db_call call = {.sql = &sql_30_outbox_waiting, .params = &param, .param_count = 1, .rows = rows};
+        return db_run(db, &call, 1, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
 }
 
-static int aggregate(struct db *db, struct db_array *terms, int64_t deadline_ms)
+static bool is_among(const struct db_rows *rows, const char *term)
 {
-        const struct db_param param = db_array_param(terms);
+        size_t from = 0, to = db_rows_count(rows);
+        while (from < to) {
+                size_t middle = from + (to - from) / 2;
+                int order = strcmp(term, db_rows_text(rows, middle, 0));
+                if (!order)
+                        return true;
+                if (order < 0)
+                        to = middle;
+                else
+                        from = middle + 1;
+        }
+        return false;
+}
+
+static int aggregate(struct db *db, const struct db_rows *rows, int64_t deadline_ms)
+{
+        AUTO_ARRAY struct db_array terms = {0};
+        db_array_init(&terms, DB_TEXT);
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                db_array_push_text(&terms, db_rows_text(rows, i, 0));
+        const struct db_param param = db_array_param(&terms);
         const struct db_call calls[] = {
                 {.sql = &sql_30_term_lock, .params = &param, .param_count = 1},
                 {.sql = &sql_30_vault_fold, .params = &param, .param_count = 1},
@@ -33,19 +54,18 @@ static int aggregate(struct db *db, struct db_array *terms, int64_t deadline_ms)
 
 static int run(struct work *work, void *context, size_t from, size_t count)
 {
-        AUTO_ARRAY struct db_array keys = {0};
-        AUTO_ARRAY struct db_array terms = {0};
+        AUTO(db_rows) struct db_rows *waiting = NULL;
+        struct stream_key *keys = work->keys + from;
         (void)context;
-        db_array_init(&keys, DB_TEXT);
-        db_array_init(&terms, DB_TEXT);
-        for (size_t i = from; i < from + count; i++)
-                db_array_push_text(&keys, work->keys[i].term_id);
-        int r = waiting_terms(work->db, &keys, &terms, work->deadline_ms);
-        if (!r && terms.count)
-                r = aggregate(work->db, &terms, work->deadline_ms);
-        if (!r)
-                work->units += count;
-        return r;
+        int r = find_waiting(work->db, keys, count, &waiting, work->deadline_ms);
+        if (!r && db_rows_count(waiting))
+                r = aggregate(work->db, waiting, work->deadline_ms);
+        if (r)
+                return r;
+        for (size_t i = 0; i < count && !work->batch->redelivered; i++)
+                keys[i].done = !is_among(waiting, keys[i].term_id);
+        work->units += count;
+        return 0;
 }
 
 int aggregate_process(struct work *work)

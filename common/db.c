@@ -20,7 +20,8 @@ struct db {
         struct db_options options;
         const struct sql *prepared[PREPARED_MAX];
         size_t prepared_count;
-        bool broken;
+        bool broken, cancelling;
+        pthread_t canceller; /* where cancelling */
         char error[1024];
 };
 
@@ -207,12 +208,23 @@ static void *cancel_run(void *handle)
  * hangs. */
 static void cancel(struct db *db)
 {
-        pthread_t thread;
         PGcancel *handle = PQgetCancel(db->conn);
-        if (handle && pthread_create(&thread, NULL, cancel_run, handle))
+        if (handle && pthread_create(&db->canceller, NULL, cancel_run, handle))
                 PQfreeCancel(handle);
         else if (handle)
-                pthread_detach(thread);
+                db->cancelling = true;
+}
+
+/* The statement has ended, by our cancel or by itself: a cancel that is still on its way must not hit the next one. */
+static void cancel_end(struct db *db)
+{
+        if (!db->cancelling)
+                return;
+        if (db->broken)
+                pthread_detach(db->canceller);
+        else
+                pthread_join(db->canceller, NULL);
+        db->cancelling = false;
 }
 
 struct wait {
@@ -396,6 +408,7 @@ static void roll_back(struct db *db)
         memcpy(kept, db->error, sizeof(kept));
         if (!send_plain(db, "ROLLBACK") && PQpipelineSync(db->conn) && !flush(db, &wait))
                 (void)!drain(db, &wait, NULL, 0);
+        cancel_end(db);
         if (PQtransactionStatus(db->conn) != PQTRANS_IDLE)
                 db->broken = true;
         memcpy(db->error, kept, sizeof(kept));
@@ -431,6 +444,7 @@ int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mo
         int64_t started = clock_ms();
         struct wait wait = {.deadline = started + deadline_ms};
         int r = run(db, calls, count, mode, deadline_ms, &wait);
+        cancel_end(db);
         if (r)
                 roll_back(db);
         if (r && !db->broken && clock_ms() - started >= deadline_ms)
@@ -460,6 +474,7 @@ int db_script(struct db *db, const char *text, int64_t deadline_ms)
                         verdict = error_keep_result(db, result);
                 PQclear(result);
         }
+        cancel_end(db);
         if (!PQenterPipelineMode(db->conn))
                 return broken(db, NULL);
         if (verdict)
@@ -558,6 +573,8 @@ int db_open(struct db **out, const struct db_options *options, char **problem)
 
 struct db *db_close(struct db *db)
 {
+        if (db && db->cancelling)
+                pthread_detach(db->canceller);
         if (db)
                 PQfinish(db->conn);
         free(db);

@@ -201,7 +201,7 @@ static int retry_letter(void *context, const struct stream_entry *letter)
         const struct program *program = retry->service->program;
         const char *target = program->output(retry->service->config);
         struct stream_entry entry = stream_entry_make(field(letter, "stream"), field(letter, "id"), letter->fields);
-        const struct stream_batch batch = {.entries = &entry, .count = 1};
+        const struct stream_batch batch = {.entries = &entry, .count = 1, .redelivered = true};
         struct work *work = &retry->work;
         if (!strcmp(field(letter, "error_class"), "lost"))
                 return refuse(letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");

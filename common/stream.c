@@ -9,10 +9,11 @@
 
 #define CLAIM_COUNT   100
 #define KEEP_COUNT    1000
-#define TRIM_COUNT    1000
 #define LAG_COUNT_MAX 20000
 #define LAG_BYTES_MAX 32000000
 #define FIELDS_KEPT   64 /* of an entry without JSON, in its dead letter */
+
+static const char lost_error[] = "the entry was trimmed away while it was pending: its data is lost at this stage";
 
 /* ---- batches ---- */
 
@@ -32,6 +33,7 @@ void stream_batch_reset(struct stream_batch *batch)
         for (size_t i = 0; i < batch->reply_count; i++)
                 redis_reply_free(batch->replies[i]);
         batch->count = batch->reply_count = 0;
+        batch->redelivered = false;
 }
 
 void stream_batch_deinit(struct stream_batch *batch)
@@ -109,8 +111,8 @@ static const char *stream_of(const struct stream_consumer *consumer, const char 
         return NULL;
 }
 
-int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms, struct stream_batch *batch,
-        size_t *read)
+int stream_read(const struct stream_consumer *consumer, const char *const *after, size_t count, int64_t block_ms,
+        struct stream_batch *batch, size_t *read)
 {
         AUTO_COMMAND struct redis_command command = {0};
         redis_command_push(&command, "XREADGROUP");
@@ -119,7 +121,7 @@ int stream_read(const struct stream_consumer *consumer, bool pending, size_t cou
         redis_command_push(&command, consumer->name);
         redis_command_push(&command, "COUNT");
         redis_command_push_number(&command, (int64_t)count);
-        if (!pending && block_ms > 0) {
+        if (!after && block_ms > 0) {
                 redis_command_push(&command, "BLOCK");
                 redis_command_push_number(&command, block_ms);
         }
@@ -127,11 +129,11 @@ int stream_read(const struct stream_consumer *consumer, bool pending, size_t cou
         for (size_t i = 0; consumer->streams[i]; i++)
                 redis_command_push(&command, consumer->streams[i]);
         for (size_t i = 0; consumer->streams[i]; i++)
-                redis_command_push(&command, pending ? "0" : ">");
+                redis_command_push(&command, after ? after[i] : ">");
 
         struct redis_reply *reply = NULL;
         size_t before = batch->count;
-        int r = redis_run(consumer->redis, &command, pending ? 0 : block_ms, &reply);
+        int r = redis_run(consumer->redis, &command, after ? 0 : block_ms, &reply);
         *read = 0;
         if (r)
                 return group_gone(consumer->redis, r);
@@ -141,6 +143,7 @@ int stream_read(const struct stream_consumer *consumer, bool pending, size_t cou
                         batch, stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL)), redis_reply_item(item, 1));
         }
         batch_keep(batch, reply);
+        batch->redelivered = after != NULL;
         *read = batch->count - before;
         return 0;
 }
@@ -156,109 +159,79 @@ static int pending_list(
         return group_gone(consumer->redis, r);
 }
 
-int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries, const char **stream)
+int stream_pending_deliveries(
+        const struct stream_consumer *consumer, const char *const *after, int64_t *deliveries, size_t *stream)
 {
         *deliveries = 0;
         for (size_t i = 0; consumer->streams[i]; i++) {
                 AUTO(redis_reply) struct redis_reply *reply = NULL;
-                int r = pending_list(consumer, consumer->streams[i], "-", 1, &reply);
+                char from[80];
+                snprintf(from, sizeof(from), "(%s", after[i]);
+                int r = pending_list(consumer, consumer->streams[i], from, 1, &reply);
                 if (r)
                         return r;
                 int64_t times = redis_reply_number(redis_reply_item(redis_reply_item(reply, 0), 3));
                 if (times > *deliveries) {
                         *deliveries = times;
-                        *stream = consumer->streams[i];
+                        *stream = i;
                 }
         }
         return 0;
 }
 
-/* XCLAIM drops entries without data from the pending ones and says nothing of it: what was asked for and not given may be lost.
- */
-static int find_lost(const struct stream_consumer *consumer, const char *stream, const struct redis_reply *asked,
-        const struct redis_reply *given)
+/* lost.lua on one stream. cursor: where it begins, then its first word of reply; *count: its second. */
+static int run_lost(const struct stream_consumer *consumer, const char *stream, const char *idle_ms, int at_most, char cursor[80],
+        size_t *count)
 {
-        size_t g = 0;
-        for (size_t i = 0; i < redis_reply_count(asked); i++) {
-                AUTO(redis_reply) struct redis_reply *entry = NULL;
-                const char *id = redis_reply_text(redis_reply_item(redis_reply_item(asked, i), 0), NULL);
-                const char *next = redis_reply_text(redis_reply_item(given, g), NULL);
-                if (next && !strcmp(id, next)) {
-                        g++;
-                        continue;
-                }
-                if (redis_call(consumer->redis, &entry, "XRANGE", stream, id, id, NULL))
-                        return -1;
-                if (!redis_reply_count(entry))
-                        consumer->lost(consumer->context, stream, id);
-        }
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        char number[16];
+        snprintf(number, sizeof(number), "%d", at_most);
+        *count = 0;
+        int r = redis_call(consumer->redis, &reply, "EVAL", text_lost, "2", stream, consumer->letter_stream, consumer->group,
+                consumer->name, number, cursor, consumer->stage, lost_error, idle_ms, NULL);
+        if (r == REDIS_REFUSED && strstr(redis_error(consumer->redis), "NOGROUP"))
+                return STREAM_NO_GROUP;
+        if (r)
+                return r > 0 ? -1 : r;
+        const char *next = redis_reply_text(redis_reply_item(reply, 0), NULL);
+        snprintf(cursor, 80, "%s", next ? next : "");
+        *count = (size_t)redis_reply_number(redis_reply_item(reply, 1));
+        const struct redis_reply *lost = redis_reply_item(reply, 2);
+        for (size_t i = 0; i < redis_reply_count(lost); i++)
+                consumer->lost(consumer->context, stream, redis_reply_text(redis_reply_item(lost, i), NULL));
         return 0;
-}
-
-static int keep_some(const struct stream_consumer *consumer, const char *stream, char from[80], size_t *kept)
-{
-        AUTO(redis_reply) struct redis_reply *asked = NULL;
-        AUTO(redis_reply) struct redis_reply *given = NULL;
-        AUTO_COMMAND struct redis_command command = {0};
-        int r = pending_list(consumer, stream, from, KEEP_COUNT, &asked);
-        *kept = r ? 0 : redis_reply_count(asked);
-        if (r || !*kept)
-                return r;
-        redis_command_push(&command, "XCLAIM");
-        redis_command_push(&command, stream);
-        redis_command_push(&command, consumer->group);
-        redis_command_push(&command, consumer->name);
-        redis_command_push(&command, "0");
-        for (size_t i = 0; i < *kept; i++)
-                redis_command_push(&command, redis_reply_text(redis_reply_item(redis_reply_item(asked, i), 0), NULL));
-        redis_command_push(&command, "JUSTID");
-        snprintf(from, 80, "(%s", redis_reply_text(redis_reply_item(redis_reply_item(asked, *kept - 1), 0), NULL));
-        r = redis_run(consumer->redis, &command, 0, &given);
-        return r ? group_gone(consumer->redis, r) : find_lost(consumer, stream, asked, given);
 }
 
 int stream_keep(const struct stream_consumer *consumer)
 {
         for (size_t i = 0; consumer->streams[i]; i++) {
-                char from[80] = "-";
-                size_t kept;
+                char from[81] = "-";
+                size_t seen;
                 do {
-                        int r = keep_some(consumer, consumer->streams[i], from, &kept);
+                        int r = run_lost(consumer, consumer->streams[i], NULL, KEEP_COUNT, from, &seen);
                         if (r)
                                 return r;
-                } while (kept == KEEP_COUNT);
+                        memmove(from + 1, from, strlen(from) + 1);
+                        from[0] = '(';
+                } while (seen == KEEP_COUNT);
         }
-        return 0;
-}
-
-static int claim_one(const struct stream_consumer *consumer, const char *stream, int64_t idle_ms, size_t *claimed)
-{
-        char idle[24], count[16], cursor[64] = "0-0";
-        snprintf(idle, sizeof(idle), "%" PRId64, idle_ms);
-        snprintf(count, sizeof(count), "%d", CLAIM_COUNT);
-        do {
-                AUTO(redis_reply) struct redis_reply *reply = NULL;
-                int r = redis_call(consumer->redis, &reply, "XAUTOCLAIM", stream, consumer->group, consumer->name, idle, cursor,
-                        "COUNT", count, "JUSTID", NULL);
-                if (r)
-                        return group_gone(consumer->redis, r);
-                const char *next = redis_reply_text(redis_reply_item(reply, 0), NULL);
-                snprintf(cursor, sizeof(cursor), "%s", next ? next : "0-0");
-                *claimed += redis_reply_count(redis_reply_item(reply, 1));
-                const struct redis_reply *gone = redis_reply_item(reply, 2);
-                for (size_t i = 0; i < redis_reply_count(gone); i++)
-                        consumer->lost(consumer->context, stream, redis_reply_text(redis_reply_item(gone, i), NULL));
-        } while (!*claimed && strcmp(cursor, "0-0"));
         return 0;
 }
 
 int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed)
 {
+        char idle[24];
+        snprintf(idle, sizeof(idle), "%" PRId64, idle_ms);
         *claimed = 0;
         for (size_t i = 0; consumer->streams[i]; i++) {
-                int r = claim_one(consumer, consumer->streams[i], idle_ms, claimed);
-                if (r)
-                        return r;
+                char cursor[80] = "0-0";
+                do {
+                        size_t count;
+                        int r = run_lost(consumer, consumer->streams[i], idle, CLAIM_COUNT, cursor, &count);
+                        if (r)
+                                return r;
+                        *claimed += count;
+                } while (!*claimed && strcmp(cursor, "0-0"));
         }
         return 0;
 }
@@ -454,29 +427,6 @@ int stream_publish(struct redis *redis, const char *target, const struct stream_
         return r ? r : receive_exec(redis, count, &reply);
 }
 
-int stream_letter_lost(
-        const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id)
-{
-        AUTO_COMMAND struct redis_command command = {0};
-        static const char error[] = "the entry was trimmed away while it was pending: its data is lost at this stage";
-        char seen[32];
-        uint64_t ms, seq;
-        parse_id(id, &ms, &seq);
-        clock_format((int64_t)ms, seen);
-        redis_command_push(&command, "XADD");
-        redis_command_push(&command, letter_stream);
-        redis_command_push(&command, "*");
-        push_letter_fields(&command, consumer, stage, stream, id);
-        push_pair(&command, "event_index", "", 0);
-        push_pair(&command, "error_class", "lost", 4);
-        push_pair(&command, "error", error, sizeof(error) - 1);
-        push_pair(&command, "attempts", "0", 1);
-        push_pair(&command, "first_seen", seen, strlen(seen));
-        push_pair(&command, "payload", "", 0);
-        int r = redis_run(consumer->redis, &command, 0, NULL);
-        return r > 0 ? -1 : r;
-}
-
 /* ---- state ---- */
 
 static int64_t id_age(const char *id, int64_t now_ms)
@@ -653,12 +603,11 @@ static int run_script(struct redis *redis, const char *script, const char *strea
         return r ? -1 : 0;
 }
 
-int stream_trim(struct redis *redis, const char *stream, int64_t keep, int64_t *trimmed)
+int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed)
 {
-        char number[24], limit[16];
+        char number[24];
         snprintf(number, sizeof(number), "%" PRId64, keep);
-        snprintf(limit, sizeof(limit), "%d", TRIM_COUNT);
-        return run_script(redis, text_trim, stream, number, limit, trimmed);
+        return run_script(redis, text_trim, stream, number, group, trimmed);
 }
 
 int stream_consumers_tidy(struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed)

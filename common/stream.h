@@ -31,6 +31,7 @@ struct stream_batch {
         size_t count, capacity;
         struct redis_reply **replies;
         size_t reply_count, reply_capacity;
+        bool redelivered; /* entries that were delivered before: what they led to may be done already, or published, or neither */
 };
 
 void stream_batch_reset(struct stream_batch *batch);
@@ -44,22 +45,24 @@ struct stream_consumer {
         struct redis *redis;
         const char *group, *name;
         const char *const *streams; /* NULL-ended */
-        void (*lost)(void *context, const char *stream,
-                const char *id); /* told of each pending entry that turns out to be trimmed away */
+        const char *stage,
+                *letter_stream; /* of the letters of entries that turn out to be trimmed away while they were pending */
+        void (*lost)(void *context, const char *stream, const char *id); /* told of each, when its letter is written */
         void *context;
 };
 
 /* Makes the group at 0 and the stream with it, where there is none. */
 MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, const char *group);
 /*
- * Appends to batch: new entries (pending false; waits up to block_ms for the first, 0: not at all), or this consumer's own
- * pending ones from the oldest on (pending true). At most count a stream. *read: how many entries came.
+ * Appends to batch: new entries (after NULL; waits up to block_ms for the first, 0: not at all), or this consumer's own
+ * pending ones behind the id that `after` has for each stream. At most count a stream. *read: how many entries came.
  */
-MUST_CHECK int stream_read(const struct stream_consumer *consumer, bool pending, size_t count, int64_t block_ms,
+MUST_CHECK int stream_read(const struct stream_consumer *consumer, const char *const *after, size_t count, int64_t block_ms,
         struct stream_batch *batch, size_t *read);
-/* The greatest number of deliveries of the consumer's oldest pending entries, one a stream, and that stream; 0: nothing is
- * pending. */
-MUST_CHECK int stream_pending_deliveries(const struct stream_consumer *consumer, int64_t *deliveries, const char **stream);
+/* The greatest number of deliveries of the consumer's oldest pending entries behind `after`, one a stream, and that stream's
+ * place; 0: nothing is pending there. */
+MUST_CHECK int stream_pending_deliveries(
+        const struct stream_consumer *consumer, const char *const *after, int64_t *deliveries, size_t *stream);
 /* Takes over entries that others left pending for idle_ms; they become this consumer's own pending ones. *claimed: how many. */
 MUST_CHECK int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed);
 /* Makes all that is pending for this consumer fresh, so that nobody claims it. */
@@ -71,6 +74,7 @@ struct stream_key {
         const char *reason;
         int64_t block_number;
         struct stream_entry *entry; /* the one it was read from, where it was */
+        bool done;                  /* somebody else has done what it asks for, and publishes it: work_fold_keys leaves it out */
 };
 struct stream_letter {
         const struct stream_entry *entry;
@@ -89,9 +93,6 @@ struct stream_outcome {
 };
 MUST_CHECK int stream_finish(
         const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome);
-/* A dead letter for an entry that is no longer pending (class lost). */
-MUST_CHECK int stream_letter_lost(
-        const struct stream_consumer *consumer, const char *letter_stream, const char *stage, const char *stream, const char *id);
 /* Keys without an entry to ack: the backfill's. */
 MUST_CHECK int stream_publish(struct redis *redis, const char *target, const struct stream_key *keys, size_t count);
 
@@ -119,8 +120,8 @@ MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int
 MUST_CHECK int stream_added(struct redis *redis, const char *stream, int64_t *count);
 /* Compares two ids by their place in a stream: <0, 0, >0. */
 int stream_id_compare(const char *left, const char *right);
-/* Drops entries that every group has acked, but for the newest `keep`. *trimmed: how many went. */
-MUST_CHECK int stream_trim(struct redis *redis, const char *stream, int64_t keep, int64_t *trimmed);
+/* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went. */
+MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed);
 /* Removes names of consumers that have nothing pending and have not read for idle_ms. */
 MUST_CHECK int stream_consumers_tidy(
         struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);

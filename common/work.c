@@ -49,6 +49,11 @@ static int compare_keys(const void *left, const void *right)
 void work_fold_keys(struct work *work)
 {
         size_t kept = 0;
+        for (size_t i = 0; i < work->key_count; i++)
+                if (!work->keys[i].done)
+                        work->keys[kept++] = work->keys[i];
+        work->key_count = kept;
+        kept = 0;
         if (work->key_count)
                 qsort(work->keys, work->key_count, sizeof(*work->keys), compare_keys);
         for (size_t i = 0; i < work->key_count; i++) {
@@ -124,7 +129,9 @@ static void read_key(struct work *work, struct stream_entry *entry)
                         term ? "term_id: is not 0x and 64 lower-case hex digits" : "term_id: the entry has no such field", 1);
                 return;
         }
-        work_add_key(work, term, NULL, reason ? reason : "unknown", block ? strtoll(block, NULL, 10) : 0);
+        if (!reason || !strcmp(reason, "backfill")) /* of this stage: to the next one it is no backfill (is_backfilled) */
+                reason = reason ? "requeued" : "unknown";
+        work_add_key(work, term, NULL, reason, block ? strtoll(block, NULL, 10) : 0);
         work->keys[work->key_count - 1].entry = entry;
 }
 

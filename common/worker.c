@@ -37,7 +37,10 @@ struct worker {
         struct arena arena;
         struct work work;
         struct backoff backoff;
-        bool recover;                /* own pending entries may be waiting: read them first */
+        bool recover;                /* own pending entries may be waiting: read them first, in a pass from the oldest on */
+        bool again;                  /* after the pass, one more: more came while it was under way */
+        char (*passed)[80];          /* how far the pass is, one id a stream */
+        const char **after;          /* the same, for stream_read */
         bool connected;              /* was once: a new connection counts as a reconnect */
         bool redis_failed;           /* in the step under way */
         bool full;                   /* the last read of new entries took as many as a batch may hold */
@@ -49,6 +52,24 @@ struct worker {
 static const struct config *settings(const struct worker *worker)
 {
         return worker->service->shared;
+}
+
+/* A slow entry is tried once a pass: what is pending behind it does not wait for it. */
+static void begin_pass(struct worker *worker)
+{
+        worker->recover = true;
+        worker->again = false;
+        for (size_t i = 0; i < worker->streams; i++)
+                snprintf(worker->passed[i], sizeof(worker->passed[i]), "0-0");
+}
+
+/* Entries became pending, or due: the pass under way may have gone by them. */
+static void pass_again(struct worker *worker)
+{
+        if (worker->recover)
+                worker->again = true;
+        else
+                begin_pass(worker);
 }
 
 /* ---- staying alive while waiting ---- */
@@ -132,7 +153,7 @@ static int connect_both(struct worker *worker)
                 if (service_open_redis(service, &worker->redis, REDIS_TIMEOUT_MS, &problem))
                         return fail_to_connect(worker, "redis", problem);
                 worker->consumer.redis = worker->redis;
-                worker->recover = true;
+                begin_pass(worker);
                 if (worker->connected)
                         metrics_add(service->metrics, &stage_reconnects, 1, "redis", NULL, NULL);
                 int r = make_groups(worker);
@@ -160,11 +181,9 @@ static int connect_both(struct worker *worker)
 static void lost_entry(void *context, const char *stream, const char *id)
 {
         struct worker *worker = context;
-        const struct config *config = settings(worker);
         log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", stream, id);
         metrics_add(worker->service->metrics, &stage_lost_entries, 1, stream, NULL, NULL);
-        if (!stream_letter_lost(&worker->consumer, config->letter_stream, worker->service->program->name, stream, id))
-                metrics_add(worker->service->metrics, &stage_dead_letters, 1, "lost", NULL, NULL);
+        metrics_add(worker->service->metrics, &stage_dead_letters, 1, "lost", NULL, NULL);
 }
 
 static int claim_when_due(struct worker *worker)
@@ -178,7 +197,7 @@ static int claim_when_due(struct worker *worker)
                 return r;
         log_write(LOG_INFO, "claimed entries of another consumer", "worker=%u entries=%zu", worker->number, claimed);
         metrics_add(worker->service->metrics, &stage_claims, (double)claimed, NULL, NULL, NULL);
-        worker->recover = true;
+        pass_again(worker);
         worker->claim_due = clock_ms(); /* there may be more */
         return 0;
 }
@@ -210,22 +229,30 @@ static size_t next_count(const struct worker *worker, size_t units)
 
 /*
  * Own pending entries: what an earlier life, a failed batch or a claim left. One at a time where they were delivered over and
- * over. Those that were left pending for being slow are stepped over until their time comes.
+ * over. A pass goes over each of them once.
  */
 static int read_pending(struct worker *worker)
 {
         int64_t deliveries = 0;
-        size_t read = 0, count = next_count(worker, 0);
-        const char *alone[2] = {0};
+        size_t read = 0, count = next_count(worker, 0), place = 0;
         struct stream_consumer consumer = worker->consumer;
-        int r = stream_pending_deliveries(&consumer, &deliveries, &alone[0]);
-        if (deliveries > settings(worker)->max_retries && clock_ms() >= worker->slow_due) {
+        const char *const *after = worker->after;
+        int r = stream_pending_deliveries(&consumer, after, &deliveries, &place);
+        const char *alone[2] = {r ? NULL : consumer.streams[place]};
+        if (deliveries > settings(worker)->max_retries) {
                 consumer.streams = alone;
+                after += place;
                 count = 1;
         }
         if (!r && deliveries)
-                r = stream_read(&consumer, true, count, 0, &worker->batch, &read);
+                r = stream_read(&consumer, after, count, 0, &worker->batch, &read);
+        for (size_t i = 0; i < worker->batch.count; i++)
+                for (size_t s = 0; s < worker->streams; s++)
+                        if (worker->batch.entries[i].stream == worker->consumer.streams[s])
+                                snprintf(worker->passed[s], sizeof(worker->passed[s]), "%s", worker->batch.entries[i].id);
         worker->recover = read > 0;
+        if (!read && worker->again)
+                begin_pass(worker);
         return r;
 }
 
@@ -246,7 +273,7 @@ static int read_new(struct worker *worker)
                         return 0;
                 count = taken / worker->streams ? taken / worker->streams : 1;
                 int64_t block = worker->batch.count ? 0 : block_for(worker, &waited);
-                int r = stream_read(&worker->consumer, false, count, block, &worker->batch, &read);
+                int r = stream_read(&worker->consumer, NULL, count, block, &worker->batch, &read);
                 limiter_settle(&worker->service->limiter, taken, read);
                 if (r)
                         return r;
@@ -336,7 +363,6 @@ static void leave_slow(struct worker *worker)
         for (size_t i = 0; i < worker->batch.count; i++) {
                 if (!worker->batch.entries[i].left)
                         continue;
-                worker->recover = false;
                 worker->slow_due = clock_ms() + SLOW_RETRY_MS;
         }
 }
@@ -430,10 +456,11 @@ static int process(struct worker *worker)
 
 static int read_batch(struct worker *worker)
 {
-        int r = claim_when_due(worker);
-        if (worker->slow_due && clock_ms() >= worker->slow_due) {
+        bool more = !service_stopping();
+        int r = more ? claim_when_due(worker) : 0;
+        if (more && worker->slow_due && clock_ms() >= worker->slow_due) {
                 worker->slow_due = 0;
-                worker->recover = true;
+                pass_again(worker);
         }
         if (!r)
                 r = worker->recover ? read_pending(worker) : read_new(worker);
@@ -495,7 +522,7 @@ static void settle(struct worker *worker, int r)
                 if (breaker_succeed(&service->breaker) != BREAKER_CLOSED)
                         log_write(LOG_INFO, "circuit breaker closed", NULL);
         } else {
-                worker->recover = true;
+                begin_pass(worker);
                 metrics_add(service->metrics, &stage_retries, 1, NULL, NULL, NULL);
                 disconnect(worker);
                 enum breaker_state before = breaker_get(&service->breaker);
@@ -509,9 +536,12 @@ static void settle(struct worker *worker, int r)
 static void *worker_run(void *argument)
 {
         struct worker *worker = argument;
-        while (!service_stopping()) {
+        /* what is pending is worked off after a stop, too, while both servers are there */
+        while (!service_stopping() || (worker->recover && worker->redis && worker->db)) {
                 show_life(worker);
                 int64_t pause = breaker_ask(&worker->service->breaker, clock_ms());
+                if (pause && service_stopping())
+                        break;
                 if (pause)
                         rest(worker, pause > 1000 ? 1000 : pause);
                 else
@@ -532,6 +562,8 @@ static void worker_free(struct worker *worker)
         work_deinit(&worker->work);
         redis_close(worker->redis);
         db_close(worker->db);
+        free(worker->after);
+        free(worker->passed);
         free(worker);
 }
 
@@ -543,17 +575,25 @@ int worker_start(struct worker **out, struct service *service, unsigned number)
                 abort();
         worker->service = service;
         worker->number = number;
-        worker->recover = true;
         snprintf(worker->name, sizeof(worker->name), "%s-%u", service->shared->consumer_name, number);
         worker->consumer = (struct stream_consumer){
                 .group = service->shared->group,
                 .name = worker->name,
                 .streams = program->inputs(service->config),
+                .stage = program->name,
+                .letter_stream = service->shared->letter_stream,
                 .lost = lost_entry,
                 .context = worker,
         };
         for (size_t i = 0; worker->consumer.streams[i]; i++)
                 worker->streams++;
+        worker->passed = calloc(worker->streams, sizeof(*worker->passed));
+        worker->after = calloc(worker->streams + 1, sizeof(*worker->after));
+        if (!worker->passed || !worker->after)
+                abort();
+        for (size_t i = 0; i < worker->streams; i++)
+                worker->after[i] = worker->passed[i];
+        begin_pass(worker);
         worker->work = (struct work){
                 .config = service->config,
                 .state = program->state_new ? program->state_new(service->config) : NULL,

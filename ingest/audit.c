@@ -25,6 +25,7 @@ struct sighting {
 struct stage {
         struct sighting *sightings;
         size_t count, capacity;
+        struct arena scratch; /* the decoder's */
 };
 
 /* ---- staging ---- */
@@ -60,7 +61,7 @@ static void take_entry(
         const char *payload = writer_payload(entry, &size);
         if (!payload)
                 return;
-        (void)!decode_message(payload, size, network, work->arena, &message);
+        (void)!decode_message(payload, size, network, work->arena, &stage->scratch, &message);
         for (size_t i = 0; i < message.event_count; i++) {
                 if (stage->count == stage->capacity) {
                         stage->capacity = stage->capacity ? stage->capacity * 2 : 1024;
@@ -84,6 +85,7 @@ static int stage_batch(struct work *work, const struct stream_batch *batch, cons
                 take_entry(&stage, work, &batch->entries[i], network, settled);
         int r = work_run(work, &bisect, 0, stage.count);
         free(stage.sightings);
+        arena_deinit(&stage.scratch);
         return r;
 }
 

@@ -37,7 +37,7 @@ struct decode_message {
 
 enum { DECODE_BAD = 1 };
 
-/* network: the one network to take, NULL takes any. 0: out is filled, no faults. DECODE_BAD: out is filled, with faults. All
- * memory is the arena's. */
-MUST_CHECK int decode_message(
-        const char *text, size_t size, const char *network, struct arena *arena, struct decode_message *out);
+/* network: the one network to take, NULL takes any. 0: out is filled, no faults. DECODE_BAD: out is filled, with faults. What out
+ * points to is the arena's. scratch: memory of the call, reset by it and kept for the next. */
+MUST_CHECK int decode_message(const char *text, size_t size, const char *network, struct arena *arena, struct arena *scratch,
+        struct decode_message *out);

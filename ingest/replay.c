@@ -128,6 +128,26 @@ static int refuse_loss(struct replay *replay)
         return 1;
 }
 
+/*
+ * A consumer group of the replay's own, at 0: trimming waits for every group, so what was looked at is still there when it is
+ * read. Where a replay is killed its group stays until one comes to its end: what the next one has to read is kept, too.
+ */
+static int hold_streams(struct replay *replay, bool hold)
+{
+        const char *const *streams = replay->service->program->inputs(replay->service->config);
+        char group[512];
+        snprintf(group, sizeof(group), "%s-replay", replay->service->shared->group);
+        for (size_t i = 0; streams[i]; i++) {
+                int r = hold ? stream_group_create(replay->redis, streams[i], group)
+                             : redis_call(replay->redis, NULL, "XGROUP", "DESTROY", streams[i], group, NULL);
+                if (r && (hold || !redis_alive(replay->redis))) {
+                        fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
+                        return -1;
+                }
+        }
+        return 0;
+}
+
 /* Steps back from whoever is at work and tries again: see pipeline_reset. */
 static int empty_tables(struct replay *replay)
 {
@@ -145,13 +165,27 @@ static int empty_tables(struct replay *replay)
 
 /* ---- the replay ---- */
 
+/* Entries that took longer than PROCESSING_TIMEOUT_MS: here nothing is pending that would bring them again. */
+static bool take_left(const struct stream_batch *batch)
+{
+        bool any = false;
+        for (size_t i = 0; i < batch->count; i++) {
+                any = any || batch->entries[i].left;
+                batch->entries[i].left = false;
+        }
+        return any;
+}
+
 static int store(struct replay *replay, const struct stream_batch *batch)
 {
         struct work *work = &replay->work;
         const char *target = replay->service->program->output(replay->service->config);
+        int r;
         work->batch = batch;
-        work->key_count = work->letter_count = 0;
-        int r = writer_process(work);
+        do {
+                work->key_count = work->letter_count = 0;
+                r = writer_process(work);
+        } while (!r && take_left(batch));
         if (r) {
                 fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->db));
                 return r;
@@ -199,12 +233,18 @@ static int run(struct replay *replay)
                 .deadline_ms = service->shared->processing_timeout_ms,
                 .max_retries = service->shared->max_retries,
         };
-        int r = replay->reset && !replay->accept_loss ? refuse_loss(replay) : 0;
+        int r = replay->reset ? hold_streams(replay, true) : 0, emptied = 1;
+        if (!r && replay->reset && !replay->accept_loss)
+                r = refuse_loss(replay);
         if (!r && replay->reset)
-                r = empty_tables(replay);
+                r = emptied = empty_tables(replay);
         if (!r)
                 r = walk(replay, "replay", store);
-        return r ? r : end(replay);
+        if (!r)
+                r = end(replay);
+        if (!r || (replay->reset && emptied))
+                r = hold_streams(replay, false) || r;
+        return r;
 }
 
 static bool is_id(const char *text)

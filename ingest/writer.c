@@ -37,6 +37,7 @@ struct writer {
         size_t count[EVENT_KINDS], capacity[EVENT_KINDS];
         struct verdict *verdicts; /* one an entry of the batch */
         enum event_kind kind;     /* of the items that are being stored */
+        struct arena scratch;     /* the decoder's */
 };
 
 static const struct sql *const inserts[EVENT_KINDS] = {
@@ -77,6 +78,7 @@ void writer_free(void *state)
         struct writer *writer = state;
         for (int kind = 0; kind < EVENT_KINDS; kind++)
                 free(writer->items[kind]);
+        arena_deinit(&writer->scratch);
         free(writer->network);
         free(writer);
 }
@@ -116,7 +118,8 @@ static void add_letters(struct work *work, const struct writer *writer)
 {
         for (size_t i = 0; i < work->batch->count; i++) {
                 const struct verdict *verdict = &writer->verdicts[i];
-                if (!verdict->faults)
+                if (!verdict->faults ||
+                        work->batch->entries[i].left) /* a letter acks: what was put off comes again, and brings its faults */
                         continue;
                 const char *error = verdict->error, *indexes = verdict->indexes;
                 if (verdict->faults > 1)
@@ -235,7 +238,7 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
                 note_fault(work, verdict, DECODE_WHOLE_MESSAGE, "range", "the entry's id is above 9223372036854775807", 1);
                 return 0;
         }
-        (void)!decode_message(payload, size, writer->network, work->arena, &message);
+        (void)!decode_message(payload, size, writer->network, work->arena, &writer->scratch, &message);
         for (size_t i = 0; i < message.fault_count; i++)
                 note_fault(work, verdict, message.faults[i].index, message.faults[i].class, message.faults[i].text, 1);
         for (size_t i = 0; i < message.event_count; i++)
@@ -287,6 +290,22 @@ static enum db_element element_of(enum event_kind kind, size_t column)
         return kind == EVENT_ATOM_CREATED && column == 11 + 3 ? DB_BYTES : DB_TEXT; /* raw_data */
 }
 
+/*
+ * Ends the transaction under way, and pins the network where that is what it is for. Where another replica's transaction has just
+ * pinned another network the event is not ours: nothing is stored, and learn_network finds the network that is pinned.
+ */
+static int commit(struct work *work, const struct writer *writer, const struct db_call *last, size_t count)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param pinned = db_text(writer->pin);
+        const struct db_call pin[] = {
+                {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1}, {.sql = &sql_10_network_get, .rows = &rows}};
+        int r = writer->pin ? db_run(work->db, pin, ARRAY_LENGTH(pin), DB_AUTOCOMMIT, work->deadline_ms) : 0;
+        if (!r && writer->pin && strcmp(db_rows_text(rows, 0, 0), writer->pin))
+                return db_run(work->db, NULL, 0, DB_ROLLBACK, work->deadline_ms);
+        return r ? r : db_run(work->db, last, count, DB_COMMIT, work->deadline_ms);
+}
+
 /* The careful way in, for events whose blocks are not plainly live. */
 static int take(struct work *work, const struct writer *writer, const struct item *items, size_t count)
 {
@@ -302,11 +321,9 @@ static int take(struct work *work, const struct writer *writer, const struct ite
                         .param_count = SIGHTING_COLUMNS,
                         .rows = &rows},
         };
-        const struct db_param pinned = db_text(writer->pin);
-        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1};
         int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
         if (!r)
-                r = db_run(work->db, &pin, writer->pin != NULL, DB_COMMIT, work->deadline_ms);
+                r = commit(work, writer, NULL, 0);
         if (!r)
                 add_touched(work, rows);
         return r;
@@ -324,13 +341,9 @@ static int insert(struct work *work, const struct writer *writer, const struct d
                 {.sql = &sql_10_event_guard, .params = seen, .param_count = ARRAY_LENGTH(seen)},
                 {.sql = inserts[writer->kind], .params = params, .param_count = (int)width, .affected = &written},
         };
-        const struct db_param pinned = db_text(writer->pin);
         const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = again, .param_count = ARRAY_LENGTH(again)};
-        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1};
         int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
-        if (!r && writer->pin)
-                r = db_run(work->db, &pin, 1, DB_AUTOCOMMIT, work->deadline_ms);
-        return r ? r : db_run(work->db, &repeat, (size_t)written < count, DB_COMMIT, work->deadline_ms);
+        return r ? r : commit(work, writer, &repeat, (size_t)written < count);
 }
 
 static int store(struct work *work, void *context, size_t from, size_t count)
@@ -395,7 +408,7 @@ static int learn_network(struct work *work, struct writer *writer)
                 const char *payload = entry->fields ? writer_payload(entry, &size) : NULL;
                 if (!payload)
                         continue;
-                (void)!decode_message(payload, size, NULL, work->arena, &message);
+                (void)!decode_message(payload, size, NULL, work->arena, &writer->scratch, &message);
                 for (size_t e = 0; !r && !writer->network && e < message.event_count; e++) {
                         writer->kind = message.events[e].type->kind;
                         memset(writer->count, 0, sizeof(writer->count));

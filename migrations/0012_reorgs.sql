@@ -10,8 +10,8 @@
 -- * An event version (an event in one block) is live if its block is live in a stream it was seen in. Of live versions of one
 --   (transaction, log index) the one with the latest sighting stands in its event table, all others in orphaned_events.
 --
--- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert whose
--- blocks are, with its own sightings, live as they were, is plain (event_guard); any other rolls back and runs again through event_take.
+-- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert of
+-- sightings in the last epoch of blocks that are live, or new, is plain (event_guard); any other rolls back and runs again through event_take.
 
 CREATE TABLE reorgs (
         stream TEXT COLLATE "C" NOT NULL,
@@ -64,16 +64,13 @@ FROM orphaned_events WHERE reason <> 'not in stream'
 UNION ALL
 SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM repeated_sightings;
 
--- The state of blocks in each stream they were seen in; the extra_ arrays are sightings that are not stored yet.
-CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[], extra_streams TEXT[], extra_numbers BIGINT[], extra_hashes TEXT[],
-        extra_ms BIGINT[], extra_seq BIGINT[])
+-- The state of blocks in each stream they were seen in.
+CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE sql STABLE AS $$
         WITH sighting AS (
                 SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
                 FROM event_sighting s
                 WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
-                UNION
-                SELECT * FROM unnest(extra_streams, extra_numbers, extra_hashes, extra_ms, extra_seq)
         ), seen AS (
                 SELECT DISTINCT s.stream, s.block_number, s.block_hash, (
                         SELECT count(*) FROM reorgs n
@@ -100,8 +97,8 @@ BEGIN
         END IF;
 END $$;
 
--- Raises RO001 unless a batch of new sightings leaves every block it touches live, and as live as it was.
-CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Raises RO001 unless a batch of new sightings is plain: whatever else comes, it cannot change the state of a block.
+CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         reached_numbers BIGINT[];
         reached_hashes TEXT[];
@@ -111,14 +108,16 @@ BEGIN
                 RETURN;
         END IF;
         SELECT array_agg(b), array_agg(h) INTO reached_numbers, reached_hashes
-        FROM (SELECT DISTINCT e.s, e.b, e.h FROM unnest(streams, numbers, hashes) e (s, b, h)
+        FROM (SELECT DISTINCT e.b, e.h FROM unnest(numbers, hashes) e (b, h)
                 WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= e.b)) reached;
         IF reached_numbers IS NULL THEN
                 RETURN;
         END IF;
-        IF EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes, streams, numbers, hashes, ms, seq) s
-                        WHERE NOT s.live AND (s.stream, s.block_number, s.block_hash) IN (SELECT * FROM unnest(streams, numbers, hashes)))
-                OR EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes, '{}', '{}', '{}', '{}', '{}') s WHERE NOT s.live) THEN
+        -- Plain is only what cannot matter, whatever other plain batches, unseen by this one, bring at the same time: sightings in the last epoch
+        -- of blocks that are live, or new. (Two batches may each leave a block live and together not: one fills epoch k-1, the other k-3.)
+        IF EXISTS (SELECT FROM unnest(streams, numbers, ms, seq) e (s, b, m, q)
+                        JOIN reorgs n ON n.counts AND n.stream = e.s AND n.fork_block <= e.b AND (n.stream_ms, n.stream_seq) > (e.m, e.q))
+                OR EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes) s WHERE NOT s.live) THEN
                 RAISE EXCEPTION 'a block''s state may change' USING ERRCODE = 'RO001';
         END IF;
 END $$;
@@ -143,6 +142,9 @@ BEGIN
                 ON CONFLICT DO NOTHING', name) USING hashes, indexes, blocks, block_hashes, streams, ms, seq;
 END $$;
 
+CREATE TYPE event_version AS (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT, block_hash TEXT COLLATE "C",
+        live BOOLEAN, wins BOOLEAN);
+
 -- Every version of every event that was seen in one of the given blocks: is its block live, and is it the one that stands?
 CREATE FUNCTION event_verdict(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_hash TEXT, live BOOLEAN, wins BOOLEAN) LANGUAGE sql STABLE AS $$
@@ -156,7 +158,7 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
         ), state AS MATERIALIZED (
                 SELECT b.* FROM (SELECT array_agg(v.block_number) AS n, array_agg(v.block_hash) AS h
                         FROM (SELECT DISTINCT block_number, block_hash FROM version) v) blocks
-                CROSS JOIN LATERAL block_state(blocks.n, blocks.h, '{}', '{}', '{}', '{}', '{}') b
+                CROSS JOIN LATERAL block_state(blocks.n, blocks.h) b
         ), best AS (
                 SELECT DISTINCT ON (v.source_table, v.transaction_hash, v.log_index, v.block_hash) v.*, s.live
                 FROM version v JOIN state s ON (s.stream, s.block_number, s.block_hash) = (v.stream, v.block_number, v.block_hash)
@@ -165,37 +167,34 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
         )
         SELECT b.source_table, b.transaction_hash, b.log_index, b.block_hash, b.live,
                 b.live AND row_number() OVER (PARTITION BY b.source_table, b.transaction_hash, b.log_index
-                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC) = 1
+                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC, b.block_hash) = 1
         FROM best b
 $$;
 
 -- Under the exclusive lock: brings the events of the given blocks to where they belong. Returns how many rows moved.
-CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], why JSONB) RETURNS BIGINT LANGUAGE plpgsql AS $$
+CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[]) RETURNS BIGINT LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         name TEXT;
+        versions event_version[] := ARRAY(SELECT ROW(v.*)::event_version FROM event_verdict(numbers, hashes) v);
         moved BIGINT := 0;
         step BIGINT;
 BEGIN
-        CREATE TEMP TABLE IF NOT EXISTS settle_version (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT,
-                block_hash TEXT COLLATE "C", live BOOLEAN, wins BOOLEAN) ON COMMIT DELETE ROWS;
-        TRUNCATE settle_version;
-        INSERT INTO settle_version SELECT * FROM event_verdict(numbers, hashes);
 
         -- The vaults of all that moves are locked here, in one pass in order: table by table they would be out of order, and cascade locks vaults, too.
         INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
         SELECT DISTINCT m.term_id COLLATE "C", m.curve_id COLLATE "C", '0', now(), now()
         FROM (
-                SELECT t.term_id, t.curve_id FROM settle_version v JOIN deposited_events t USING (transaction_hash, log_index, block_hash)
+                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN deposited_events t USING (transaction_hash, log_index, block_hash)
                 WHERE v.source_table = 'deposited_events' AND NOT v.wins
                 UNION ALL
-                SELECT t.term_id, t.curve_id FROM settle_version v JOIN redeemed_events t USING (transaction_hash, log_index, block_hash)
+                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN redeemed_events t USING (transaction_hash, log_index, block_hash)
                 WHERE v.source_table = 'redeemed_events' AND NOT v.wins
                 UNION ALL
-                SELECT t.term_id, t.curve_id FROM settle_version v JOIN share_price_changed_events t USING (transaction_hash, log_index, block_hash)
+                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN share_price_changed_events t USING (transaction_hash, log_index, block_hash)
                 WHERE v.source_table = 'share_price_changed_events' AND NOT v.wins
                 UNION ALL
                 SELECT o.event_row ->> 'term_id', o.event_row ->> 'curve_id'
-                FROM settle_version v JOIN orphaned_events o USING (source_table, transaction_hash, log_index, block_hash)
+                FROM unnest(versions) v JOIN orphaned_events o USING (source_table, transaction_hash, log_index, block_hash)
                 WHERE v.wins AND v.source_table IN ('deposited_events', 'redeemed_events', 'share_price_changed_events')
         ) m
         ORDER BY 1, 2
@@ -203,32 +202,45 @@ BEGIN
 
         FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
                 'share_price_changed_events', 'generic_events'] LOOP
+                CONTINUE WHEN NOT EXISTS (SELECT FROM unnest(versions) v WHERE v.source_table = name);
                 EXECUTE format('WITH gone AS (
-                                DELETE FROM %1$I t USING settle_version v
+                                DELETE FROM %1$I t USING unnest($1) v
                                 WHERE v.source_table = %1$L AND NOT v.wins AND v.transaction_hash = t.transaction_hash
                                         AND v.log_index = t.log_index AND v.block_hash = t.block_hash
-                                RETURNING t.*, v.live AS version_is_live)
+                                RETURNING t.*)
                         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row,
-                                stream, stream_ms, stream_seq, reason, notice)
-                        SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone) - ''version_is_live'', stream, stream_ms,
-                                stream_seq, CASE WHEN version_is_live THEN ''superseded'' ELSE ''reorg'' END, $1
-                        FROM gone ON CONFLICT DO NOTHING', name) USING why;
+                                stream, stream_ms, stream_seq, reason)
+                        SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone), stream, stream_ms, stream_seq, ''reorg''
+                        FROM gone
+                        -- it stood there as one that no stream held, and came again
+                        ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO UPDATE SET event_row = excluded.event_row,
+                                stream = excluded.stream, stream_ms = excluded.stream_ms, stream_seq = excluded.stream_seq, reason = excluded.reason',
+                        name) USING versions;
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
                 EXECUTE format('WITH back AS (
-                                DELETE FROM orphaned_events o USING settle_version v
+                                DELETE FROM orphaned_events o USING unnest($1) v
                                 WHERE o.source_table = %1$L AND v.source_table = %1$L AND v.wins AND v.transaction_hash = o.transaction_hash
                                         AND v.log_index = o.log_index AND v.block_hash = o.block_hash
                                 RETURNING o.*)
                         INSERT INTO %1$I SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r
-                        ORDER BY r.transaction_hash, r.log_index', name);
+                        ORDER BY r.transaction_hash, r.log_index', name) USING versions;
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
-        UPDATE orphaned_events o SET reason = CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END
-        FROM settle_version v
-        WHERE (o.source_table, o.transaction_hash, o.log_index, o.block_hash) = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
-                AND o.reason IS DISTINCT FROM CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END;
+        -- of what stays away: why, and by which notice, the last one that reaches it in its stream
+        UPDATE orphaned_events o SET reason = w.reason, notice = w.notice
+        FROM (
+                SELECT x.id, CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END AS reason, n.notice
+                FROM unnest(versions) v
+                JOIN orphaned_events x ON (x.source_table, x.transaction_hash, x.log_index, x.block_hash)
+                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
+                LEFT JOIN LATERAL (
+                        SELECT r.notice FROM reorgs r
+                        WHERE NOT v.live AND r.counts AND r.stream = x.stream AND r.fork_block <= x.block_number
+                        ORDER BY r.stream_ms DESC, r.stream_seq DESC LIMIT 1) n ON true
+        ) w
+        WHERE o.id = w.id AND (o.reason, o.notice) IS DISTINCT FROM (w.reason, w.notice);
         RETURN moved;
 END $$;
 
@@ -243,16 +255,18 @@ END $$;
 -- The careful way in: events whose blocks are not plainly live. Each version is stored as orphaned, each sighting noted, then all is settled.
 CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
         streams TEXT[], ms BIGINT[], seq BIGINT[])
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
-        SELECT e.t, e.x, e.i, e.h, e.b, e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q,
-                'reorg'
+        SELECT DISTINCT ON (e.t, e.x, e.i, e.h) e.t, e.x, e.i, e.h, e.b,
+                e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q, 'reorg'
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq) e (t, x, i, b, h, r, s, m, q)
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
                 AND v.block_hash = e.h)
-        ORDER BY e.m, e.q
-        ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO NOTHING;
+        ORDER BY e.t, e.x, e.i, e.h, e.m, e.q
+        -- it stood there as one that no stream holds: now one does
+        ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO UPDATE SET event_row = excluded.event_row, stream = excluded.stream,
+                stream_ms = excluded.stream_ms, stream_seq = excluded.stream_seq, reason = excluded.reason;
 
         INSERT INTO repeated_sightings
         SELECT e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q
@@ -261,12 +275,12 @@ BEGIN
                 AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q))
         ON CONFLICT DO NOTHING;
 
-        RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes, NULL));
+        RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes));
 END $$;
 
 -- A notice, under the exclusive lock. Notices of one stream with equal network, fork block and depth within window_ms of the first are one.
 CREATE FUNCTION reorg_take(stream_ TEXT, ms BIGINT, seq BIGINT, network_ TEXT, fork BIGINT, depth_ BIGINT, notice_ JSONB, window_ms BIGINT)
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
         n RECORD;
         first_ms BIGINT;
@@ -275,6 +289,9 @@ DECLARE
         numbers BIGINT[];
         hashes TEXT[];
 BEGIN
+        IF EXISTS (SELECT FROM pinned_network p WHERE p.network <> network_) THEN
+                RETURN; -- pinned since the notice was decoded
+        END IF;
         INSERT INTO reorgs (stream, stream_ms, stream_seq, network, fork_block, depth, notice)
         VALUES (stream_, ms, seq, network_, fork, depth_, notice_) ON CONFLICT DO NOTHING;
         FOR n IN SELECT r.stream_ms, r.stream_seq, r.counts FROM reorgs r
@@ -294,7 +311,7 @@ BEGIN
                 SELECT array_agg(b.block_number), array_agg(b.block_hash) INTO numbers, hashes
                 FROM (SELECT DISTINCT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_) b;
         END IF;
-        RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes, notice_) END);
+        RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes) END);
 END $$;
 
 -- For verify and rebuild: the blocks whose state is not plain, and the versions in them that do not stand where they belong.
@@ -321,3 +338,12 @@ CREATE TABLE atom_enrichment (
         term_id TEXT COLLATE "C" PRIMARY KEY,
         type TEXT, emoji TEXT, label TEXT, image TEXT, value_id TEXT, resolving_status TEXT NOT NULL
 );
+
+-- Pins the network, where none is, for all and for good. Notices that came before it was known and are another's never counted.
+CREATE FUNCTION network_pin(network_ TEXT) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        INSERT INTO pinned_network (network) VALUES (network_) ON CONFLICT (only_row) DO NOTHING;
+        IF FOUND THEN
+                DELETE FROM reorgs r WHERE r.network <> network_;
+        END IF;
+END $$;

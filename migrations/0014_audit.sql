@@ -10,7 +10,7 @@ BEGIN
                                 to_jsonb(jsonb_populate_record(NULL::%1$I, a.event_row)) - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq'] AS content
                         FROM audit_event a WHERE a.source_table = %1$L
                 ), stored AS MATERIALIZED (
-                        SELECT t.transaction_hash, t.log_index, t.block_hash,
+                        SELECT t.transaction_hash, t.log_index, t.block_hash, t.stream, t.stream_ms, t.stream_seq,
                                 to_jsonb(t) - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq'] AS content
                         FROM %1$I t
                         WHERE (t.stream, t.stream_ms, t.stream_seq) IN (SELECT e.stream, e.stream_ms, e.stream_seq FROM audit_entry e)
@@ -24,7 +24,9 @@ BEGIN
                 FROM odd o LEFT JOIN LATERAL (
                         SELECT x.content, x.content || jsonb_build_object('stream', x.stream, 'stream_ms', x.stream_ms, 'stream_seq', x.stream_seq) AS whole
                         FROM sighting x WHERE x.transaction_hash = o.transaction_hash AND x.log_index = o.log_index
-                        ORDER BY x.block_hash = o.block_hash DESC, x.stream_ms, x.stream_seq LIMIT 1) a ON true
+                        -- its own sighting first: another one stands in repeated_sightings, and a row that took it over would lose its own
+                        ORDER BY (x.stream, x.stream_ms, x.stream_seq) = (o.stream, o.stream_ms, o.stream_seq) DESC,
+                                x.block_hash = o.block_hash DESC, x.stream_ms, x.stream_seq LIMIT 1) a ON true
                 UNION ALL
                 SELECT a.transaction_hash, a.log_index, row_difference(a.content, NULL), 'missing',
                         a.content || jsonb_build_object('stream', a.stream, 'stream_ms', a.stream_ms, 'stream_seq', a.stream_seq)

@@ -178,7 +178,7 @@ SELECT DISTINCT ON (account_id, term_id, curve_id)
 FROM position_event
 WINDOW w AS (PARTITION BY account_id, term_id, curve_id),
         f AS (PARTITION BY account_id, term_id, curve_id ORDER BY is_deposit DESC, block_number, log_index, time)
-ORDER BY account_id, term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC;
+ORDER BY account_id, term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC, shares DESC;
 
 CREATE VIEW vault_expected AS
 SELECT DISTINCT ON (term_id, curve_id)
@@ -199,20 +199,22 @@ WINDOW p AS (PARTITION BY term_id, curve_id
                 ORDER BY is_price DESC, block_number DESC, log_index DESC, time DESC, transaction_hash DESC),
         w AS (PARTITION BY term_id, curve_id ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
                 ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-ORDER BY term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC;
+ORDER BY term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC, vault_event.vault_type DESC;
 
 -- Which of two states of a row has the later last event, the earlier first one. A vault without events (NULL) is behind everything.
+-- One log index of one transaction may be a deposit in one block and a redemption (or a price) in a competing one: equal in all that orders
+-- events. Then the greater balance, the greater type, is the later one; only these two depend on it.
 CREATE FUNCTION position_is_later(a "position", b "position") RETURNS boolean LANGUAGE sql IMMUTABLE AS
-$$ SELECT (a.last_event_block, a.last_event_log_index, a.updated_at, a.last_event_transaction)
-        > (b.last_event_block, b.last_event_log_index, b.updated_at, b.last_event_transaction) $$;
+$$ SELECT (a.last_event_block, a.last_event_log_index, a.updated_at, a.last_event_transaction, a.shares)
+        > (b.last_event_block, b.last_event_log_index, b.updated_at, b.last_event_transaction, b.shares) $$;
 
 CREATE FUNCTION position_is_earlier(a "position", b "position") RETURNS boolean LANGUAGE sql IMMUTABLE AS
 $$ SELECT (NOT a.first_is_deposit, a.first_event_block, a.first_event_log_index, a.created_at)
         < (NOT b.first_is_deposit, b.first_event_block, b.first_event_log_index, b.created_at) $$;
 
 CREATE FUNCTION vault_is_later(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
-$$ SELECT b.last_event_block IS NULL OR (a.last_event_block, a.last_event_log_index, a.updated_at, a.last_event_transaction)
-        > (b.last_event_block, b.last_event_log_index, b.updated_at, b.last_event_transaction) $$;
+$$ SELECT b.last_event_block IS NULL OR (a.last_event_block, a.last_event_log_index, a.updated_at, a.last_event_transaction, a.vault_type::int)
+        > (b.last_event_block, b.last_event_log_index, b.updated_at, b.last_event_transaction, b.vault_type::int) $$;
 
 CREATE FUNCTION vault_is_earlier(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
 $$ SELECT b.first_event_block IS NULL OR (a.first_event_block, a.first_event_log_index, a.created_at)
@@ -323,7 +325,7 @@ END $$;
 -- First lock every key in one pass in order (a placeholder where there is no row yet; DO UPDATE … WHERE false locks and writes nothing),
 -- then read in a later statement: under READ COMMITTED that one sees what the holder before us committed.
 
-CREATE FUNCTION position_recompute(accounts TEXT[], terms TEXT[], curves TEXT[], move_count BOOLEAN) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION position_recompute(accounts TEXT[], terms TEXT[], curves TEXT[], move_count BOOLEAN) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
         INSERT INTO position (account_id, term_id, curve_id, last_event_block, last_event_log_index, last_event_transaction,
                 first_is_deposit, first_event_block, first_event_log_index, count_delta, created_at, updated_at)
@@ -364,7 +366,7 @@ BEGIN
         GROUP BY term_id, curve_id;
 END $$;
 
-CREATE FUNCTION vault_recompute(terms TEXT[], curves TEXT[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION vault_recompute(terms TEXT[], curves TEXT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
         INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
         SELECT DISTINCT k.t COLLATE "C", k.c COLLATE "C", '0', now(), now()
@@ -397,7 +399,7 @@ BEGIN
         SELECT DISTINCT t, c, 0, 0 FROM unnest(terms, curves) k(t, c);
 END $$;
 
-CREATE FUNCTION atom_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION atom_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
         INSERT INTO atom (term_id, wallet_id, creator_id, last_event_block, last_event_log_index, last_event_transaction,
                 first_event_block, first_event_log_index, created_at, updated_at)
@@ -418,7 +420,7 @@ BEGIN
         INSERT INTO vault_outbox (term_id, position_delta, block_number) SELECT DISTINCT t, 0, 0 FROM unnest(terms) t;
 END $$;
 
-CREATE FUNCTION triple_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION triple_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
         -- the counter terms as they are now, and below as they will be: both ends of a change have to hear of it
         INSERT INTO vault_outbox (term_id, position_delta, block_number)
@@ -605,6 +607,8 @@ BEGIN
                         VALUES (OLD.term_id, OLD.type, OLD.emoji, OLD.label, OLD.image, OLD.value_id, OLD.resolving_status)
                         ON CONFLICT (term_id) DO UPDATE SET type = excluded.type, emoji = excluded.emoji, label = excluded.label,
                                 image = excluded.image, value_id = excluded.value_id, resolving_status = excluded.resolving_status;
+                ELSE
+                        DELETE FROM atom_enrichment e WHERE e.term_id = OLD.term_id; -- what was kept once has been taken back
                 END IF;
                 RETURN OLD;
         END IF;

@@ -19,6 +19,8 @@ BEGIN
         WHERE num_nonnulls(type, emoji, label, image, value_id) > 0 OR resolving_status <> 'Pending'
         ON CONFLICT (term_id) DO UPDATE SET type = excluded.type, emoji = excluded.emoji, label = excluded.label,
                 image = excluded.image, value_id = excluded.value_id, resolving_status = excluded.resolving_status;
+        DELETE FROM atom_enrichment e USING atom a WHERE a.term_id = e.term_id
+                AND num_nonnulls(a.type, a.emoji, a.label, a.image, a.value_id) = 0 AND a.resolving_status = 'Pending';
         TRUNCATE atom_created_events, triple_created_events, deposited_events, redeemed_events, share_price_changed_events, generic_events,
                 orphaned_events, reorgs, repeated_sightings, atom, triple, position, vault, vault_outbox, term, term_outbox,
                 triple_vault, triple_term, predicate_object, subject_predicate;

@@ -1,4 +1,5 @@
--- Drops entries of KEYS[1] that every group has acked, but for the newest ARGV[1]; at most ARGV[2] a call, so that Redis never stands still.
+-- Drops entries of KEYS[1] that every group has acked, but for the newest ARGV[1]; at most 1,000 a call, so that Redis never stands still.
+-- Nothing goes while there is no group ARGV[2], our own: it has read nothing yet.
 -- What is looked at and what is dropped are one step: nothing can be added or delivered in between. Returns how many went.
 -- XTRIM of acked entries leaves the groups' lag right (Redis 7.0); XDEL would not.
 local excess = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[1])
@@ -15,12 +16,13 @@ local function before(a, b)
         end
         return less(a_ms, b_ms) or (a_ms == b_ms and less(a_seq, b_seq))
 end
-local safe
+local safe, ours
 for _, group in ipairs(groups) do
         local field = {}
         for i = 1, #group, 2 do
                 field[group[i]] = group[i + 1]
         end
+        ours = ours or field['name'] == ARGV[2]
         local bound = field['last-delivered-id']
         if field['pending'] > 0 then
                 bound = redis.call('XPENDING', KEYS[1], field['name'])[2]
@@ -29,7 +31,10 @@ for _, group in ipairs(groups) do
                 safe = bound
         end
 end
-local last = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.min(excess + 1, tonumber(ARGV[2])))
+if not ours then
+        return 0
+end
+local last = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', math.min(excess + 1, 1000))
 local bound = last[#last][1]
 if before(safe, bound) then
         bound = safe

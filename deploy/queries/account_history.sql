@@ -1,4 +1,4 @@
--- All that an account paid in and got out. :account
+-- All deposits and redemptions that an account received (as receiver; another may have sent them). :account
 SELECT block_number, log_index, 'deposit' AS what, term_id, curve_id, assets::numeric, transaction_hash
 FROM deposited_events WHERE receiver = :'account'
 UNION ALL

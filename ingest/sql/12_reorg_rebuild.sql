@@ -1,5 +1,5 @@
 -- Under the exclusive lock: brings versions that do not stand where the reorgs put them to their places. Returns how many rows moved.
-SELECT event_settle(array_agg(b.block_number), array_agg(b.block_hash), NULL)
+SELECT event_settle(array_agg(b.block_number), array_agg(b.block_hash))
 FROM (
         SELECT DISTINCT s.block_number, s.block_hash
         FROM event_misplaced() m

@@ -34,6 +34,7 @@ TABLES = {
 TYPES = {"log_index": "BIGINT NOT NULL", "block_number": "BIGINT NOT NULL", "transaction_index": "BIGINT NOT NULL", "raw_data": "BYTEA",
          "block_timestamp": "TIMESTAMPTZ", "created_at": "TIMESTAMPTZ NOT NULL", "vault_type": "SMALLINT NOT NULL", "atom_data": "TEXT"}
 COPY_BATCH, COPY_RUNS = 1000, 3
+WAL_MEGABYTES, BUFFER_PAGES = 2048, 131072   # max_wal_size and shared_buffers leave room for them
 
 
 # ---- processor time, memory
@@ -118,7 +119,7 @@ class Rig:
         self.folder = new_folder()
         self.redis = RedisServer(self.folder, arguments=REDIS)
         self.postgres = PostgresServer(self.folder, durable=True, settings={**POSTGRES, **(PROFILED if options.profile else {})})
-        self.pipeline = None
+        self.pipeline, self.settled = None, False
 
     def __enter__(self):
         self.redis.start()
@@ -175,11 +176,19 @@ class Rig:
 
     def settle(self):
         """What preparing has left to do is not to be measured: the rewrite of Redis's file that its growth calls for sooner or later,
-        PostgreSQL's dirty pages."""
+        PostgreSQL's dirty pages. And what a server that has run for a while has already, and COPY finds, which comes later: WAL files to
+        write into, and memory behind its buffers."""
         if not self.client.info("persistence")["aof_rewrite_in_progress"]:
             self.client.bgrewriteaof()
         while self.client.info("persistence")["aof_rewrite_in_progress"]:
             time.sleep(POLL)
+        if not self.settled:
+            self.connection.execute("SELECT pg_logical_emit_message(false, 'bench', repeat('x', 1048576)) FROM generate_series(1, %s)",
+                                    (WAL_MEGABYTES,))
+            self.connection.execute("CREATE UNLOGGED TABLE bench_buffers (page TEXT) WITH (fillfactor = 10)")
+            self.connection.execute("INSERT INTO bench_buffers SELECT repeat('x', 600) FROM generate_series(1, %s)", (BUFFER_PAGES,))
+            self.connection.execute("DROP TABLE bench_buffers")
+        self.settled = True
         self.connection.execute("CHECKPOINT")
 
     # ---- drained

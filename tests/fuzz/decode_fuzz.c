@@ -131,9 +131,9 @@ static void check_faults(const struct decode_message *message)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-        struct arena arena = ARENA_NULL;
+        struct arena arena = ARENA_NULL, scratch = ARENA_NULL;
         struct decode_message message;
-        int r = decode_message((const char *)data, size, size % 2 ? "net" : NULL, &arena, &message);
+        int r = decode_message((const char *)data, size, size % 2 ? "net" : NULL, &arena, &scratch, &message);
 
         require(r == (message.fault_count ? DECODE_BAD : 0));
         check_faults(&message);
@@ -148,5 +148,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 check_json(message.notice->json);
         }
         arena_deinit(&arena);
+        arena_deinit(&scratch);
         return 0;
 }

@@ -88,13 +88,19 @@ class Service:
         self.process.wait(timeout=PATIENCE)
         return self.process.returncode
 
-    def stop(self):
-        """SIGTERM, which must end in exit 0."""
-        self.ended = self.ended or "stopped"
+    def ask_to_stop(self):
         if self.running():
             self.signal(signal.SIGTERM)
+
+    def stopped(self):
+        """After SIGTERM: it must end in exit 0."""
+        self.ended = self.ended or "stopped"
         code = self.wait()
         assert code == 0, f"{self.label} exits {code} after SIGTERM\n{self.tail()}"
+
+    def stop(self):
+        self.ask_to_stop()
+        self.stopped()
 
     def kill(self):
         self.ended = "killed"
@@ -220,19 +226,20 @@ class Pipeline:
     def stop(self, *services):
         services = services or self.alive()
         for service in services:
-            if service.running():
-                service.signal(signal.SIGTERM)
+            service.ask_to_stop()
         for service in services:
-            service.ended = "stopped"
-            assert service.wait() == 0, f"{service.label} exits {service.code()} after SIGTERM\n{service.tail()}"
+            service.stopped()
 
     def close(self):
         """Ends everything; raises what no test may overlook: sanitizer reports, exit codes nobody asked for."""
         problems = []
         for service in self.services:
+            if service.ended != "killed":
+                service.ask_to_stop()
+        for service in self.services:
             try:
                 if service.ended != "killed":
-                    service.stop()
+                    service.stopped()
                 elif service.running():
                     service.kill()
             except (AssertionError, subprocess.TimeoutExpired) as problem:

@@ -122,3 +122,26 @@ def test_the_lag_is_right_after_trimming(make_pipeline, small):
     for at in range(3):
         client.xadd(pipeline.term_updates, {"term_id": "0x" + "00" * 32, "reason": "test", "block_number": at})
     assert client.xinfo_groups(pipeline.term_updates)[0]["lag"] == 3
+
+
+def test_a_change_is_told_once_and_a_redelivered_entry_again(make_pipeline, small):
+    """cascade passes on whose totals it has made; an entry that finds that done passes nothing on, unless it was delivered before: whoever
+    did it may have ended before it passed it on."""
+    pipeline = make_pipeline(CLAIM_IDLE_MS=100).listen_to(small)
+    pipeline.start()
+    pipeline.feed(small)
+    pipeline.drain()
+    client = pipeline.redis()
+    told = client.xrange(pipeline.term_updates)
+    term = told[0][1]["term_id"]
+    assert {fields["term_id"] for _, fields in told} == {fields["term_id"] for _, fields in client.xrange(pipeline.vault_updates)}
+    again = {"term_id": term, "reason": "test", "block_number": 1}
+    client.xadd(pipeline.vault_updates, again)
+    pipeline.drain()
+    assert len(client.xrange(pipeline.term_updates)) == len(told)
+    pipeline.stop(*[service for service in pipeline.alive() if service.name == "cascade"])
+    client.xadd(pipeline.vault_updates, again)
+    assert client.xreadgroup(pipeline.group, "dead", {pipeline.vault_updates: ">"})   # and never acked
+    pipeline.start("cascade")
+    pipeline.drain()
+    assert [fields["term_id"] for _, fields in client.xrange(pipeline.term_updates)[len(told):]] == [term]

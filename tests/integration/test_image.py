@@ -119,6 +119,13 @@ def test_it_runs_from_its_root_alone(image, pipeline, small):
     assert [code for code, _ in ended] == [0, 0, 0], ended
 
 
+def test_the_build_context_has_no_local_files():
+    """What git ignores docker does not send either."""
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    assert {".run", ".venv", "build*"} <= ignored
+    assert {pattern.removeprefix("**/") for pattern in (ROOT / ".dockerignore").read_text().splitlines()} >= ignored | {".git"}
+
+
 def test_compose_sets_variables_that_exist():
     compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
     for name in SERVICES:
@@ -127,6 +134,7 @@ def test_compose_sets_variables_that_exist():
         assert service["command"] == [name] and service["read_only"] and service["cap_drop"] == ["ALL"]
         for variable in service["environment"]:
             assert re.search(rf"^{variable} ", text, re.M), (name, variable)
+        assert service["healthcheck"]["test"] == ["CMD", name, "check"] and re.search(r"^  check ", text, re.M)   # there is no shell, no curl
         assert set(service["depends_on"]) == {"redis", "postgres"} <= compose["services"].keys()
     assert "noeviction" in compose["services"]["redis"]["command"]
     assert (ROOT / "deploy" / compose["services"]["ingest"]["build"]["context"]).resolve() == ROOT

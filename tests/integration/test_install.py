@@ -74,18 +74,29 @@ def units(installed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("units")
     for name in SERVICES:
         text = (installed / f"lib/systemd/system/intuition-{name}.service").read_text()
-        assert f"ExecStart=/usr/local/bin/{name}\n" in text and "\\" not in text
+        assert f"ExecStart=/usr/local/bin/{name}\n" in text and "\\" not in text and "WantedBy=multi-user.target\n" in text
         (folder / f"intuition-{name}.service").write_text(text.replace("/usr/local/bin/", f"{installed}/bin/"))
+        text = (installed / f"lib/systemd/system/intuition-{name}-verify.service").read_text()
+        assert f"ExecStart=/usr/local/bin/{name} verify --sample 100000\n" in text and "Type=oneshot\n" in text and "[Install]" not in text
+        (folder / f"intuition-{name}-verify.service").write_text(text.replace("/usr/local/bin/", f"{installed}/bin/"))
+        timer = f"intuition-{name}-verify.timer"
+        shutil.copy(installed / "lib/systemd/system" / timer, folder / timer)
     return folder
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [*SERVICES, *(f"{name}-verify" for name in SERVICES)])
 def test_unit(units, name):
     unit = units / f"intuition-{name}.service"
     done = run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit)
     assert (done.returncode, done.stderr) == (0, "")
     done = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_timer(units, name):
+    done = run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", units / f"intuition-{name}-verify.timer")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_check_of_units_can_fail(units, tmp_path):

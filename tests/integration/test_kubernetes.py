@@ -34,8 +34,9 @@ def of(objects, kind):
 
 
 def pods(objects):
-    """-> {name: pod template} of Deployments and Jobs"""
-    return {name: found["spec"]["template"] for kind in ("Deployment", "Job") for name, found in of(objects, kind).items()}
+    """-> {name: pod template} of Deployments, Jobs and CronJobs"""
+    found = {name: found["spec"]["template"] for kind in ("Deployment", "Job") for name, found in of(objects, kind).items()}
+    return found | {name: found["spec"]["jobTemplate"]["spec"]["template"] for name, found in of(objects, "CronJob").items()}
 
 
 def containers(template):
@@ -79,6 +80,10 @@ def test_the_validation_is_strict():
     scaled["spec"]["minReplicas"] = 1
     with pytest.raises(jsonschema.ValidationError):
         validate(scaled)
+    rule = of(render("large"), "PrometheusRule")["intuition-sync"]
+    rule["spec"]["groups"][0]["rules"][0]["alarm"] = "x"
+    with pytest.raises(jsonschema.ValidationError):
+        validate(rule)
 
 
 def test_every_pod_is_restricted(objects):
@@ -119,13 +124,20 @@ def test_every_variable_is_one_of_the_programs(objects):
 
 
 def test_secrets_are_mounted_where_the_variables_point(objects):
+    used = set()
     for name, template in pods(objects).items():
         volumes = {volume["name"]: volume["secret"]["secretName"] for volume in template["spec"]["volumes"]}
         for container in containers(template):
             (mount,) = container["volumeMounts"]
             assert volumes[mount["name"]] == "intuition-sync" and mount["readOnly"], name
-            files = {variable["value"] for variable in container["env"] if variable["name"].endswith("_FILE")}
-            assert files == {f'{mount["mountPath"]}/{key}' for key in ("database-url", "redis-url")}, name
+            files = {variable["name"]: variable["value"] for variable in container["env"] if variable["name"].endswith("_FILE")}
+            # Migrations and verify must not go through PgBouncer.
+            database = "database-url" if name in SERVICES else "database-url-direct"
+            assert files == {"DATABASE_URL_FILE": f'{mount["mountPath"]}/{database}', "REDIS_URL_FILE": f'{mount["mountPath"]}/redis-url'}, name
+            used |= {Path(file).name for file in files.values()}
+    for authentication in of(objects, "TriggerAuthentication").values():
+        used |= {parameter["key"] for parameter in authentication["spec"]["secretTargetRef"] if parameter["name"] == "intuition-sync"}
+    assert used <= set(re.findall(r"--from-literal=([a-z-]+)=", (ROOT / "deploy/kubernetes/README.md").read_text()))
 
 
 def test_selectors_find_their_pods(objects):
@@ -149,12 +161,45 @@ def test_scaling_looks_at_the_streams_that_are_read(objects):
     read = {"ingest": config["REDIS_STREAMS"].split(","), "cascade": [config["CASCADE_STREAM_NAME"]], "analytics": [config["ANALYTICS_STREAM_NAME"]]}
     for name, scaled in of(objects, "ScaledObject").items():
         assert scaled["spec"]["scaleTargetRef"]["name"] == name and scaled["spec"]["minReplicaCount"] == 1
+        assert "cooldownPeriod" not in scaled["spec"], "that is for scaling to 0 only"
         triggers = scaled["spec"]["triggers"]
         if triggers[0]["type"] == "prometheus":
-            assert f'stream_lag{{job="{name}"}}' in triggers[0]["metadata"]["query"]
+            assert triggers[0]["metadata"].keys() == {"serverAddress", "query", "threshold"}
+            assert f'stream_lag{{job="{name}",namespace="{scaled["metadata"]["namespace"]}"}}' in triggers[0]["metadata"]["query"]
             continue
         assert [trigger["metadata"]["stream"] for trigger in triggers] == read[name]
         assert {trigger["metadata"]["consumerGroup"] for trigger in triggers} == {config["CONSUMER_GROUP"]}
+        for trigger in triggers:   # no schema looks into a trigger's metadata; these are the scaler's words
+            assert trigger["metadata"].keys() == {"stream", "consumerGroup", "lagCount", "activationLagCount"}
+
+
+def test_nothing_but_keda_sets_the_replicas_that_it_scales(objects):
+    scaled = {found["spec"]["scaleTargetRef"]["name"] for found in of(objects, "ScaledObject").values()}
+    for name, deployment in of(objects, "Deployment").items():
+        assert ("replicas" in deployment["spec"]) == (name not in scaled), name
+
+
+def test_each_program_verifies_its_tables_now_and_then(objects):
+    jobs = of(objects, "CronJob")
+    assert jobs.keys() == {f"verify-{name}" for name in SERVICES}
+    for name in SERVICES:
+        spec = jobs[f"verify-{name}"]["spec"]
+        (container,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == [f"/usr/bin/{name}"] and spec["concurrencyPolicy"] == "Forbid"
+        assert container["args"] == ["verify", "--sample", "100000"] and spec["jobTemplate"]["spec"]["backoffLimit"] == 0
+
+
+def test_migrations_outlast_an_outage(objects):
+    assert of(objects, "Job")["migrate"]["spec"]["backoffLimit"] >= 100
+
+
+def test_the_operators_rules_are_those_of_deploy_monitoring(tmp_path):
+    made = tmp_path / "prometheusrule.yaml"
+    subprocess.run([ROOT / "deploy/monitoring/prometheusrule.sh", made], check=True)
+    assert made.read_text() == (ROOT / "deploy/kubernetes/servicemonitor/prometheusrule.yaml").read_text(), "run deploy/monitoring/prometheusrule.sh"
+    groups = [group for name in ("rules", "alerts") for group in yaml.safe_load((ROOT / f"deploy/monitoring/{name}.yml").read_text())["groups"]]
+    for overlay in ("large", "prometheus"):
+        assert of(render(overlay), "PrometheusRule")["intuition-sync"]["spec"]["groups"] == groups
 
 
 def test_probes_ask_what_the_programs_answer(pipeline):
@@ -162,7 +207,7 @@ def test_probes_ask_what_the_programs_answer(pipeline):
     for name, template in pods(render("large")).items():
         for container in template["spec"]["containers"]:
             probes = [container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe") if kind in container]
-            assert len(probes) == (0 if name == "migrate" else 3)
+            assert len(probes) == (3 if name in SERVICES else 0)
             for probe in probes:
                 assert service.status_of(probe["path"]) == 200 and probe["port"] == "http"
                 assert [str(port["containerPort"]) for port in container["ports"]] == [variables("ingest")["HTTP_PORT"]]

@@ -18,7 +18,7 @@ from waiting import until
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
 ALERT = re.compile(r"^ +- alert: (\w+)$", re.M)
 WORDS = {"and", "or", "unless", "offset", "bool", "by", "without", "on", "ignoring", "group_left", "group_right", "inf", "nan"}
-SCRAPED = {"job", "instance", "le"}   # what Prometheus adds, and what every histogram has
+SCRAPED = {"job", "instance", "namespace", "le"}   # what Prometheus and its operator add, and what every histogram has
 
 
 def promtool(*arguments, folder=FOLDER):
@@ -59,6 +59,18 @@ def test_asked_reads_expressions():
 def test_promtool_accepts_the_rules():
     promtool("check", "rules", "rules.yml", "alerts.yml")
     promtool("check", "config", "prometheus.yml")
+
+
+def test_two_installations_are_told_apart():
+    """What is summed up or matched keeps `namespace` (on () is meant so), and each panel asks for the chosen one."""
+    for place, expression in expressions():
+        if place in ("rules.yml", "alerts.yml"):
+            assert not re.search(r"\b(?:sum|max|min|count)\(", expression), (place, expression)
+            for names in re.findall(r"\b(?:by|on) \(([^)]+)\)", expression):
+                assert "namespace" in names.split(", "), (place, expression)
+        else:
+            metrics, _ = asked(expression)
+            assert metrics and expression.count('namespace=~"$namespace"') == len(re.findall(r"\{", expression)) >= len(metrics), (place, expression)
 
 
 def test_each_alert_fires_and_stays_quiet():
@@ -189,7 +201,8 @@ def test_a_real_prometheus_fills_the_dashboards(pipeline, small, tmp_path):
         rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]
         assert rules and [(rule["name"], rule["lastError"]) for rule in rules if rule["health"] != "ok"] == []
         assert {name for name, state in states().items() if state == "firing"} == {"PipelineDeadLetters"}
-        panels = [(place, expression.replace("$__rate_interval", "1m")) for place, expression in expressions() if ".json" in place]
+        panels = [(place, expression.replace("$__rate_interval", "1m").replace("$namespace", ".*"))
+                  for place, expression in expressions() if ".json" in place]
         empty = [place for place, expression in panels if not prometheus.query(expression)]
         assert len(panels) > 20 and len(empty) < len(panels) / 4, empty   # what has not happened has no series
     finally:

@@ -1,4 +1,5 @@
 """deploy/queries: each example runs in psql as it stands, is right, and finds its rows by an index however large the tables are."""
+import hashlib
 import json
 import re
 import subprocess
@@ -111,6 +112,23 @@ def test_the_answers_are_right(filled):
     assert {(row["term_id"], row["curve_id"]) for row in found["changed_since.sql"]} == expected["changed_since.sql"]
     assert [key(row) for row in found["recent_activity.sql"]] == expected["recent_activity.sql"]
     assert all(expected.values()) and found["orphaned.sql"] == []
+
+
+def test_orphaned_events_are_listed(filled):
+    pipeline, parameters, _, _ = filled
+    found = run(pipeline, "orphaned.sql", {**parameters, "block": "29998"})
+    assert [(row["block_number"], row["source_table"], row["reason"], row["log_index"]) for row in found] == [
+        (str(block), "deposited_events", "reorg", "0") for block in (29998, 29999, 30000)]
+    assert [row["transaction_hash"] for row in found] == [hashlib.md5(f"o{block}".encode()).hexdigest() for block in (29998, 29999, 30000)]
+
+
+def test_the_portfolio_shows_what_cascade_has_not_reached(filled):
+    pipeline, parameters, _, expected = filled
+    out = psql(pipeline, "BEGIN;\nDELETE FROM term WHERE id = :'term';\n" + (FOLDER / "portfolio.sql").read_text() + "ROLLBACK;\n", parameters)
+    lines = [line.split("\t") for line in out.splitlines()]
+    rows = [dict(zip(lines[0], line)) for line in lines[1:]]
+    assert {(row["term_id"], row["curve_id"]): Decimal(row["value"]) for row in rows} == expected["portfolio.sql"]
+    assert {row["type"] for row in rows if row["term_id"] == parameters["term"]} == {"Unknown"}
 
 
 def nodes(plan):

@@ -16,8 +16,10 @@ def assert_reorged(pipeline):
     with pipeline.connect() as connection:
         orphaned = set(connection.execute("SELECT source_table, transaction_hash, log_index, block_hash FROM orphaned_events").fetchall())
         notices = connection.execute("SELECT count(*) FROM reorgs").fetchone()[0]
+        odd = connection.execute("SELECT count(*) FROM orphaned_events WHERE (reason = 'reorg') <> (notice IS NOT NULL)").fetchone()[0]
     assert orphaned == set(expected.orphaned)
     assert notices == len(expected.notices)
+    assert not odd, f"{odd} rows do not say which notice took them away"
     return expected
 
 

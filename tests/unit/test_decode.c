@@ -25,12 +25,13 @@
 #define PRICE                   "{'curveId':'1','sharePrice':'5','termId':'" ID "','totalAssets':'6','totalShares':'7','vaultType':0," PLACE "}"
 #define MESSAGE(name, elements) "{'event_name':'" name "','event_data':[" elements "],'network':'net'}"
 
-static struct arena arena;
+static struct arena arena, scratch;
 
 static int release(void **state)
 {
         (void)state;
         arena_deinit(&arena);
+        arena_deinit(&scratch);
         return 0;
 }
 
@@ -52,7 +53,7 @@ static struct decode_message decode_bytes(const char *text, size_t size, const c
         int r;
 
         memcpy(exact, text, size);
-        r = decode_message(exact, size, network, &arena, &message);
+        r = decode_message(exact, size, network, &arena, &scratch, &message);
         free(exact);
         assert_int_equal(r, message.fault_count ? DECODE_BAD : 0);
         return message;
