@@ -190,7 +190,8 @@ static int trim(struct keeper *keeper)
                 int64_t trimmed = 1;
                 tell_foreign(keeper, streams[i], i);
                 for (int round = 0; trimmed && round < TRIM_ROUNDS && !service_stopping(); round++) {
-                        if (stream_trim(keeper->work.redis, streams[i], service->shared->group, service->shared->retention, &trimmed))
+                        if (stream_trim(
+                                    keeper->work.redis, streams[i], service->shared->group, service->shared->retention, &trimmed))
                                 return -1;
                         if (trimmed)
                                 metrics_add(service->metrics, &stage_trimmed, (double)trimmed, streams[i], NULL, NULL);
