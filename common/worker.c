@@ -373,7 +373,8 @@ static void leave_slow(struct worker *worker)
  * Where keys come again and again, whatever waits for one of them is done in one go, and two workers that meet at a hot key do
  * the same work twice. So a stage whose batches take long, since the machine or others of its kind are busy, works as one: a
  * single worker takes what waits, and rests in between, so that more gathers and those who are busy get on. Quick batches end
- * that at once, and where one worker does not get to the end of what waits for ALONE_MS, the others join.
+ * that at once, and so does a backlog to which nothing is added any more; where one worker does not get to the end of what waits
+ * for ALONE_MS, the others join.
  */
 static bool works_as_one(struct service *service)
 {
@@ -408,7 +409,18 @@ static void gather(struct worker *worker)
         }
 }
 
-/* After a batch. A full one leaves more behind: the rest is short, and ALONE_MS runs on. */
+/* Whether entries were added since the stage was last asked. */
+static bool more_comes(struct worker *worker)
+{
+        int64_t now = 0;
+        return !stream_added(worker->redis, worker->consumer.streams[0], &now) &&
+               atomic_exchange(&worker->service->added, now) != now;
+}
+
+/*
+ * After a batch. A full one leaves more behind: where still more comes the rest is short, and ALONE_MS runs on; where nothing
+ * comes any more, the others join for what is left.
+ */
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
         struct service *service = worker->service;
@@ -416,12 +428,14 @@ static void plan_to_gather(struct worker *worker, int64_t took_ms)
         pause = pause > GATHER_MAX_MS ? GATHER_MAX_MS : pause;
         if (!service->program->gathers)
                 return;
-        if (worker->full && took_ms < GATHER_FROM_MS)
-                atomic_store(&service->gather_until_ms, -ALONE_MS);
-        else if (worker->full && works_as_one(service))
-                rest(worker, pause);
-        else if (!worker->full && took_ms >= GATHER_FROM_MS)
+        if (!worker->full && took_ms >= GATHER_FROM_MS)
                 atomic_store(&service->gather_until_ms, clock_ms() + pause);
+        else if (worker->full && works_as_one(service)) {
+                if (took_ms < GATHER_FROM_MS || !more_comes(worker))
+                        atomic_store(&service->gather_until_ms, -ALONE_MS);
+                else
+                        rest(worker, pause);
+        }
 }
 
 static int process(struct worker *worker)
