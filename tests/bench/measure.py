@@ -119,7 +119,7 @@ class Rig:
         self.folder = new_folder()
         self.redis = RedisServer(self.folder, arguments=REDIS)
         self.postgres = PostgresServer(self.folder, durable=True, settings={**POSTGRES, **(PROFILED if options.profile else {})})
-        self.pipeline, self.settled = None, False
+        self.pipeline, self.settled = None, options.quick
 
     def __enter__(self):
         self.redis.start()

@@ -46,7 +46,7 @@ def test_own_entries_are_taken_up_at_once_at_the_start(make_pipeline, small):
 def test_the_living_keep_their_entries_through_an_outage(make_pipeline, own_postgres, small):
     """PostgreSQL is away for many times CLAIM_IDLE_MS: nobody claims what another, living replica holds."""
     own_postgres.start()
-    pipeline = make_pipeline(postgres=own_postgres, CLAIM_IDLE_MS=1000, CIRCUIT_BREAKER_TIMEOUT_MS=300).migrate().listen_to(small)
+    pipeline = make_pipeline(postgres=own_postgres, CLAIM_IDLE_MS=3000, CIRCUIT_BREAKER_TIMEOUT_MS=300).migrate().listen_to(small)
     services = [pipeline.start("ingest", BATCH_SIZE=5, BATCH_MAX_EVENTS=20, WORKERS=1).ready() for _ in range(2)]
     own_postgres.stop()
     pipeline.feed(small)

@@ -265,7 +265,7 @@ def test_lost_entry_and_a_crash_at_its_claim(pipeline):
         service.kill()
     finally:
         proxy.close()
-    service = pipeline.start("ingest", WORKERS=1, CLAIM_IDLE_MS=100)
+    service = pipeline.start("ingest", WORKERS=1, CLAIM_IDLE_MS=100).ready()
     until(pipeline.dead_letters, "its letter is there", alive=[service])
     assert pending(pipeline) == 0
     assert [l["error_class"] for l in pipeline.dead_letters()] == ["lost"]
