@@ -424,7 +424,8 @@ static bool more_comes(struct worker *worker)
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
         struct service *service = worker->service;
-        int64_t pause = took_ms * (worker->full ? 1 : GATHER_FACTOR);
+        int64_t replicas = atomic_load(&service->replicas); /* they gather side by side: each takes its time */
+        int64_t pause = took_ms * (worker->full ? 1 : GATHER_FACTOR) * (replicas > 1 ? replicas : 1);
         pause = pause > GATHER_MAX_MS ? GATHER_MAX_MS : pause;
         if (!service->program->gathers)
                 return;

@@ -13,6 +13,10 @@
 -- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert of
 -- sightings in the last epoch of blocks that are live, or new, is plain (event_guard); any other rolls back and runs again through event_take.
 
+--
+-- Functions that are given arrays plan once, by key: planning costs more than a small batch, and a plan that was made while the tables were empty
+-- must not read them whole when they are large.
+
 CREATE TABLE reorgs (
         stream TEXT COLLATE "C" NOT NULL,
         stream_ms BIGINT NOT NULL,
@@ -98,7 +102,8 @@ BEGIN
 END $$;
 
 -- Raises RO001 unless a batch of new sightings is plain: whatever else comes, it cannot change the state of a block.
-CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
         reached_numbers BIGINT[];
         reached_hashes TEXT[];
@@ -172,7 +177,8 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
 $$;
 
 -- Under the exclusive lock: brings the events of the given blocks to where they belong. Returns how many rows moved.
-CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[]) RETURNS BIGINT LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[]) RETURNS BIGINT LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
         name TEXT;
         versions event_version[] := ARRAY(SELECT ROW(v.*)::event_version FROM event_verdict(numbers, hashes) v);
@@ -255,7 +261,8 @@ END $$;
 -- The careful way in: events whose blocks are not plainly live. Each version is stored as orphaned, each sighting noted, then all is settled.
 CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
         streams TEXT[], ms BIGINT[], seq BIGINT[])
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
         SELECT DISTINCT ON (e.t, e.x, e.i, e.h) e.t, e.x, e.i, e.h, e.b,
@@ -280,7 +287,8 @@ END $$;
 
 -- A notice, under the exclusive lock. Notices of one stream with equal network, fork block and depth within window_ms of the first are one.
 CREATE FUNCTION reorg_take(stream_ TEXT, ms BIGINT, seq BIGINT, network_ TEXT, fork BIGINT, depth_ BIGINT, notice_ JSONB, window_ms BIGINT)
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
         n RECORD;
         first_ms BIGINT;

@@ -325,7 +325,8 @@ END $$;
 -- First lock every key in one pass in order (a placeholder where there is no row yet; DO UPDATE … WHERE false locks and writes nothing),
 -- then read in a later statement: under READ COMMITTED that one sees what the holder before us committed.
 
-CREATE FUNCTION position_recompute(accounts TEXT[], terms TEXT[], curves TEXT[], move_count BOOLEAN) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE FUNCTION position_recompute(accounts TEXT[], terms TEXT[], curves TEXT[], move_count BOOLEAN) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
         INSERT INTO position (account_id, term_id, curve_id, last_event_block, last_event_log_index, last_event_transaction,
                 first_is_deposit, first_event_block, first_event_log_index, count_delta, created_at, updated_at)
@@ -366,7 +367,8 @@ BEGIN
         GROUP BY term_id, curve_id;
 END $$;
 
-CREATE FUNCTION vault_recompute(terms TEXT[], curves TEXT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE FUNCTION vault_recompute(terms TEXT[], curves TEXT[]) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
         INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
         SELECT DISTINCT k.t COLLATE "C", k.c COLLATE "C", '0', now(), now()
@@ -399,7 +401,8 @@ BEGIN
         SELECT DISTINCT t, c, 0, 0 FROM unnest(terms, curves) k(t, c);
 END $$;
 
-CREATE FUNCTION atom_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE FUNCTION atom_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
         INSERT INTO atom (term_id, wallet_id, creator_id, last_event_block, last_event_log_index, last_event_transaction,
                 first_event_block, first_event_log_index, created_at, updated_at)
@@ -420,7 +423,8 @@ BEGIN
         INSERT INTO vault_outbox (term_id, position_delta, block_number) SELECT DISTINCT t, 0, 0 FROM unnest(terms) t;
 END $$;
 
-CREATE FUNCTION triple_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE FUNCTION triple_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
         -- the counter terms as they are now, and below as they will be: both ends of a change have to hear of it
         INSERT INTO vault_outbox (term_id, position_delta, block_number)

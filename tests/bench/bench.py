@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TEST_PATIENCE", "7200")   # a verify of a million events takes its time
 sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
 
-from events import PER_BLOCK, Chain, Term, blocks, entry, packed   # noqa: E402
+from events import FIRST_BLOCK, PER_BLOCK, Chain, Term, blocks, entry, notices, packed   # noqa: E402
 from measure import Meter, Profile, Rig, peak_megabytes, yardstick   # noqa: E402
 from programs import SERVICES, executable   # noqa: E402
 
@@ -43,9 +43,11 @@ def rounded(value):
 
 # ---- throughput
 
-def run_through(options, events, per_message, replicas=1):
-    """Preloads, starts everything at once, waits until all is drained; then verify, and the yardstick."""
+def run_through(options, events, per_message, replicas=1, reorged=False):
+    """Preloads, starts everything at once, waits until all is drained; then verify, and the yardstick. reorged: behind a reorg notice."""
     with Rig(options) as rig:
+        if reorged:
+            rig.load(notices(FIRST_BLOCK - 5))
         messages = rig.load(packed(mixed(options, events), per_message))
         rig.settle()
         profile = Profile(rig) if options.profile else None
@@ -53,7 +55,7 @@ def run_through(options, events, per_message, replicas=1):
         for _ in range(replicas):
             rig.pipeline.start()
         rig.drain()
-        result = {"events": events, "per_message": per_message, "messages": messages, "replicas": replicas, **meter.stop(events)}
+        result = {"events": events, "per_message": per_message, "messages": messages, "replicas": replicas, "reorged": int(reorged), **meter.stop(events)}
         if profile:
             result["profile"] = profile.stop(events)
         result["events_per_second"] = round(events / result["seconds"])
@@ -76,6 +78,10 @@ def throughput(options):
 
 def replicas(options):
     return [run_through(options, options.form["events"], 10, count) for count in (1, 2)]
+
+
+def reorg(options):
+    return [run_through(options, options.form["events"], 10, reorged=reorged) for reorged in (False, True)]
 
 
 # ---- delay
@@ -312,17 +318,18 @@ def replay(options):
 
 # ---- the report
 
-PARTS = {"throughput": throughput, "delay": delay, "growth": growth, "replicas": replicas, "verify": verify, "replay": replay}
+PARTS = {"throughput": throughput, "delay": delay, "growth": growth, "replicas": replicas, "reorg": reorg, "verify": verify, "replay": replay}
 
 _METERED = {"events": 0, "seconds": 0, "machine_idle": 0, "others_on_the_machine": 0,
             "cpu_seconds_per_100000_events": dict.fromkeys((*SERVICES, "redis", "postgres"), 0)}
 _EACH = dict.fromkeys(SERVICES, 0)
-_THROUGH = {**_METERED, "per_message": 0, "messages": 0, "replicas": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
+_THROUGH = {**_METERED, "per_message": 0, "messages": 0, "replicas": 0, "reorged": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
             "verify_seconds": _EACH, "ratio": 0,
             "copy": {"rows": 0, "seconds": 0, "rows_per_second": 0, "cpu_seconds_per_100000_rows": 0}}
 FIELDS = {   # of each element of a part's list; 0 stands for any number
     "throughput": _THROUGH,
     "replicas": _THROUGH,
+    "reorg": _THROUGH,
     "delay": {**_METERED, "rate": 0, "fed_per_second": 0, "probes": 0, "p50_ms": 0, "p99_ms": 0, "max_ms": 0},
     "growth": {"what": "", "sizes": [], "seconds": [], "cpu_seconds": [], "ratio": 0, "cpu_ratio": 0},
     "verify": {"events": 0, "verify_seconds": _EACH, "rebuild_seconds": _EACH},
@@ -372,15 +379,15 @@ def tables(report):
     about = report["machine"]
     yield f"{report['date']}, {about['cores']} × {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, {report['version']}"
     users = (*SERVICES, "redis", "postgres")
-    through = (report.get("throughput") or []) + (report.get("replicas") or [])
+    through = [result for part in ("throughput", "replicas", "reorg") for result in report.get(part) or ()]
     if through:
-        yield from table("Throughput, and the yardstick of the same run:", ("events", "a message", "replicas", "seconds", "events/s", "COPY rows/s",
-                         "ratio", "idle", "others"), (
-            (r["events"], r["per_message"], r["replicas"], f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
+        yield from table("Throughput, and the yardstick of the same run:", ("events", "a message", "replicas", "reorged", "seconds", "events/s",
+                         "COPY rows/s", "ratio", "idle", "others"), (
+            (r["events"], r["per_message"], r["replicas"], "yes" if r["reorged"] else "no", f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
              f"{r['ratio']:.3f}", f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
-        yield from table("Processor seconds per 100,000 events, and peak memory:", ("a message", "replicas", *users, "COPY",
+        yield from table("Processor seconds per 100,000 events, and peak memory:", ("a message", "replicas", "reorged", *users, "COPY",
                          *(f"{name} MB" for name in SERVICES)), (
-            (r["per_message"], r["replicas"], *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
+            (r["per_message"], r["replicas"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
              *(r["peak_megabytes"][name] for name in SERVICES)) for r in through))
     if report.get("delay"):
         yield from table("Delay from XADD to the analytics row:", ("events/s", "fed/s", "probes", "p50 ms", "p99 ms", "max ms", "idle"), (

@@ -8,6 +8,7 @@ here; 8,000 name 1,548 and 1,638 there, 1,381 to 2,552 here.
 
     Chain(seed).mixed()                  events without end: Event(kind, block, json)
     packed(events, per_message)          as stream entries (stream, payload) of one kind each, of as many events, of any blocks
+    notices(fork)                        reorg notices, one a stream
     blocks(events)                       as lists of entries, one list a block, one entry a kind in it: what a live chain looks like
 """
 import itertools
@@ -188,6 +189,13 @@ def packed(events, per_message):
     for kind, group in open_.items():
         if group:
             yield entry(kind, group)
+
+
+def notices(fork):
+    """A reorg notice for each stream, of a chain that ends before its first event."""
+    for stream in STREAMS.values():
+        yield stream, (f'{{"block_number":0,"event_data":[{{"type":"reorg","network":"{NETWORK}","fork_block":{fork},"depth":3,"events_deleted":0,'
+                       f'"affected_tx_hashes":[],"affected_events":[]}}],"event_name":"__rindexer_reorg","network":"{NETWORK}"}}').encode()
 
 
 def blocks(events):
