@@ -12,7 +12,6 @@
 --
 -- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert of
 -- sightings in the last epoch of blocks that are live, or new, is plain (event_guard); any other rolls back and runs again through event_take.
-
 --
 -- Functions that are given arrays plan once, by key: planning costs more than a small batch, and a plan that was made while the tables were empty
 -- must not read them whole when they are large.
