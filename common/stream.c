@@ -13,8 +13,6 @@
 #define LAG_BYTES_MAX 32000000
 #define FIELDS_KEPT   64 /* of an entry without JSON, in its dead letter */
 
-static const char lost_error[] = "the entry was trimmed away while it was pending: its data is lost at this stage";
-
 /* ---- batches ---- */
 
 static void *grow(void *data, size_t *capacity, size_t needed, size_t unit)
@@ -188,7 +186,7 @@ static int run_lost(const struct stream_consumer *consumer, const char *stream, 
         snprintf(number, sizeof(number), "%d", at_most);
         *count = 0;
         int r = redis_call(consumer->redis, &reply, "EVAL", text_lost, "2", stream, consumer->letter_stream, consumer->group,
-                consumer->name, number, cursor, consumer->stage, lost_error, idle_ms, NULL);
+                consumer->name, number, cursor, consumer->stage, STREAM_LOST, idle_ms, NULL);
         if (r == REDIS_REFUSED && strstr(redis_error(consumer->redis), "NOGROUP"))
                 return STREAM_NO_GROUP;
         if (r)

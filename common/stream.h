@@ -10,6 +10,9 @@
 #include "arena.h"
 #include "redis.h"
 
+/* What a dead letter of the class lost says. */
+#define STREAM_LOST "the entry was trimmed away while it was pending: its data is lost at this stage"
+
 enum { STREAM_NO_GROUP = 1 }; /* the stream or its group vanished: make it again, read again */
 
 struct stream_field {

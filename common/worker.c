@@ -296,8 +296,7 @@ static void add_lost_letters(struct worker *worker)
                         continue;
                 log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", entry->stream,
                         entry->id);
-                work_add_letter(&worker->work, entry, "", "lost",
-                        "the entry was trimmed away while it was pending: its data is lost at this stage", 0);
+                work_add_letter(&worker->work, entry, "", "lost", STREAM_LOST, 0);
         }
 }
 
