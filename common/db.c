@@ -14,13 +14,14 @@
 #define PREPARED_MAX    64
 #define CANCEL_GRACE_MS 500
 #define TICK_MS         250
+#define COPY_PART       65536 /* bytes a message */
 
 struct db {
         PGconn *conn;
         struct db_options options;
         const struct sql *prepared[PREPARED_MAX];
         size_t prepared_count;
-        bool broken, cancelling;
+        bool broken, cancelling, copying;
         pthread_t canceller; /* where cancelling */
         char error[1024];
 };
@@ -96,6 +97,18 @@ void db_array_push_number(struct db_array *array, int64_t number)
         db_array_push(array, (const char *)&wire, sizeof(wire));
 }
 
+void db_array_push_small(struct db_array *array, int16_t number)
+{
+        uint16_t wire = htons((uint16_t)number);
+        db_array_push(array, (const char *)&wire, sizeof(wire));
+}
+
+/* timestamptz: microseconds since 2000 */
+void db_array_push_time(struct db_array *array, int64_t unix_seconds)
+{
+        db_array_push_number(array, (unix_seconds - 946684800) * 1000000);
+}
+
 void db_array_push_null(struct db_array *array)
 {
         db_array_push(array, NULL, 0);
@@ -114,6 +127,19 @@ struct db_param db_array_param(struct db_array *array)
         uint32_t length = htonl((uint32_t)array->count);
         memcpy(array->data + 12, &length, sizeof(length));
         return (struct db_param){.type = type, .data = array->data, .size = (int)array->size, .binary = true};
+}
+
+void db_copy_init(struct db_array *rows)
+{
+        static const char head[11 + 4 + 4] = "PGCOPY\n\377\r\n"; /* signature, no flags, no extension */
+        *rows = (struct db_array){0};
+        array_put(rows, head, sizeof(head));
+}
+
+void db_copy_row(struct db_array *rows, int columns)
+{
+        uint16_t wire = htons((uint16_t)columns);
+        array_put(rows, &wire, sizeof(wire));
 }
 
 struct db_param db_text(const char *text)
@@ -179,6 +205,8 @@ static int error_keep_result(struct db *db, const PGresult *result)
                 return -1; /* somebody's cancel, or our deadline: db_run knows */
         if (!strcmp(state, "RO001"))
                 return DB_RAISED;
+        if (db->copying && !strcmp(state, "23505"))
+                return DB_DUPLICATE;
         if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
                 return DB_BAD_DATA;
         return -1;
@@ -437,6 +465,18 @@ static int run(struct db *db, const struct db_call *calls, size_t count, unsigne
         return r ? r : drain(db, wait, statements, sent);
 }
 
+static int settle(struct db *db, int r, const struct sql *last, int64_t started, int64_t deadline_ms)
+{
+        cancel_end(db);
+        if (r)
+                roll_back(db);
+        if (r && !db->broken && clock_ms() - started >= deadline_ms)
+                r = DB_DEADLINE;
+        if (db->options.observe && last)
+                db->options.observe(db->options.observe_context, last->name, (double)(clock_ms() - started) / 1000.0);
+        return r;
+}
+
 int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms)
 {
         if (db->broken)
@@ -444,15 +484,68 @@ int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mo
         int64_t started = clock_ms();
         struct wait wait = {.deadline = started + deadline_ms};
         int r = run(db, calls, count, mode, deadline_ms, &wait);
-        cancel_end(db);
-        if (r)
-                roll_back(db);
-        if (r && !db->broken && clock_ms() - started >= deadline_ms)
-                r = DB_DEADLINE;
-        if (db->options.observe && count)
-                db->options.observe(
-                        db->options.observe_context, calls[count - 1].sql->name, (double)(clock_ms() - started) / 1000.0);
-        return r;
+        return settle(db, r, count ? calls[count - 1].sql : NULL, started, deadline_ms);
+}
+
+/* Hands over the rows once the server asks for them; with little room in the socket it takes what it can, and again. */
+static int send_rows(struct db *db, struct wait *wait, const struct db_array *rows)
+{
+        size_t sent = 0;
+        while (sent < rows->size) {
+                size_t part = rows->size - sent > COPY_PART ? COPY_PART : rows->size - sent;
+                if (PQputCopyData(db->conn, rows->data + sent, (int)part) != 1)
+                        return broken(db, NULL);
+                sent += part;
+                int r = flush(db, wait);
+                if (r)
+                        return r;
+        }
+        return PQputCopyEnd(db->conn, NULL) == 1 ? flush(db, wait) : broken(db, NULL);
+}
+
+/* Statements in the simple protocol, outside of the pipeline; rows, where one of them is a COPY FROM STDIN. */
+static int script(struct db *db, const char *text, const struct db_array *rows, struct wait *wait)
+{
+        if (!PQexitPipelineMode(db->conn) || !PQsendQuery(db->conn, text))
+                return broken(db, NULL);
+        int verdict = 0, r = flush(db, wait);
+        while (!r) {
+                PGresult *result = NULL;
+                r = next_result(db, wait, &result);
+                if (r || !result)
+                        break;
+                ExecStatusType status = PQresultStatus(result);
+                if (status == PGRES_FATAL_ERROR && !verdict)
+                        verdict = error_keep_result(db, result);
+                PQclear(result);
+                if (status == PGRES_COPY_IN)
+                        r = send_rows(db, wait, rows);
+        }
+        if (!r && PQstatus(db->conn) == CONNECTION_BAD)
+                r = broken(db, NULL);
+        if (!r && !PQenterPipelineMode(db->conn))
+                r = broken(db, NULL);
+        return r ? r : verdict;
+}
+
+int db_copy(struct db *db, const struct db_call *calls, size_t count, const struct sql *copy, struct db_array *rows,
+        int64_t deadline_ms)
+{
+        static const uint16_t end = 0xffff;
+        char text[2048];
+        if (db->broken)
+                return -1;
+        if (snprintf(text, sizeof(text), "%s; COMMIT", copy->text) >= (int)sizeof(text))
+                abort();
+        array_put(rows, &end, sizeof(end));
+        int64_t started = clock_ms();
+        struct wait wait = {.deadline = started + deadline_ms};
+        int r = run(db, calls, count, DB_BEGIN, deadline_ms, &wait);
+        db->copying = true;
+        if (!r)
+                r = script(db, text, rows, &wait);
+        db->copying = false;
+        return settle(db, r, copy, started, deadline_ms);
 }
 
 int db_script(struct db *db, const char *text, int64_t deadline_ms)
@@ -460,26 +553,11 @@ int db_script(struct db *db, const char *text, int64_t deadline_ms)
         if (db->broken)
                 return -1;
         struct wait wait = {.deadline = clock_ms() + deadline_ms};
-        if (!PQexitPipelineMode(db->conn) || !PQsendQuery(db->conn, text))
-                return broken(db, NULL);
-        int verdict = flush(db, &wait);
-        for (;;) {
-                PGresult *result = NULL;
-                int r = next_result(db, &wait, &result);
-                if (r)
-                        return r;
-                if (!result)
-                        break;
-                if (PQresultStatus(result) == PGRES_FATAL_ERROR && !verdict)
-                        verdict = error_keep_result(db, result);
-                PQclear(result);
-        }
+        int r = script(db, text, NULL, &wait);
         cancel_end(db);
-        if (!PQenterPipelineMode(db->conn))
-                return broken(db, NULL);
-        if (verdict)
+        if (r)
                 roll_back(db);
-        return verdict;
+        return r;
 }
 
 /* ---- connection ---- */

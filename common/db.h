@@ -18,7 +18,7 @@
 struct db;
 struct db_rows;
 
-enum { DB_BAD_DATA = 1, DB_DEADLINE = 2, DB_RAISED = 3 };
+enum { DB_BAD_DATA = 1, DB_DEADLINE = 2, DB_RAISED = 3, DB_DUPLICATE = 4 };
 
 /* A statement, embedded from a .sql file: name is the file's stem. */
 struct sql {
@@ -58,6 +58,8 @@ void db_array_deinit(struct db_array *array);
 void db_array_push(struct db_array *array, const char *data, size_t size); /* data NULL: SQL NULL */
 void db_array_push_text(struct db_array *array, const char *text);         /* NULL: SQL NULL */
 void db_array_push_number(struct db_array *array, int64_t number);
+void db_array_push_small(struct db_array *array, int16_t number);
+void db_array_push_time(struct db_array *array, int64_t unix_seconds);
 void db_array_push_null(struct db_array *array);
 struct db_param db_array_param(struct db_array *array);
 struct db_param db_text(const char *text);
@@ -90,6 +92,16 @@ AUTO_DEFINE(struct db *, db, db_close)
 
 /* Runs the calls in order as one pipeline: one round trip, mode as a set of db_mode bits. */
 MUST_CHECK int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms);
+/*
+ * Rows for COPY … FROM STDIN (FORMAT binary), in an array's buffer: each begins with db_copy_row, then come its values, pushed as
+ * to an array (PostgreSQL documentation, COPY, "Binary Format"). They are one transaction with the calls that come before;
+ * locks that the rows take are held no longer than the server needs to commit. DB_DUPLICATE: a row was there before.
+ */
+void db_copy_init(struct db_array *rows);
+void db_copy_row(struct db_array *rows, int columns);
+MUST_CHECK int db_copy(struct db *db, const struct db_call *calls, size_t count, const struct sql *copy, struct db_array *rows,
+        int64_t deadline_ms);
+
 /* Several statements as one text without parameters (a migration), in whatever transaction is open. */
 MUST_CHECK int db_script(struct db *db, const char *text, int64_t deadline_ms);
 

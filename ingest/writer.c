@@ -30,14 +30,30 @@ struct verdict {
         int64_t attempts;
 };
 
+struct items {
+        struct item *list;
+        size_t count, capacity;
+};
+
 struct writer {
         char *network;   /* NETWORK, or the pinned one; NULL until known */
         const char *pin; /* to be pinned with the next event stored; NULL: nothing */
-        struct item *items[EVENT_KINDS];
-        size_t count[EVENT_KINDS], capacity[EVENT_KINDS];
-        struct verdict *verdicts; /* one an entry of the batch */
-        enum event_kind kind;     /* of the items that are being stored */
-        struct arena scratch;     /* the decoder's */
+        struct items events[EVENT_KINDS];
+        struct items
+                blocks[EVENT_KINDS]; /* of them, one for each run of events in one block and stream: the first in its stream */
+        bool repeats[EVENT_KINDS];   /* the last batch brought events that were there before */
+        struct verdict *verdicts;    /* one an entry of the batch */
+        enum event_kind kind;        /* of the items that are being stored */
+        struct arena scratch;        /* the decoder's */
+};
+
+/* New events come by COPY; what it refuses, and what is rare, by INSERT. */
+static const struct sql *const copies[EVENT_KINDS] = {
+        [EVENT_ATOM_CREATED] = &sql_10_atom_created_events_copy,
+        [EVENT_TRIPLE_CREATED] = &sql_10_triple_created_events_copy,
+        [EVENT_DEPOSITED] = &sql_10_deposited_events_copy,
+        [EVENT_REDEEMED] = &sql_10_redeemed_events_copy,
+        [EVENT_SHARE_PRICE_CHANGED] = &sql_10_share_price_changed_events_copy,
 };
 
 static const struct sql *const inserts[EVENT_KINDS] = {
@@ -76,8 +92,10 @@ void *writer_new(const void *config)
 void writer_free(void *state)
 {
         struct writer *writer = state;
-        for (int kind = 0; kind < EVENT_KINDS; kind++)
-                free(writer->items[kind]);
+        for (int kind = 0; kind < EVENT_KINDS; kind++) {
+                free(writer->events[kind].list);
+                free(writer->blocks[kind].list);
+        }
         arena_deinit(&writer->scratch);
         free(writer->network);
         free(writer);
@@ -156,16 +174,34 @@ int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network)
 
 /* ---- decoding ---- */
 
-static void add_item(struct writer *writer, const struct event *event, struct stream_entry *entry, struct verdict *verdict)
+static void push_item(struct items *items, struct item item)
 {
-        enum event_kind kind = event->type->kind;
-        if (writer->count[kind] == writer->capacity[kind]) {
-                writer->capacity[kind] = writer->capacity[kind] ? writer->capacity[kind] * 2 : 256;
-                writer->items[kind] = realloc(writer->items[kind], writer->capacity[kind] * sizeof(struct item));
-                if (!writer->items[kind])
+        if (items->count == items->capacity) {
+                items->capacity = items->capacity ? items->capacity * 2 : 256;
+                items->list = realloc(items->list, items->capacity * sizeof(struct item));
+                if (!items->list)
                         abort();
         }
-        writer->items[kind][writer->count[kind]++] = (struct item){.event = event, .entry = entry, .verdict = verdict};
+        items->list[items->count++] = item;
+}
+
+static void add_item(struct writer *writer, const struct event *event, struct stream_entry *entry, struct verdict *verdict)
+{
+        const struct item item = {.event = event, .entry = entry, .verdict = verdict};
+        struct items *blocks = &writer->blocks[event->type->kind];
+        struct item *last = blocks->count ? &blocks->list[blocks->count - 1] : NULL;
+        push_item(&writer->events[event->type->kind], item);
+        if (!last || strcmp(last->event->block_hash, event->block_hash) || last->event->block_number != event->block_number ||
+                last->entry->stream != entry->stream)
+                push_item(blocks, item);
+        else if (entry->ms < last->entry->ms || (entry->ms == last->entry->ms && entry->seq < last->entry->seq))
+                *last = item;
+}
+
+static void drop_items(struct writer *writer)
+{
+        for (int kind = 0; kind < EVENT_KINDS; kind++)
+                writer->events[kind].count = writer->blocks[kind].count = 0;
 }
 
 /* What a re-evaluation touched: keys for the stream, and how many rows moved. */
@@ -255,15 +291,17 @@ static int compare_items(const void *left, const void *right)
         return order ? order : (a->event->log_index > b->event->log_index) - (a->event->log_index < b->event->log_index);
 }
 
-static void push_number(struct db_array *array, int64_t number)
+/* Of what each event has, in the order of the insert and copy statements' columns. */
+enum { COLUMN_TIME = 7, COLUMN_STREAM, COLUMN_MS, COLUMN_SEQ, COLUMN_VALUES };
+
+static enum db_element element_of(enum event_kind kind, size_t column)
 {
-        if (number < 0)
-                db_array_push_null(array);
-        else
-                db_array_push_number(array, number);
+        static const bool numbers[COLUMN_VALUES] = {[1] = true, [4] = true, [6] = true, [7] = true, [9] = true, [10] = true};
+        if (column < COLUMN_VALUES)
+                return numbers[column] ? DB_BIGINT : DB_TEXT;
+        return kind == EVENT_ATOM_CREATED && column == COLUMN_VALUES + 3 ? DB_BYTES : DB_TEXT; /* raw_data */
 }
 
-/* In the order of the insert statements' columns. */
 static void push_event(struct db_array *columns, const struct item *item)
 {
         const struct event *event = item->event;
@@ -274,20 +312,70 @@ static void push_event(struct db_array *columns, const struct item *item)
         db_array_push_number(&columns[4], event->block_number);
         db_array_push_text(&columns[5], event->network);
         db_array_push_number(&columns[6], event->transaction_index);
-        push_number(&columns[7], event->block_timestamp);
-        db_array_push_text(&columns[8], item->entry->stream);
-        db_array_push_number(&columns[9], (int64_t)item->entry->ms);
-        db_array_push_number(&columns[10], (int64_t)item->entry->seq);
+        if (event->block_timestamp < 0)
+                db_array_push_null(&columns[COLUMN_TIME]);
+        else
+                db_array_push_number(&columns[COLUMN_TIME], event->block_timestamp);
+        db_array_push_text(&columns[COLUMN_STREAM], item->entry->stream);
+        db_array_push_number(&columns[COLUMN_MS], (int64_t)item->entry->ms);
+        db_array_push_number(&columns[COLUMN_SEQ], (int64_t)item->entry->seq);
         for (size_t i = 0; i < event->value_count; i++)
-                db_array_push(&columns[11 + i], event->values[i].data, event->values[i].size);
+                db_array_push(&columns[COLUMN_VALUES + i], event->values[i].data, event->values[i].size);
 }
 
-static enum db_element element_of(enum event_kind kind, size_t column)
+/* The same as one row, each value in its column's own type. */
+static void push_row(struct db_array *rows, const struct item *item)
 {
-        static const bool numbers[11] = {[1] = true, [4] = true, [6] = true, [7] = true, [9] = true, [10] = true};
-        if (column < 11)
-                return numbers[column] ? DB_BIGINT : DB_TEXT;
-        return kind == EVENT_ATOM_CREATED && column == 11 + 3 ? DB_BYTES : DB_TEXT; /* raw_data */
+        const struct event *event = item->event;
+        db_copy_row(rows, COLUMN_VALUES + (int)event->value_count);
+        db_array_push_text(rows, event->transaction_hash);
+        db_array_push_number(rows, event->log_index);
+        db_array_push_text(rows, event->address);
+        db_array_push_text(rows, event->block_hash);
+        db_array_push_number(rows, event->block_number);
+        db_array_push_text(rows, event->network);
+        db_array_push_number(rows, event->transaction_index);
+        if (event->block_timestamp < 0)
+                db_array_push_null(rows);
+        else
+                db_array_push_time(rows, event->block_timestamp);
+        db_array_push_text(rows, item->entry->stream);
+        db_array_push_number(rows, (int64_t)item->entry->ms);
+        db_array_push_number(rows, (int64_t)item->entry->seq);
+        for (size_t i = 0; i < event->value_count; i++)
+                if (event->type->fields[i].form == EVENT_FIELD_VAULT_TYPE)
+                        db_array_push_small(rows, (int16_t)strtol(event->values[i].data, NULL, 10));
+                else
+                        db_array_push(rows, event->values[i].data, event->values[i].size);
+}
+
+/* What event_guard is asked: the blocks of all events of the kind. */
+struct seen {
+        struct db_array columns[5];
+        struct db_param params[5];
+};
+
+static void seen_init(struct seen *seen, const struct items *blocks)
+{
+        static const enum db_element elements[5] = {DB_TEXT, DB_BIGINT, DB_TEXT, DB_BIGINT, DB_BIGINT};
+        for (size_t i = 0; i < ARRAY_LENGTH(elements); i++)
+                db_array_init(&seen->columns[i], elements[i]);
+        for (size_t i = 0; i < blocks->count; i++) {
+                const struct item *item = &blocks->list[i];
+                db_array_push_text(&seen->columns[0], item->entry->stream);
+                db_array_push_number(&seen->columns[1], item->event->block_number);
+                db_array_push_text(&seen->columns[2], item->event->block_hash);
+                db_array_push_number(&seen->columns[3], (int64_t)item->entry->ms);
+                db_array_push_number(&seen->columns[4], (int64_t)item->entry->seq);
+        }
+        for (size_t i = 0; i < ARRAY_LENGTH(elements); i++)
+                seen->params[i] = db_array_param(&seen->columns[i]);
+}
+
+static void seen_deinit(struct seen *seen)
+{
+        for (size_t i = 0; i < ARRAY_LENGTH(seen->columns); i++)
+                db_array_deinit(&seen->columns[i]);
 }
 
 /*
@@ -329,28 +417,21 @@ static int take(struct work *work, const struct writer *writer, const struct ite
         return r;
 }
 
-/* The plain way: shared lock, guard, insert; then, where rows were there before, their other positions. */
-static int insert(struct work *work, const struct writer *writer, const struct db_param *params, size_t width, size_t count)
+/* The plain way: shared lock, guard, rows; DB_DUPLICATE where one was there before. */
+static int copy(
+        struct work *work, const struct writer *writer, const struct db_call *begin, const struct item *items, size_t count)
 {
-        const struct db_param seen[] = {params[8], params[4], params[3], params[9], params[10]};
-        const struct db_param again[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
-                params[8], params[9], params[10]};
-        int64_t written = 0;
-        const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock, .params = &shared, .param_count = 1},
-                {.sql = &sql_10_event_guard, .params = seen, .param_count = ARRAY_LENGTH(seen)},
-                {.sql = inserts[writer->kind], .params = params, .param_count = (int)width, .affected = &written},
-        };
-        const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = again, .param_count = ARRAY_LENGTH(again)};
-        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
-        return r ? r : commit(work, writer, &repeat, (size_t)written < count);
+        AUTO_ARRAY struct db_array rows;
+        db_copy_init(&rows);
+        for (size_t i = 0; i < count; i++)
+                push_row(&rows, &items[i]);
+        return db_copy(work->db, begin, 2, copies[writer->kind], &rows, work->deadline_ms);
 }
 
-static int store(struct work *work, void *context, size_t from, size_t count)
+/* The same for events some of which were there before: of those, their other positions. */
+static int insert(struct work *work, struct writer *writer, const struct db_call *begin, const struct item *items, size_t count)
 {
-        struct writer *writer = context;
-        const struct item *items = writer->items[writer->kind] + from;
-        size_t width = 11 + items[0].event->value_count;
+        size_t width = COLUMN_VALUES + items[0].event->value_count;
         struct db_array columns[COLUMNS_MAX] = {0};
         struct db_param params[COLUMNS_MAX] = {0};
         for (size_t i = 0; i < width; i++)
@@ -359,9 +440,39 @@ static int store(struct work *work, void *context, size_t from, size_t count)
                 push_event(columns, &items[i]);
         for (size_t i = 0; i < width; i++)
                 params[i] = db_array_param(&columns[i]);
-        int r = insert(work, writer, params, width, count);
+        const struct db_param again[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
+                params[COLUMN_STREAM], params[COLUMN_MS], params[COLUMN_SEQ]};
+        int64_t written = 0;
+        const struct db_call calls[] = {
+                begin[0],
+                begin[1],
+                {.sql = inserts[writer->kind], .params = params, .param_count = (int)width, .affected = &written},
+        };
+        const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = again, .param_count = ARRAY_LENGTH(again)};
+        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
+        writer->repeats[writer->kind] = r || (size_t)written < count;
+        if (!r)
+                r = commit(work, writer, &repeat, (size_t)written < count);
         for (size_t i = 0; i < width; i++)
                 db_array_deinit(&columns[i]);
+        return r;
+}
+
+static int store(struct work *work, void *context, size_t from, size_t count)
+{
+        struct writer *writer = context;
+        const struct item *items = writer->events[writer->kind].list + from;
+        struct seen seen;
+        seen_init(&seen, &writer->blocks[writer->kind]);
+        const struct db_call begin[] = {
+                {.sql = &sql_10_event_lock, .params = &shared, .param_count = 1},
+                {.sql = &sql_10_event_guard, .params = seen.params, .param_count = ARRAY_LENGTH(seen.params)},
+        };
+        bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin;
+        int r = fresh ? copy(work, writer, begin, items, count) : DB_DUPLICATE;
+        if (r == DB_DUPLICATE)
+                r = insert(work, writer, begin, items, count);
+        seen_deinit(&seen);
         if (r == DB_RAISED)
                 r = take(work, writer, items, count);
         if (!r)
@@ -372,7 +483,7 @@ static int store(struct work *work, void *context, size_t from, size_t count)
 static void blame(struct work *work, void *context, size_t unit, const char *error, int64_t attempts)
 {
         struct writer *writer = context;
-        const struct item *item = &writer->items[writer->kind][unit];
+        const struct item *item = &writer->events[writer->kind].list[unit];
         const char *text = arena_format(work->arena, "event_data[%zu]: %s refused by PostgreSQL: %s", item->event->index,
                 item->event->type->table, error);
         note_fault(work, item->verdict, item->event->index, "database", text, attempts);
@@ -411,7 +522,7 @@ static int learn_network(struct work *work, struct writer *writer)
                 (void)!decode_message(payload, size, NULL, work->arena, &writer->scratch, &message);
                 for (size_t e = 0; !r && !writer->network && e < message.event_count; e++) {
                         writer->kind = message.events[e].type->kind;
-                        memset(writer->count, 0, sizeof(writer->count));
+                        drop_items(writer);
                         add_item(writer, &message.events[e], entry, NULL);
                         writer->pin = message.events[e].network;
                         r = store(work, writer, 0, 1);
@@ -429,7 +540,7 @@ static int take_batch(struct work *work, struct writer *writer)
         writer->verdicts = arena_alloc(work->arena, size);
         memset(writer->verdicts, 0, size);
         int r = writer->network ? 0 : learn_network(work, writer);
-        memset(writer->count, 0, sizeof(writer->count));
+        drop_items(writer);
         for (size_t i = 0; !r && i < work->batch->count; i++)
                 if (work->batch->entries[i].fields) /* else it is lost, and the worker says so */
                         r = take_entry(work, writer, &work->batch->entries[i], &writer->verdicts[i]);
@@ -439,7 +550,7 @@ static int take_batch(struct work *work, struct writer *writer)
 static struct stream_entry *item_entry(void *context, size_t unit)
 {
         struct writer *writer = context;
-        return writer->items[writer->kind][unit].entry;
+        return writer->events[writer->kind].list[unit].entry;
 }
 
 int writer_process(struct work *work)
@@ -447,14 +558,15 @@ int writer_process(struct work *work)
         struct writer *writer = work->state;
         int r = take_batch(work, writer);
         for (enum event_kind kind = 0; !r && kind < EVENT_KINDS; kind++) {
-                if (!writer->count[kind])
+                struct items *events = &writer->events[kind];
+                if (!events->count)
                         continue;
                 const struct work_bisect bisect = {.run = store, .blame = blame, .entry = item_entry, .context = writer};
-                qsort(writer->items[kind], writer->count[kind], sizeof(struct item), compare_items);
+                qsort(events->list, events->count, sizeof(struct item), compare_items);
                 writer->kind = kind;
-                r = work_run(work, &bisect, 0, writer->count[kind]);
-                for (size_t i = 0; !r && i < writer->count[kind]; i++)
-                        add_keys(work, &writer->items[kind][i]);
+                r = work_run(work, &bisect, 0, events->count);
+                for (size_t i = 0; !r && i < events->count; i++)
+                        add_keys(work, &events->list[i]);
         }
         if (!r)
                 add_letters(work, writer);

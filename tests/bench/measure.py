@@ -174,14 +174,17 @@ class Rig:
         send()
         return count
 
+    def _wait_for_rewrite(self):
+        while any(self.client.info("persistence")[name] for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled")):
+            time.sleep(POLL)
+
     def settle(self):
         """What preparing has left to do is not to be measured: the rewrite of Redis's file that its growth calls for sooner or later,
         PostgreSQL's dirty pages. And what a server that has run for a while has already, and COPY finds, which comes later: WAL files to
         write into, and memory behind its buffers."""
-        if not self.client.info("persistence")["aof_rewrite_in_progress"]:
-            self.client.bgrewriteaof()
-        while self.client.info("persistence")["aof_rewrite_in_progress"]:
-            time.sleep(POLL)
+        self._wait_for_rewrite()   # one that began on its own while the entries came in leaves the rest of them for another
+        self.client.bgrewriteaof()
+        self._wait_for_rewrite()
         if not self.settled:
             self.connection.execute("SELECT pg_logical_emit_message(false, 'bench', repeat('x', 1048576)) FROM generate_series(1, %s)",
                                     (WAL_MEGABYTES,))

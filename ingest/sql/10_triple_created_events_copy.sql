@@ -1,0 +1,4 @@
+-- A batch of new events in the same order and columns as 10_triple_created_events_insert: 23505 where one was there before.
+COPY triple_created_events (
+        transaction_hash, log_index, address, block_hash, block_number, network, transaction_index, block_timestamp, stream,
+        stream_ms, stream_seq, creator, term_id, subject_id, predicate_id, object_id, counter_term_id) FROM STDIN (FORMAT binary)
