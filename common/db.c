@@ -417,8 +417,9 @@ static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t 
                 "SET LOCAL enable_seqscan = off",
                 "SET LOCAL enable_bitmapscan = off",
                 "SET LOCAL enable_mergejoin = off",
+                "SET LOCAL enable_hashjoin = off",
         };
-        for (size_t i = 0; i < ARRAY_LENGTH(commands) - (mode & DB_BY_KEY ? 0 : 3); i++) {
+        for (size_t i = 0; i < ARRAY_LENGTH(commands) - (mode & DB_BY_KEY ? 0 : 4); i++) {
                 int r = send_plain(db, commands[i]);
                 if (r)
                         return r;

@@ -79,7 +79,7 @@ enum db_mode {
         DB_SNAPSHOT = 4, /* starts a REPEATABLE READ, read-only one */
         DB_ROLLBACK = 8, /* ends it without effect */
         DB_BY_KEY = 16,  /* with DB_BEGIN: a few keys of large tables are looked up; the planner, who guesses arrays to be short
-                          * and knows  nothing of tables that were empty a minute ago, keeps to indexes */
+                          * and knows nothing of tables that were empty a minute ago, keeps to indexes */
 };
 
 /* NULL: fine, else what is wrong with a connection string (static text, without its secrets). */

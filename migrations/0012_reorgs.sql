@@ -94,11 +94,14 @@ $$;
 CREATE FUNCTION event_lock(exclusively BOOLEAN) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
         IF exclusively THEN
-                PERFORM pg_advisory_xact_lock(hashtext('events'), 0);
+                PERFORM pg_advisory_xact_lock(hashtext('events'), 0), set_config('events.alone', 'true', true);
         ELSE
                 PERFORM pg_advisory_xact_lock_shared(hashtext('events'), 0);
         END IF;
 END $$;
+
+-- Whether this transaction holds the lock exclusively.
+CREATE FUNCTION event_alone() RETURNS BOOLEAN LANGUAGE sql STABLE AS $$ SELECT current_setting('events.alone', true) IS NOT DISTINCT FROM 'true' $$;
 
 -- Raises RO001 unless a batch of new sightings is plain: whatever else comes, it cannot change the state of a block.
 CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql

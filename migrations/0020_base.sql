@@ -73,7 +73,9 @@ CREATE TABLE position (
 ) WITH (fillfactor = 80);
 CREATE INDEX ON position (term_id, curve_id);
 
--- last_event_block is NULL where a reorg took the vault's last event: cascade folds what its outbox still holds and then deletes the row.
+-- first_event_block is NULL where a reorg took the vault's last event: cascade folds what its outbox still holds and then deletes the row.
+-- updated_at is the time of the latest price; of the first event where there is none. Deposits and redemptions leave a vault alone that is
+-- there and of their type: hot vaults are what writers wait for.
 CREATE TABLE vault (
         term_id TEXT COLLATE "C" NOT NULL,
         curve_id TEXT COLLATE "C" NOT NULL,
@@ -83,19 +85,16 @@ CREATE TABLE vault (
         market_cap NUMERIC NOT NULL DEFAULT 0,
         position_count BIGINT NOT NULL DEFAULT 0,
         vault_type TEXT COLLATE "C" NOT NULL,
-        last_event_block BIGINT,
-        last_event_log_index BIGINT,
-        last_event_transaction TEXT COLLATE "C",
         price_event_block BIGINT,
         price_event_log_index BIGINT,
         price_event_transaction TEXT COLLATE "C",
-        price_event_time TIMESTAMPTZ,
         first_event_block BIGINT,
         first_event_log_index BIGINT,
         created_at TIMESTAMPTZ NOT NULL,
         updated_at TIMESTAMPTZ NOT NULL,
         PRIMARY KEY (term_id, curve_id)
 ) WITH (fillfactor = 50);
+CREATE INDEX vault_empty ON vault (term_id) WHERE first_event_block IS NULL; -- hardly ever any
 
 -- The outbox between ingest and cascade: which vault (or term, where curve_id is NULL) changed, and by how many holders. Append and
 -- delete only; it bloats unless it is vacuumed often.
@@ -187,13 +186,12 @@ SELECT DISTINCT ON (term_id, curve_id)
         coalesce(first_value(share_price) OVER p, 0) AS current_share_price,
         coalesce(first_value(total_assets) OVER p, 0) AS total_assets,
         vault_type::text COLLATE "C" AS vault_type,
-        block_number AS last_event_block, log_index AS last_event_log_index, transaction_hash AS last_event_transaction,
         CASE WHEN first_value(is_price) OVER p THEN first_value(block_number) OVER p END AS price_event_block,
         CASE WHEN first_value(is_price) OVER p THEN first_value(log_index) OVER p END AS price_event_log_index,
         CASE WHEN first_value(is_price) OVER p THEN first_value(transaction_hash) OVER p END AS price_event_transaction,
-        CASE WHEN first_value(is_price) OVER p THEN first_value(time) OVER p END AS price_event_time,
         last_value(block_number) OVER w AS first_event_block, last_value(log_index) OVER w AS first_event_log_index,
-        last_value(time) OVER w AS created_at, time AS updated_at
+        last_value(time) OVER w AS created_at,
+        CASE WHEN first_value(is_price) OVER p THEN first_value(time) OVER p ELSE last_value(time) OVER w END AS updated_at
 FROM vault_event
 WINDOW p AS (PARTITION BY term_id, curve_id
                 ORDER BY is_price DESC, block_number DESC, log_index DESC, time DESC, transaction_hash DESC),
@@ -201,7 +199,7 @@ WINDOW p AS (PARTITION BY term_id, curve_id
                 ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 ORDER BY term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC, vault_event.vault_type DESC;
 
--- Which of two states of a row has the later last event, the earlier first one. A vault without events (NULL) is behind everything.
+-- Which of two states of a row has the later last event (price), the earlier first one. A vault without events (NULL) is behind everything.
 -- One log index of one transaction may be a deposit in one block and a redemption (or a price) in a competing one: equal in all that orders
 -- events. Then the greater balance, the greater type, is the later one; only these two depend on it.
 CREATE FUNCTION position_is_later(a "position", b "position") RETURNS boolean LANGUAGE sql IMMUTABLE AS
@@ -212,18 +210,14 @@ CREATE FUNCTION position_is_earlier(a "position", b "position") RETURNS boolean 
 $$ SELECT (NOT a.first_is_deposit, a.first_event_block, a.first_event_log_index, a.created_at)
         < (NOT b.first_is_deposit, b.first_event_block, b.first_event_log_index, b.created_at) $$;
 
-CREATE FUNCTION vault_is_later(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
-$$ SELECT b.last_event_block IS NULL OR (a.last_event_block, a.last_event_log_index, a.updated_at, a.last_event_transaction, a.vault_type::int)
-        > (b.last_event_block, b.last_event_log_index, b.updated_at, b.last_event_transaction, b.vault_type::int) $$;
-
 CREATE FUNCTION vault_is_earlier(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
 $$ SELECT b.first_event_block IS NULL OR (a.first_event_block, a.first_event_log_index, a.created_at)
         < (b.first_event_block, b.first_event_log_index, b.created_at) $$;
 
 CREATE FUNCTION vault_price_is_later(a vault, b vault) RETURNS boolean LANGUAGE sql IMMUTABLE AS
 $$ SELECT a.price_event_block IS NOT NULL AND (b.price_event_block IS NULL
-        OR (a.price_event_block, a.price_event_log_index, a.price_event_time, a.price_event_transaction)
-        > (b.price_event_block, b.price_event_log_index, b.price_event_time, b.price_event_transaction)) $$;
+        OR (a.price_event_block, a.price_event_log_index, a.updated_at, a.price_event_transaction)
+        > (b.price_event_block, b.price_event_log_index, b.updated_at, b.price_event_transaction)) $$;
 
 -- Apply: inserted events onto the rows --------------------------------------------------------------------------------------------------
 
@@ -273,23 +267,27 @@ BEGIN
         SELECT term_id, curve_id, sum(count_delta), max(last_event_block) FROM written GROUP BY term_id, curve_id;
 END $$;
 
+-- A vault's type is that of its latest event. All of them have the same one; where that changes, who adds the event has to be alone, for the
+-- others do not look at what they would leave as it is: RO001 sends it the careful way (0012_reorgs.sql), which makes the vault anew.
+CREATE FUNCTION vault_type_differs() RETURNS TEXT LANGUAGE plpgsql AS $$
+BEGIN
+        RAISE EXCEPTION 'a vault''s type may change' USING ERRCODE = 'RO001';
+END $$;
+
+-- All changes of one call are prices, or none is.
 CREATE FUNCTION vault_apply(changes vault_event[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
         INSERT INTO vault AS v (term_id, curve_id, total_shares, current_share_price, total_assets, market_cap, vault_type,
-                last_event_block, last_event_log_index, last_event_transaction,
-                price_event_block, price_event_log_index, price_event_transaction, price_event_time,
-                first_event_block, first_event_log_index, created_at, updated_at)
+                price_event_block, price_event_log_index, price_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
         SELECT term_id, curve_id, coalesce(total_shares, 0), coalesce(share_price, 0), coalesce(total_assets, 0),
-                coalesce(vault_market_cap(total_shares, share_price), 0), vault_type::text,
-                block_number, log_index, transaction_hash,
-                CASE WHEN is_price THEN block_number END, CASE WHEN is_price THEN log_index END,
-                CASE WHEN is_price THEN transaction_hash END, CASE WHEN is_price THEN time END,
-                first_block, first_log_index, first_time, time
+                coalesce(vault_market_cap(total_shares, share_price), 0),
+                CASE WHEN least_type = greatest_type THEN vault_type::text ELSE vault_type_differs() END,
+                CASE WHEN is_price THEN block_number END, CASE WHEN is_price THEN log_index END, CASE WHEN is_price THEN transaction_hash END,
+                first_block, first_log_index, first_time, CASE WHEN is_price THEN time ELSE first_time END
         FROM (
-                -- all changes of one call are prices, or none is
                 SELECT DISTINCT ON (term_id, curve_id) *,
                         last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,
-                        last_value(time) OVER w AS first_time
+                        last_value(time) OVER w AS first_time, min(vault_type) OVER w AS least_type, max(vault_type) OVER w AS greatest_type
                 FROM unnest(changes)
                 WINDOW w AS (PARTITION BY term_id, curve_id
                         ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
@@ -307,18 +305,40 @@ BEGIN
                         = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_log_index ELSE v.price_event_log_index END,
                 price_event_transaction
                         = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_transaction ELSE v.price_event_transaction END,
-                price_event_time = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_time ELSE v.price_event_time END,
-                vault_type = CASE WHEN vault_is_later(excluded, v) THEN excluded.vault_type ELSE v.vault_type END,
-                last_event_block = greatest(excluded.last_event_block, v.last_event_block),
-                last_event_log_index = CASE WHEN vault_is_later(excluded, v) THEN excluded.last_event_log_index ELSE v.last_event_log_index END,
-                last_event_transaction
-                        = CASE WHEN vault_is_later(excluded, v) THEN excluded.last_event_transaction ELSE v.last_event_transaction END,
-                updated_at = CASE WHEN vault_is_later(excluded, v) THEN excluded.updated_at ELSE v.updated_at END,
+                vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
+                        ELSE vault_type_differs() END,
                 first_event_block = least(excluded.first_event_block, v.first_event_block),
                 first_event_log_index
                         = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
-                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END
-        WHERE vault_price_is_later(excluded, v) OR vault_is_later(excluded, v) OR vault_is_earlier(excluded, v);
+                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
+                updated_at = CASE WHEN vault_price_is_later(excluded, v)
+                                OR v.price_event_block IS NULL AND excluded.price_event_block IS NULL AND vault_is_earlier(excluded, v)
+                        THEN excluded.updated_at ELSE v.updated_at END
+        WHERE vault_price_is_later(excluded, v) OR vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type;
+END $$;
+
+-- What inserts do to vaults. Of deposits and redemptions only those count that a vault does not yet show: it is not there, is of another type,
+-- or began later. Who is alone, and finds that a type differs, makes the vaults anew.
+CREATE FUNCTION vault_add(changes vault_event[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+        IF event_alone() AND EXISTS (
+                SELECT FROM unnest(changes) c
+                LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = c.term_id AND x.curve_id = c.curve_id OFFSET 0) v ON true
+                GROUP BY c.term_id, c.curve_id
+                HAVING min(c.vault_type) <> max(c.vault_type) OR bool_or(v.first_event_block IS NOT NULL AND v.vault_type <> c.vault_type::text)
+        ) THEN
+                PERFORM vault_recompute(array_agg(c.term_id), array_agg(c.curve_id)) FROM unnest(changes) c;
+                RETURN;
+        END IF;
+        IF NOT changes[1].is_price THEN
+                changes := ARRAY(SELECT c FROM unnest(changes) c
+                        LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = c.term_id AND x.curve_id = c.curve_id OFFSET 0) v ON true
+                        WHERE v.first_event_block IS NULL OR v.vault_type <> c.vault_type::text
+                                OR (c.block_number, c.log_index, c.time) < (v.first_event_block, v.first_event_log_index, v.created_at));
+        END IF;
+        IF cardinality(changes) > 0 THEN
+                PERFORM vault_apply(changes);
+        END IF;
 END $$;
 
 -- Recompute: rows anew for given keys ---------------------------------------------------------------------------------------------------
@@ -367,9 +387,11 @@ BEGIN
         GROUP BY term_id, curve_id;
 END $$;
 
+-- Alone, for inserts do not lock the vaults that they leave as they are.
 CREATE FUNCTION vault_recompute(terms TEXT[], curves TEXT[]) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
+        PERFORM event_lock(true);
         INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
         SELECT DISTINCT k.t COLLATE "C", k.c COLLATE "C", '0', now(), now()
         FROM unnest(terms, curves) k(t, c)
@@ -388,10 +410,8 @@ BEGIN
                 total_assets = coalesce(e.total_assets, 0),
                 market_cap = coalesce(vault_market_cap(e.total_shares, e.current_share_price), 0),
                 vault_type = coalesce(e.vault_type, v.vault_type),
-                last_event_block = e.last_event_block, last_event_log_index = e.last_event_log_index,
-                last_event_transaction = e.last_event_transaction,
                 price_event_block = e.price_event_block, price_event_log_index = e.price_event_log_index,
-                price_event_transaction = e.price_event_transaction, price_event_time = e.price_event_time,
+                price_event_transaction = e.price_event_transaction,
                 first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
                 created_at = coalesce(e.created_at, v.created_at), updated_at = coalesce(e.updated_at, v.updated_at)
         FROM expected e
@@ -526,7 +546,7 @@ BEGIN
                 PERFORM position_apply(array_agg(ROW(receiver, term_id, curve_id, block_number, log_index, transaction_hash,
                                 coalesce(block_timestamp, created_at), true, total_shares::numeric, assets_after_fees::numeric, 0)::position_event))
                 FROM new_rows;
-                PERFORM vault_apply(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
+                PERFORM vault_add(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
                                 coalesce(block_timestamp, created_at), vault_type, false, NULL, NULL, NULL)::vault_event))
                 FROM new_rows;
                 RETURN NULL;
@@ -551,7 +571,7 @@ BEGIN
                 PERFORM position_apply(array_agg(ROW(receiver, term_id, curve_id, block_number, log_index, transaction_hash,
                                 coalesce(block_timestamp, created_at), false, total_shares::numeric, 0, assets::numeric)::position_event))
                 FROM new_rows;
-                PERFORM vault_apply(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
+                PERFORM vault_add(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
                                 coalesce(block_timestamp, created_at), vault_type, false, NULL, NULL, NULL)::vault_event))
                 FROM new_rows;
                 RETURN NULL;
@@ -572,7 +592,7 @@ DECLARE
         curves TEXT[];
 BEGIN
         IF TG_OP = 'INSERT' THEN
-                PERFORM vault_apply(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
+                PERFORM vault_add(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
                         coalesce(block_timestamp, created_at), vault_type, true,
                         total_shares::numeric, share_price::numeric, total_assets::numeric)::vault_event))
                 FROM new_rows;

@@ -37,7 +37,7 @@ FROM (
         UNION ALL
         SELECT counter_term_id, 'Triple', 0, 0, created_at, updated_at FROM triple
         UNION ALL
-        SELECT term_id, 'Vault', total_assets, market_cap, created_at, updated_at FROM vault WHERE last_event_block IS NOT NULL
+        SELECT term_id, 'Vault', total_assets, market_cap, created_at, updated_at FROM vault WHERE first_event_block IS NOT NULL
 ) parts
 GROUP BY id;
 

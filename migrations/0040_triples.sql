@@ -55,7 +55,7 @@ SELECT t.term_id, t.counter_term_id, v.curve_id, sum(v.total_shares) AS total_sh
         sum(v.position_count)::bigint AS position_count, sum(v.market_cap) AS market_cap
 FROM triple t
 CROSS JOIN LATERAL (VALUES (t.term_id), (t.counter_term_id)) side(id)
-JOIN vault v ON v.term_id = side.id AND v.last_event_block IS NOT NULL
+JOIN vault v ON v.term_id = side.id AND v.first_event_block IS NOT NULL
 GROUP BY t.term_id, t.counter_term_id, v.curve_id;
 
 CREATE VIEW triple_term_expected AS
@@ -64,7 +64,7 @@ SELECT t.term_id, t.counter_term_id, t.subject_id, t.predicate_id, t.object_id,
         coalesce(sum(v.position_count), 0)::bigint AS total_position_count
 FROM triple t
 CROSS JOIN LATERAL (VALUES (t.term_id), (t.counter_term_id)) side(id)
-LEFT JOIN vault v ON v.term_id = side.id AND v.last_event_block IS NOT NULL
+LEFT JOIN vault v ON v.term_id = side.id AND v.first_event_block IS NOT NULL
 GROUP BY t.term_id;
 
 CREATE VIEW predicate_object_expected AS

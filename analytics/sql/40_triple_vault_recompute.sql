@@ -5,11 +5,15 @@ WITH key AS MATERIALIZED (
         SELECT e.* FROM key k CROSS JOIN LATERAL (
                 SELECT * FROM triple_vault_expected x
                 WHERE x.term_id = k.term_id AND x.counter_term_id = k.counter_term_id OFFSET 0) e
+), surplus AS MATERIALIZED (
+        SELECT v.term_id, v.counter_term_id, v.curve_id FROM key k CROSS JOIN LATERAL (
+                SELECT * FROM triple_vault x
+                WHERE x.term_id = k.term_id AND x.counter_term_id = k.counter_term_id OFFSET 0) v
+        EXCEPT
+        SELECT term_id, counter_term_id, curve_id FROM expected
 ), gone AS (
-        DELETE FROM triple_vault v USING key k
-        WHERE (v.term_id, v.counter_term_id) = (k.term_id, k.counter_term_id)
-                AND (v.term_id, v.counter_term_id, v.curve_id) -- hashed, NOT EXISTS is not
-                NOT IN (SELECT e.term_id, e.counter_term_id, e.curve_id FROM expected e)
+        DELETE FROM triple_vault v USING surplus s
+        WHERE (v.term_id, v.counter_term_id, v.curve_id) = (s.term_id, s.counter_term_id, s.curve_id)
 )
 INSERT INTO triple_vault AS v (term_id, counter_term_id, curve_id, total_shares, total_assets, position_count, market_cap)
 SELECT term_id, counter_term_id, curve_id, total_shares, total_assets, position_count, market_cap FROM expected

@@ -8,15 +8,14 @@ WITH key AS MATERIALIZED (
                 SELECT * FROM triple_term_expected x
                 WHERE x.term_id = k.term_id AND x.counter_term_id = k.counter_term_id OFFSET 0) e
 ), old AS MATERIALIZED (
-        SELECT t.* FROM triple_term t JOIN key k ON (t.term_id, t.counter_term_id) = (k.term_id, k.counter_term_id)
+        SELECT t.* FROM key k CROSS JOIN LATERAL (
+                SELECT * FROM triple_term x WHERE x.term_id = k.term_id AND x.counter_term_id = k.counter_term_id OFFSET 0) t
+), missing AS MATERIALIZED (
+        SELECT term_id, counter_term_id FROM key EXCEPT SELECT term_id, counter_term_id FROM expected
 ), gone AS (
-        DELETE FROM triple_term t USING key k
-        WHERE (t.term_id, t.counter_term_id) = (k.term_id, k.counter_term_id)
-                AND (t.term_id, t.counter_term_id) NOT IN (SELECT e.term_id, e.counter_term_id FROM expected e) -- hashed, NOT EXISTS is not
+        DELETE FROM triple_term t USING missing k WHERE (t.term_id, t.counter_term_id) = (k.term_id, k.counter_term_id)
 ), gone_vaults AS (
-        DELETE FROM triple_vault v USING key k
-        WHERE (v.term_id, v.counter_term_id) = (k.term_id, k.counter_term_id)
-                AND (v.term_id, v.counter_term_id) NOT IN (SELECT e.term_id, e.counter_term_id FROM expected e)
+        DELETE FROM triple_vault v USING missing k WHERE (v.term_id, v.counter_term_id) = (k.term_id, k.counter_term_id)
 ), kept AS (
         UPDATE triple_term t SET
                 total_assets = e.total_assets, total_market_cap = e.total_market_cap, total_position_count = e.total_position_count,

@@ -10,13 +10,16 @@ WITH gone AS (
                 AND NOT EXISTS (SELECT FROM triple t WHERE t.term_id = gone.term_id)
                 AND NOT EXISTS (SELECT FROM triple t WHERE t.counter_term_id = gone.term_id)
 ), moved AS (
-        SELECT term_id, curve_id, sum(position_delta)::bigint AS delta
-        FROM gone WHERE curve_id IS NOT NULL
-        GROUP BY term_id, curve_id HAVING sum(position_delta) <> 0
+        SELECT term_id, curve_id, sum(delta)::bigint AS delta
+        FROM (
+                SELECT term_id, curve_id, position_delta AS delta, false AS is_empty FROM gone WHERE curve_id IS NOT NULL
+                UNION ALL
+                SELECT term_id, curve_id, 0, true FROM vault WHERE term_id = ANY ($1::text[]) AND first_event_block IS NULL
+        ) k
+        GROUP BY term_id, curve_id HAVING sum(delta) <> 0 OR bool_or(is_empty)
 ), locked AS (
-        SELECT v.term_id, v.curve_id, coalesce(m.delta, 0) AS delta
-        FROM vault v LEFT JOIN moved m ON (v.term_id, v.curve_id) = (m.term_id, m.curve_id)
-        WHERE v.term_id = ANY ($1::text[]) AND (m.delta IS NOT NULL OR v.last_event_block IS NULL)
+        SELECT v.term_id, v.curve_id, m.delta
+        FROM moved m JOIN vault v ON (v.term_id, v.curve_id) = (m.term_id, m.curve_id)
         ORDER BY v.term_id, v.curve_id FOR UPDATE OF v
 )
 UPDATE vault v SET position_count = v.position_count + l.delta

@@ -3,7 +3,7 @@
 WITH expected AS MATERIALIZED (
         SELECT * FROM term_expected WHERE id = ANY ($1::text[])
 ), gone AS (
-        DELETE FROM term t WHERE t.id = ANY ($1::text[]) AND t.id NOT IN (SELECT e.id FROM expected e)
+        DELETE FROM term t USING (SELECT unnest($1::text[]) EXCEPT SELECT e.id FROM expected e) k (id) WHERE t.id = k.id
 ), kept AS (
         UPDATE term t SET
                 type = e.type, atom_id = e.atom_id, triple_id = e.triple_id, total_assets = e.total_assets,
@@ -15,5 +15,7 @@ WITH expected AS MATERIALIZED (
 )
 INSERT INTO term_outbox (term_id, block_number)
 SELECT id, 0 FROM expected WHERE triple_id IS NOT NULL
-UNION
-SELECT id, 0 FROM term WHERE id = ANY ($1::text[]) AND triple_id IS NOT NULL
+UNION ALL
+SELECT t.id, 0
+FROM (SELECT unnest($1::text[]) EXCEPT SELECT e.id FROM expected e WHERE triple_id IS NOT NULL) k (id)
+JOIN term t ON t.id = k.id AND t.triple_id IS NOT NULL

@@ -4,19 +4,17 @@ FROM (
         SELECT term_id, curve_id
         FROM (
                 SELECT
-                        term_id, curve_id, total_shares, current_share_price, total_assets, vault_type, last_event_block,
-                        last_event_log_index, last_event_transaction, price_event_block, price_event_log_index,
-                        price_event_transaction, price_event_time, first_event_block, first_event_log_index, created_at,
+                        term_id, curve_id, total_shares, current_share_price, total_assets, vault_type, price_event_block,
+                        price_event_log_index, price_event_transaction, first_event_block, first_event_log_index, created_at,
                         updated_at
                 FROM vault_expected
         ) expected
         FULL JOIN (
                 SELECT
-                        term_id, curve_id, total_shares, current_share_price, total_assets, vault_type, last_event_block,
-                        last_event_log_index, last_event_transaction, price_event_block, price_event_log_index,
-                        price_event_transaction, price_event_time, first_event_block, first_event_log_index, created_at,
+                        term_id, curve_id, total_shares, current_share_price, total_assets, vault_type, price_event_block,
+                        price_event_log_index, price_event_transaction, first_event_block, first_event_log_index, created_at,
                         updated_at
-                FROM vault t WHERE NOT (last_event_block IS NULL AND EXISTS (SELECT FROM vault_outbox o WHERE o.term_id = t.term_id))
+                FROM vault t WHERE NOT (first_event_block IS NULL AND EXISTS (SELECT FROM vault_outbox o WHERE o.term_id = t.term_id))
         ) actual USING (term_id, curve_id)
         WHERE expected IS DISTINCT FROM actual
         LIMIT 10000

@@ -423,7 +423,8 @@ def _vaults(deposited, redeemed, prices, positions):
         shares, share_price, assets = (int(price[c]) if price else 0 for c in ("total_shares", "share_price", "total_assets"))
         yield {"term_id": key[0], "curve_id": key[1], "vault_type": str(rows[-1]["vault_type"]), "total_shares": shares,
                "current_share_price": share_price, "total_assets": assets, "position_count": holders[key],
-               "market_cap": (shares * share_price + WEI // 2) // WEI, **_first_and_last(rows)}
+               "market_cap": (shares * share_price + WEI // 2) // WEI, "created_at": rows[0]["time"],
+               "updated_at": (price or rows[0])["time"]}
 
 
 def _terms(atoms, triples, vaults_of):
