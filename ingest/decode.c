@@ -90,7 +90,7 @@ static cJSON *member_get(const cJSON *object, const char *name)
         cJSON *found = NULL;
 
         for (cJSON *item = object->child; item; item = item->next)
-                if (!strcmp(item->string, name))
+                if (*item->string == *name && !strcmp(item->string, name))
                         found = item;
         return found;
 }

@@ -22,7 +22,7 @@ INSERT INTO triple SELECT '0x' || md5('t' || i) || md5('u' || i), 'c', '0x' || m
 INSERT INTO triple_term (term_id, counter_term_id, total_assets, total_market_cap, total_position_count)
 SELECT term_id, counter_term_id, last_event_block, last_event_block * 7, 1 FROM triple WHERE creator_id = 'c';
 INSERT INTO term (id, type) SELECT term_id, 'Atom' FROM atom WHERE creator_id = 'c';
-INSERT INTO vault (term_id, curve_id, vault_type, last_event_block, created_at, updated_at) SELECT term_id, '1', '0', 1, now(), now() FROM atom WHERE creator_id = 'c';
+INSERT INTO vault (term_id, curve_id, vault_type, first_event_block, created_at, updated_at) SELECT term_id, '1', '0', 1, now(), now() FROM atom WHERE creator_id = 'c';
 INSERT INTO position (account_id, term_id, curve_id, shares, last_event_block, last_event_log_index, last_event_transaction, first_is_deposit, first_event_block,
         first_event_log_index, count_delta, created_at, updated_at)
 SELECT '0x' || md5('p' || i % 5000), term_id, '1', i, i, 0, 't', true, i, 0, 1, now(), now()
