@@ -87,6 +87,21 @@ BEGIN
         DELETE FROM chain_absent a USING unnest(tables, transactions, indexes, block_hashes) e (t, x, i, h)
         WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash) = (e.t, e.x, e.i, e.h) AND a.stream_ms <= ms;
 
+        -- what is orphaned with another content comes back with the chain's, and as a row of the chain; where it came from stays a sighting
+        WITH other AS (
+                SELECT o.id, e.r, o.source_table, o.transaction_hash, o.log_index, o.block_hash, o.block_number, o.stream, o.stream_ms, o.stream_seq
+                FROM unnest(tables, transactions, indexes, block_hashes, event_rows) e (t, x, i, h, r)
+                JOIN orphaned_events o ON (o.source_table, o.transaction_hash, o.log_index, o.block_hash) = (e.t, e.x, e.i, e.h)
+                WHERE o.reason <> 'not in stream' AND chain_content(e.t, o.event_row)
+                        <> chain_content(e.t, CASE WHEN o.event_row -> 'block_timestamp' = 'null' THEN e.r - 'block_timestamp' ELSE e.r END)
+        ), noted AS (
+                INSERT INTO repeated_sightings
+                SELECT o.source_table, o.transaction_hash, o.log_index, o.block_hash, o.block_number, o.stream, o.stream_ms, o.stream_seq FROM other o
+                ON CONFLICT DO NOTHING
+        )
+        UPDATE orphaned_events o SET stream = 'chain', stream_ms = ms, stream_seq = 0,
+                event_row = o.event_row || x.r || jsonb_build_object('stream', 'chain', 'stream_ms', ms, 'stream_seq', 0)
+        FROM other x WHERE o.id = x.id;
         PERFORM event_note(tables, transactions, indexes, blocks, block_hashes, event_rows,
                 array_fill('chain'::text, ARRAY[cardinality(tables)]), array_fill(ms, ARRAY[cardinality(tables)]),
                 array_fill(0::bigint, ARRAY[cardinality(tables)]));
