@@ -305,7 +305,7 @@ BEGIN
                 e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q, 'reorg'
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq) e (t, x, i, b, h, r, s, m, q)
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
-                AND v.block_hash = e.h)
+                AND v.block_hash = e.h OFFSET 0) -- by key, however few rows the planner takes the tables to have
         ORDER BY e.t, e.x, e.i, e.h, e.m, e.q
         -- it stood there as one that no stream holds: now one does
         ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO UPDATE SET event_row = excluded.event_row, stream = excluded.stream,
@@ -315,7 +315,7 @@ BEGIN
         SELECT e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, streams, ms, seq) e (t, x, i, b, h, s, m, q)
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
-                AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q))
+                AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q) OFFSET 0)
         ON CONFLICT DO NOTHING;
 END $$;
 

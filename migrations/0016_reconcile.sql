@@ -82,7 +82,7 @@ BEGIN
         SELECT e.t, e.x, e.i, e.h, e.b, ms
         FROM unnest(absent_tables, absent_transactions, absent_indexes, absent_hashes, absent_blocks) e (t, x, i, h, b)
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
-                AND v.block_hash = e.h AND v.stream = 'chain' AND v.stream_ms > ms)
+                AND v.block_hash = e.h AND v.stream = 'chain' AND v.stream_ms > ms OFFSET 0)
         ON CONFLICT ON CONSTRAINT chain_absent_pkey DO UPDATE SET stream_ms = greatest(a.stream_ms, excluded.stream_ms);
         DELETE FROM chain_absent a USING unnest(tables, transactions, indexes, block_hashes) e (t, x, i, h)
         WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash) = (e.t, e.x, e.i, e.h) AND a.stream_ms <= ms;

@@ -12,10 +12,47 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import feeds
+from keccak import keccak256
 from servers import free_port
 
 CHAIN_ID = 13579
 FIELDS = ("AtomCreated", "TripleCreated", "Deposited", "Redeemed", "SharePriceChanged")
+
+
+# Of each event: how many of its arguments are indexed, and all of them in order; the signature's types.
+_ABI = {
+    "AtomCreated": (2, "creator:address termId:bytes32 atomData:bytes atomWallet:address"),
+    "TripleCreated": (2, "creator:address termId:bytes32 subjectId:bytes32 predicateId:bytes32 objectId:bytes32"),
+    "Deposited": (3, "sender:address receiver:address termId:bytes32 curveId:uint256 assets:uint256 assetsAfterFees:uint256 shares:uint256 "
+                     "totalShares:uint256 vaultType:uint8"),
+    "Redeemed": (3, "sender:address receiver:address termId:bytes32 curveId:uint256 shares:uint256 totalShares:uint256 assets:uint256 "
+                    "fees:uint256 vaultType:uint8"),
+    "SharePriceChanged": (2, "termId:bytes32 curveId:uint256 sharePrice:uint256 totalAssets:uint256 totalShares:uint256 vaultType:uint8"),
+}
+
+
+def encode(name, event):
+    """A log as the chain would have it for an event of a stream, in the form of the recorded logs."""
+    indexed, arguments = _ABI[name]
+    arguments = [argument.split(":") for argument in arguments.split()]
+    topics = ["0x" + keccak256(f"{name}({','.join(kind for _, kind in arguments)})".encode()).hex()]
+    head, tail = b"", b""
+    for at, (member, kind) in enumerate(arguments):
+        if kind == "bytes":
+            data = bytes.fromhex(event[member].removeprefix("0x"))
+            word = 32 * (len(arguments) - indexed) + len(tail)
+            tail += len(data).to_bytes(32, "big") + data + bytes(-len(data) % 32)
+        else:
+            word = feeds.plain_number(event[member]) if kind.startswith("uint") else int(event[member].removeprefix("0x"), 16)
+        if at < indexed:
+            topics.append(f"0x{word:064x}")
+        else:
+            head += word.to_bytes(32, "big")
+    about = event["transaction_information"]
+    numbers = {member: feeds.plain_number(about[member]) for member in ("block_number", "log_index", "transaction_index", "block_timestamp")}
+    args = {member: event[member] for member, _ in arguments}
+    return {"event": name, "args": args, "topics": topics, "data": "0x" + (head + tail).hex(), **numbers,
+            **{member: about[member] for member in ("address", "block_hash", "transaction_hash")}}
 
 
 def load_logs(file):
@@ -54,6 +91,15 @@ class Chain:
     def recorded(cls, file):
         return cls(load_logs(file))
 
+    @classmethod
+    def of(cls, messages):
+        """The chain that these messages tell of."""
+        return cls([encode(message.name, event) for message in messages for event in message.events])
+
+    def until(self, last):
+        """The chain as it was with this block as its newest."""
+        return Chain([log for log in self.logs if log["block_number"] <= last], last, self.code)
+
     def events(self, first=0, last=2**63):
         """The logs of the five types, as recorded."""
         return [log for log in self.logs if log["event"] in FIELDS and first <= log["block_number"] <= last]
@@ -66,19 +112,13 @@ class Chain:
                 return {"number": hex(number), "hash": log["block_hash"], "timestamp": hex(log["block_timestamp"])}
         return {"number": hex(number), "hash": "0x" + f"{self.branch:02x}{number:062x}", "timestamp": hex(1_700_000_000 + number)}
 
-    def moved(self, first, tag):
-        """Another branch from `first` on: the same transactions in blocks of other hashes."""
+    def moved(self, first, tag, without=()):
+        """Another branch from `first` on: the same transactions, but for those of some blocks, in blocks of other hashes."""
         def other(log):
-            if log["block_number"] < first:
-                return log
-            return {**log, "block_hash": "0x" + tag * (64 // len(tag))}
-        branch = Chain([{**other(log), "block_hash": self._tagged(log, first, tag)} for log in self.logs], self.head, self.code)
-        branch.branch = int(tag, 16) % 256
+            return log if log["block_number"] < first else {**log, "block_hash": "0x" + tag + log["block_hash"][4:]}
+        branch = Chain([other(log) for log in self.logs if log["block_number"] not in without], self.head, self.code)
+        branch.branch = int(tag, 16)
         return branch
-
-    @staticmethod
-    def _tagged(log, first, tag):
-        return log["block_hash"] if log["block_number"] < first else "0x" + tag.ljust(8, "0") + log["block_hash"][10:]
 
 
 class Refusal(Exception):
@@ -92,7 +132,7 @@ class Refusal(Exception):
 class Node:
     def __init__(self, chain, chain_id=CHAIN_ID):
         self.chain, self.chain_id, self.mood, self.batches = chain, chain_id, None, True
-        self.calls, self.ranges, self.released = Counter(), [], threading.Event()
+        self.calls, self.ranges, self.released, self.closed = Counter(), [], threading.Event(), False
         self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), self._handler())
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/secret-key"
@@ -100,8 +140,10 @@ class Node:
 
     def close(self):
         self.released.set()
-        self.server.shutdown()
-        self.server.server_close()
+        if not self.closed:
+            self.closed = True
+            self.server.shutdown()
+            self.server.server_close()
 
     # ---- what a node answers
 
@@ -159,6 +201,7 @@ class Node:
         node = self
 
         class Handler(BaseHTTPRequestHandler):
+            disable_nagle_algorithm = True
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):

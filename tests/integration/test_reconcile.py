@@ -1,4 +1,5 @@
-"""`ingest reconcile` and the service's reconciling: after any loss at the source the tables equal the chain."""
+"""`ingest reconcile`: after any loss at the source the tables equal the chain; and the law that its verdicts follow. The service's own
+reconciling: test_reconcile_service.py."""
 import json
 import random
 
@@ -7,20 +8,8 @@ import pytest
 import feeds
 import oracle
 from branches import Branches
-from node import Chain, Node, as_entries
+from node import CHAIN_ID, Chain, Refusal, as_entries, as_message, error, result
 from test_reorgs import park
-
-
-@pytest.fixture
-def make_node():
-    nodes = []
-
-    def make(chain):
-        nodes.append(Node(chain))
-        return nodes[-1]
-    yield make
-    for node in nodes:
-        node.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +52,384 @@ def test_the_recorded_reorg(pipeline, reorg, canonical, make_node):
     reconcile(pipeline, node, "--check")
     with pipeline.connect() as connection:
         assert not oracle.compare_truth(connection, feeds.load_truth("reorg.truth.json.xz"))
+
+
+def counts(pipeline, table="orphaned_events", where="true"):
+    with pipeline.connect() as connection:
+        return connection.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()[0]
+
+
+def reasons(pipeline):
+    with pipeline.connect() as connection:
+        return dict(connection.execute("SELECT reason, count(*) FROM orphaned_events GROUP BY reason").fetchall())
+
+
+def test_from_the_chain_alone_and_then_the_streams(make_pipeline, recording, make_node):
+    """What is decoded from logs equals what the producer writes, to the last byte; the streams then find it there."""
+    chain = Chain.of(recording)
+    node = make_node(chain)
+    pipeline = make_pipeline(NETWORK="intuition-testnet").listen_to(recording).migrate()
+    done = reconcile(pipeline, node, "--json", CONTRACT_ADDRESS=chain.contract.upper().replace("0X", "0x"))
+    assert json.loads(done.stdout) == {"from_block": 0, "to_block": chain.head, "head_block": chain.head, "check": False,
+                                       "missing": feeds.event_count(recording), "not_on_chain": 0, "different": 0}
+    assert node.calls["batch"] > 1 and node.calls["eth_getBlockByNumber"] > 400
+    pipeline.start()
+    pipeline.drain()
+    assert_equals_chain(pipeline, chain)
+    pipeline.feed(recording)
+    pipeline.drain().assert_exact()
+    pipeline.assert_verified()
+    assert counts(pipeline) == 0
+    assert counts(pipeline, "repeated_sightings") == feeds.event_count(recording)
+
+
+# ---------------------------------------------------------------- what stands and should not, what should and does not
+
+
+def spoil(pipeline, contract):
+    """Rows lost, changed, made up, of a block that is not on the chain; generic ones, of a block that is, and of one that is not."""
+    copy = ("INSERT INTO {0} SELECT r.* FROM (SELECT * FROM {0} ORDER BY block_number, log_index LIMIT {1}) t CROSS JOIN LATERAL "
+            "jsonb_populate_record(NULL::{0}, to_jsonb(t) || '{2}'::jsonb) r")
+    with pipeline.connect() as connection:
+        lost = connection.execute("DELETE FROM deposited_events WHERE log_index % 5 = 0").rowcount
+        lost += connection.execute("DELETE FROM atom_created_events WHERE block_number = (SELECT min(block_number) FROM atom_created_events)").rowcount
+        changed = connection.execute("UPDATE share_price_changed_events SET share_price = '7' WHERE log_index % 7 = 0").rowcount
+        foreign = connection.execute(copy.format("deposited_events", 3, json.dumps({"transaction_hash": "0x" + "ab" * 32}))).rowcount
+        foreign += connection.execute(copy.format("share_price_changed_events", 2, json.dumps(
+            {"transaction_hash": "0x" + "cd" * 32, "block_hash": "0x" + "ee" * 32}))).rowcount
+        for hash_, kept in (("'0x" + "ee" * 32 + "'", False), ("block_hash", True)):
+            connection.execute(f"INSERT INTO generic_events SELECT transaction_hash, 900 + {int(kept)}, 'Odd', '{{}}', address, {hash_}, block_number, "
+                               "network, 0, NULL, now(), stream, 1, 1 FROM atom_created_events ORDER BY block_number DESC LIMIT 1")
+    assert lost > 10 and changed > 10 and foreign == 5
+    return lost, changed, foreign + 1
+
+
+def test_lost_changed_and_foreign_rows(pipeline, small, make_node):
+    chain = Chain.of(small)
+    node = make_node(chain)
+    pipeline.listen_to(small).start()
+    pipeline.feed(small)
+    pipeline.drain()
+    reconcile(pipeline, node, "--check")
+    lost, changed, gone = spoil(pipeline, chain.contract)
+    node.batches = False
+    done = reconcile(pipeline, node, "--check", "--json", code=1)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (lines[-1]["missing"], lines[-1]["different"], lines[-1]["not_on_chain"]) == (lost, changed, gone)
+    assert len(lines) == lost + changed + gone + 1 and {line["table"] for line in lines[:-1]} >= {"generic_events", "deposited_events"}
+    done = reconcile(pipeline, node)
+    assert f"{lost} events inserted, {gone} rows orphaned, {changed} corrected" in done.stdout
+    pipeline.drain()
+    with pipeline.connect() as connection:
+        differences = oracle.compare(connection, as_entries(chain.events()), tables=set(oracle.TABLES) - {"generic_events"})
+    assert not differences, oracle.report(differences)
+    assert counts(pipeline, "generic_events") == 1 and reasons(pipeline) == {"not on chain": gone}
+    pipeline.assert_verified()
+    reconcile(pipeline, node, "--check")
+    # whatever comes again, and whatever is mended from the streams, it stays so
+    assert pipeline.run("ingest", "replay").returncode == 0
+    assert pipeline.run("ingest", "rebuild").returncode == 0
+    pipeline.drain()
+    reconcile(pipeline, node, "--check")
+    assert reasons(pipeline) == {"not on chain": gone}
+    pipeline.assert_verified()
+    assert pipeline.deadlocks() == 0
+
+
+def test_a_range_of_blocks(pipeline, small, make_node):
+    """What is outside of the range, or above the node's head, is left alone."""
+    chain = Chain.of(small)
+    numbers = sorted({log["block_number"] for log in chain.logs})
+    first, last = numbers[3], numbers[-3]
+    node = make_node(chain.until(numbers[-2]))
+    pipeline.listen_to(small).start()
+    pipeline.feed(small)
+    pipeline.drain()
+    with pipeline.connect() as connection:
+        connection.execute("DELETE FROM share_price_changed_events")
+    reconcile(pipeline, node, "--from-block", str(first), "--to-block", str(last))
+    pipeline.drain()
+    with pipeline.connect() as connection:
+        found = connection.execute("SELECT min(block_number), max(block_number) FROM share_price_changed_events").fetchone()
+    assert found == (first, last)
+    done = reconcile(pipeline, node)
+    assert counts(pipeline) == 0, "nothing is said of what is above the head"
+    assert f"blocks 0 to {numbers[-2]}" in done.stdout
+    done = reconcile(pipeline, node, "--to-block", str(numbers[-1]))
+    assert "newest block" in done.stderr
+
+
+def notice(stream, fork, depth=1, id_=None, network="intuition-testnet"):
+    about = {"type": "reorg", "network": network, "fork_block": fork, "depth": depth, "events_deleted": 0, "affected_tx_hashes": [], "affected_events": []}
+    return feeds.Message(stream, "__rindexer_reorg", (about,), id_)
+
+
+def test_a_notice_of_any_stream_ends_a_verdict_and_the_next_reconcile_decides(pipeline, small, make_node):
+    chain = Chain.of(small)
+    node = make_node(chain)
+    streams = feeds.streams_of(small)
+    prices = next(m.stream for m in small if m.name == "SharePriceChanged")
+    pipeline.listen_to(small).start()
+    pipeline.feed([m for m in small if m.name != "SharePriceChanged"])   # all prices are lost
+    pipeline.drain()
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, chain)
+    stored = counts(pipeline, "share_price_changed_events", "stream = 'chain'")
+    assert stored == sum(log["event"] == "SharePriceChanged" for log in chain.events())
+    numbers = sorted({log["block_number"] for log in chain.events() if log["event"] == "SharePriceChanged"})
+    fork = numbers[len(numbers) // 2]
+    above = sum(log["event"] == "SharePriceChanged" and log["block_number"] >= fork for log in chain.events())
+    # of a stream that has seen nothing of these blocks
+    other = next(stream for stream in streams if stream != prices)
+    for depth, expected in ((1, above), (2, above)):
+        pipeline.feed([notice(other, fork, depth)])
+        pipeline.drain()
+        assert counts(pipeline, "orphaned_events", "source_table = 'share_price_changed_events' AND reason = 'reorg' AND notice IS NOT NULL") == expected
+        pipeline.assert_verified()
+        reconcile(pipeline, node)
+        pipeline.drain()
+        assert_equals_chain(pipeline, chain)
+        assert counts(pipeline) == 0
+    # one that stood before the verdict, but is handled only now, changes nothing
+    with pipeline.connect() as connection:
+        before = connection.execute("SELECT min(stream_ms) - 1 FROM chain_block").fetchone()[0]
+    pipeline.feed([notice("late", fork, 3, f"{before}-0")])
+    pipeline.listen_to([*small, notice("late", fork)])
+    pipeline.start("ingest")
+    pipeline.drain()
+    assert counts(pipeline, "reorgs", "stream = 'late' AND counts") == 1
+    assert_equals_chain(pipeline, chain)
+
+
+def test_a_block_that_is_not_on_the_chain_stays_away_until_the_chain_has_it(pipeline, small, make_node):
+    """Its events may stand when the verdict comes, or come later, by any stream."""
+    chain = Chain.of(small)
+    numbers = sorted({log["block_number"] for log in chain.logs})
+    fork = numbers[len(numbers) // 2]
+    branch = chain.moved(fork, "d1")
+    node = make_node(branch)
+    old = [m for m in small if feeds.block_of(m) >= fork]
+    pipeline.listen_to([*small, notice("second", fork)]).start()
+    pipeline.feed([m for m in small if feeds.block_of(m) < fork] + old[::2])
+    pipeline.drain()
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, branch)
+    assert reasons(pipeline) == {"not on chain": feeds.event_count(old[::2])}
+    late = [feeds.replace(m, id=None, stream="second") for m in old]
+    pipeline.feed(late)
+    pipeline.drain()
+    seen = {feeds.block_of(m) for m in old[::2]}   # of the others the chain was not asked: nobody knew of them
+    assert counts(pipeline, "event_standing", f"block_number IN ({','.join(map(str, seen))}) AND block_hash NOT LIKE '0xd1%'") == 0
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, branch)
+    node.chain = chain                           # and back: no notice says so, the chain does
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, chain)
+    assert set(reasons(pipeline)) == {"not on chain"}
+
+
+def test_reset_keeps_what_came_from_the_chain(pipeline, reorg, canonical, make_node):
+    """Without a node it would be lost: refused. With one it comes again."""
+    node = make_node(canonical)
+    pipeline.listen_to(reorg).start()
+    pipeline.feed(reorg)
+    pipeline.drain()
+    reconcile(pipeline, node)
+    done = pipeline.run("ingest", "replay", "--reset")
+    assert done.returncode == 1 and "refused" in done.stderr and "stream chain" in done.stderr
+    done = pipeline.run("ingest", "replay", "--reset", RPC_URL=node.url)
+    assert done.returncode == 0 and "202 rows came from the chain" in done.stderr, done.stderr
+    assert counts(pipeline, "chain_block") == 0 and counts(pipeline, "event_standing") == 1336
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, canonical)
+
+
+# ---------------------------------------------------------------- the node
+
+
+def filled(make_pipeline, canonical):
+    return make_pipeline(NETWORK="intuition-testnet", CONTRACT_ADDRESS=canonical.contract).migrate()
+
+
+REFUSALS = [
+    (-32005, "query returned more than 10000 results"),
+    (-32602, "eth_getLogs is limited to a 10,000 range"),
+    (-32000, "block range is too wide"),
+    (-32603, "Log response size exceeded. You can make eth_getLogs requests with up to a 2K block range"),
+]
+
+
+@pytest.mark.parametrize("code, text", REFUSALS)
+def test_ranges_shrink_where_the_node_refuses_them(make_pipeline, canonical, make_node, code, text):
+    node = make_node(canonical)
+    node.mood = lambda method, params, answer: error(code, text) if method == "eth_getLogs" and refused(params[0]) else None
+
+    def refused(asked):
+        return "fromBlock" in asked and int(asked["toBlock"], 16) - int(asked["fromBlock"], 16) >= 9
+    pipeline = filled(make_pipeline, canonical)
+    done = reconcile(pipeline, node)
+    assert "1538 events inserted" in done.stdout
+    sizes = [last - first + 1 for first, last in node.ranges]
+    assert max(sizes) <= 9 and len(sizes) < 83 and sum(sizes) == canonical.head + 1
+
+
+def test_ranges_grow_where_there_is_little(make_pipeline, canonical, make_node):
+    canonical = Chain(canonical.logs, head=50_000)
+    node = make_node(canonical)
+    reconcile(filled(make_pipeline, canonical), node)
+    sizes = [last - first + 1 for first, last in node.ranges]
+    assert max(sizes) > 10_000 and len(sizes) < 12
+
+
+def test_an_answer_too_large_shrinks_the_range(make_pipeline, canonical, make_node):
+    node = make_node(canonical)
+    node.mood = lambda method, params, answer: (200, b" " * (33 << 20)) if method == "eth_getLogs" and params[0]["fromBlock"] != params[0]["toBlock"] else None
+    done = reconcile(filled(make_pipeline, canonical), node, "--from-block", "60", "--to-block", "63", "--check", code=1)
+    assert "events missing" in done.stdout
+
+
+def once(answer):
+    """A mood that answers so the first time, and rightly from then on."""
+    left = [answer]
+    return lambda method, params, right: left.pop() if method == "eth_getLogs" and left else None
+
+
+@pytest.mark.parametrize("answer", [(429, b""), (429, b"slow down"), (503, b"busy"), error(-32005, "daily request count exceeded, request rate limited"),
+                                    error(429, "Your app has exceeded its compute units per second capacity")])
+def test_patience_with_a_busy_node(make_pipeline, canonical, make_node, answer):
+    node = make_node(canonical)
+    node.mood = once(answer)
+    assert "1538 events inserted" in reconcile(filled(make_pipeline, canonical), node).stdout
+
+
+def spoilt(change):
+    """A mood that changes the logs."""
+    def mood(method, params, answer):
+        if method != "eth_getLogs":
+            return None
+        logs = answer()
+        return result(change(logs, params[0]))
+    return mood
+
+
+def with_first(**members):
+    return spoilt(lambda logs, asked: [{**logs[0], **members}, *logs[1:]] if logs else logs)
+
+
+NONSENSE = {
+    "no JSON": lambda method, params, answer: (200, b"<html>hello</html>"),
+    "an empty answer": lambda method, params, answer: (200, b""),
+    "cut short": lambda method, params, answer: (200, json.dumps({"jsonrpc": "2.0", "id": 1, "result": answer()}).encode()[:-20]),
+    "an error of the server": lambda method, params, answer: (500, b"oops"),
+    "forbidden": lambda method, params, answer: (403, b"{}"),
+    "no result": lambda method, params, answer: (200, b'{"jsonrpc":"2.0","id":1}'),
+    "a list": lambda method, params, answer: (200, b"[1, 2]"),
+    "a number for a result": lambda method, params, answer: result(7),
+    "null": lambda method, params, answer: result(None) if method != "eth_getBlockByNumber" else None,
+    "no hex": lambda method, params, answer: result("seven") if method == "eth_blockNumber" else None,
+    "another block": lambda method, params, answer: result({**answer(), "number": "0x1"}) if method == "eth_getBlockByNumber" else None,
+    "a time of text": lambda method, params, answer: result({**answer(), "timestamp": "now"}) if method == "eth_getBlockByNumber" else None,
+    "no topics": with_first(topics=None),
+    "short data": with_first(data="0x1234"),
+    "odd data": with_first(data="0x123"),
+    "another contract": with_first(address="0x" + "11" * 20),
+    "a block not asked for": with_first(blockNumber="0xffff"),
+    "two hashes of a number": with_first(blockHash="0x" + "22" * 32),
+    "removed": with_first(removed=True),
+    "a log twice": spoilt(lambda logs, asked: [*logs, logs[0]] if logs else logs),
+    "wrong types": with_first(logIndex=3),
+    "deep": lambda method, params, answer: (200, b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_nonsense_changes_nothing(make_pipeline, canonical, make_node, what):
+    node = make_node(canonical)
+    node.batches = False
+    node.mood = NONSENSE[what]
+    pipeline = filled(make_pipeline, canonical)
+    done = reconcile(pipeline, node, code=1)
+    assert "reconcile: node: " in done.stderr and "secret-key" not in done.stderr + done.stdout
+    assert counts(pipeline, "event_standing") == counts(pipeline, "chain_block") == 0
+
+
+@pytest.mark.parametrize("before, call", [("eth_getLogs", 1), *(("eth_getBlockByNumber", call) for call in (1, 10, 17, 18, 19, 25))])
+def test_a_reorg_while_it_is_read(make_pipeline, canonical, make_node, before, call):
+    """Whenever it comes: what is written is of one chain, the new one. Asked for are 17 blocks for their times, the highest one, and all 17."""
+    branch = canonical.moved(60, "b2", without=(75,))
+    node = make_node(canonical)
+    node.batches = False
+
+    def mood(method, params, answer):
+        if method == before and node.calls[method] == call:
+            node.chain = branch
+    node.mood = mood
+    pipeline = filled(make_pipeline, canonical)
+    reconcile(pipeline, node, "--from-block", "66")
+    assert node.chain is branch
+    with pipeline.connect() as connection:
+        differences = oracle.compare(connection, as_entries(branch.events(66)), tables=oracle.EVENT_TABLES)
+    assert not differences, oracle.report(differences)
+
+
+def test_logs_that_a_lagging_node_leaves_out_orphan_nothing(pipeline, small, make_node):
+    """Behind one address there are several nodes: one has the block, another does not have its logs yet."""
+    chain = Chain.of(small)
+    node = make_node(chain)
+    pipeline.listen_to(small).start()
+    pipeline.feed(small)
+    pipeline.drain()
+    node.mood = lambda method, params, answer: result([]) if method == "eth_getLogs" and "fromBlock" in params[0] else None
+    done = reconcile(pipeline, node, code=1)
+    assert "left out" in done.stderr
+    assert counts(pipeline) == 0
+
+
+@pytest.mark.parametrize("how", ["chain", "id", "code", "address"])
+def test_a_node_of_another_chain_is_refused(pipeline, small, make_node, how):
+    chain = Chain.of(small)
+    node = make_node(chain)
+    pipeline.listen_to(small).start("ingest")
+    pipeline.feed(small)
+    pipeline.drain(["ingest"])
+    reconcile(pipeline, node)                 # pins the id
+    settings = {}
+    if how == "chain":
+        node.chain = chain.moved(0, "77")     # the same contract, address, id: another chain all the same
+    elif how == "id":
+        node.chain_id = CHAIN_ID + 1
+    elif how == "code":
+        chain.code = "0x"
+    else:
+        settings = {"CONTRACT_ADDRESS": "0x" + "42" * 20}
+    done = reconcile(pipeline, node, code=1, **settings)
+    assert {"chain": "none of 16 stored blocks", "id": f"chain {CHAIN_ID + 1}", "code": "no contract", "address": "no contract"}[how] in done.stderr
+    assert counts(pipeline) == 0
+
+
+def test_usage_and_configuration(make_pipeline, canonical, make_node):
+    node = make_node(canonical)
+    pipeline = make_pipeline().migrate()
+
+    def says(code, text, *arguments, **settings):
+        done = pipeline.run("ingest", "reconcile", *arguments, **settings)
+        assert done.returncode == code and text in done.stderr and done.stdout == "", (done.returncode, done.stderr)
+    says(2, "RPC_URL")
+    says(2, "usage", "--rpc", "ftp://x")
+    for bad in (["--from-block"], ["--from-block", "-1"], ["--to-block", "x"], ["--from-block", "9", "--to-block", "8"], ["--depth"]):
+        says(2, "usage", *bad, RPC_URL=node.url)
+    says(2, "set NETWORK", "--rpc", node.url)
+    assert pipeline.run("ingest", "check", REDIS_STREAMS="a, chain").returncode == 2
+    pipeline.run("ingest", "reconcile", NETWORK="intuition-testnet")
+    says(2, "set CONTRACT_ADDRESS", RPC_URL=node.url, NETWORK="intuition-testnet")
+    node.close()
+    says(1, "node: ", RPC_URL=node.url, NETWORK="intuition-testnet", CONTRACT_ADDRESS=canonical.contract)
+    assert "reconcile" in pipeline.run("ingest", "--help").stdout
 
 
 # ---------------------------------------------------------------- the law: a function of the set of sightings, notices and verdicts
