@@ -66,7 +66,7 @@ static struct metric metric_head = {
 static struct metric metric_block = {
         .name = "reconcile_block", .help = "Last block that was compared with the chain (ingest)", .kind = METRIC_GAUGE};
 static struct metric metric_age = {.name = "reconcile_success_timestamp_seconds",
-        .help = "When reconciling with the chain last came to its end, by any replica (ingest)",
+        .help = "When reconciling with the chain last came to its end, by any replica, or when this one began (ingest)",
         .kind = METRIC_GAUGE};
 static struct metric metric_rows = {.name = "reconcile_rows_total",
         .help = "Event rows that reconciling inserted, orphaned, corrected (ingest)",
@@ -521,14 +521,17 @@ static int mend(struct reconcile *r, const struct findings *found, int64_t ms)
         memcpy(params, sightings_params(&sightings), SIGHTING_COLUMNS * sizeof(*params));
         params[SIGHTING_COLUMNS] = db_text(number_text(r, ms));
         for (enum event_kind kind = 0; !e && found->wrong_count && kind < EVENT_GENERIC; kind++) {
+                AUTO(db_rows) struct db_rows *rows = NULL;
                 params[SIGHTING_COLUMNS + 1] = db_text(event_types[kind].table);
                 const struct db_call calls[] = {
                         {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
-                        {.sql = &sql_16_chain_mend, .params = params, .param_count = ARRAY_LENGTH(params)},
+                        {.sql = &sql_16_chain_mend, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},
                 };
                 e = run(r, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT);
+                if (!e)
+                        e = publish(r, rows);
         }
-        return e; /* cascade finds the keys in the outbox */
+        return e;
 }
 
 static void count_findings(struct reconcile *r, const struct findings *found)
@@ -903,7 +906,7 @@ static int look_once(struct beside *beside, bool *worked)
 static void note_result(struct beside *beside, int e, bool worked)
 {
         struct reconcile *r = &beside->r;
-        const char *cause = e < 0 ? "servers" : e == STEP_UNSET || e == STEP_FOREIGN ? "chain" : "node";
+        const char *cause = e < 0 ? "servers" : e == STEP_FOREIGN ? "chain" : "node";
         if (e == STEP_STOPPED)
                 return;
         if (e == STEP_ELSEWHERE) {
@@ -920,11 +923,12 @@ static void note_result(struct beside *beside, int e, bool worked)
         if (!e)
                 return;
         r->sound = false;
-        metrics_add(r->service->metrics, &metric_failures, 1, cause, NULL, NULL);
+        if (e != STEP_UNSET)
+                metrics_add(r->service->metrics, &metric_failures, 1, cause, NULL, NULL);
         if (!beside->troubled)
                 log_write(LOG_WARN, "reconciling with the chain waits; it is tried again", "reason=%s", r->why);
         beside->troubled = true;
-        beside->not_before_ms = clock_ms() + backoff_next(&beside->backoff);
+        beside->not_before_ms = clock_ms() + (e == STEP_UNSET ? LOOK_MS : backoff_next(&beside->backoff));
 }
 
 void *reconcile_beside(void *argument)
@@ -934,6 +938,8 @@ void *reconcile_beside(void *argument)
         struct beside beside = {0};
         reconcile_init(&beside.r, service, config->rpc_url);
         backoff_init(&beside.backoff, 1000, 60000, (uint64_t)clock_wall_ms());
+        if (config->rpc_url)
+                metrics_set(service->metrics, &metric_age, (double)(clock_wall_ms() / 1000), NULL, NULL, NULL);
         while (config->rpc_url && !service_stopping()) {
                 bool worked = false;
                 int e = clock_ms() < beside.not_before_ms ? 0 : look_once(&beside, &worked);

@@ -109,8 +109,9 @@ BEGIN
 END $$;
 
 -- Under the exclusive lock: rows of one event table whose content is not the chain's get it, and come from the chain from now on; where they came
--- from before stays a sighting. One statement on the event table, so that its trigger takes locks in the usual order.
-CREATE FUNCTION chain_mend(name TEXT, ms BIGINT, event_rows JSONB[]) RETURNS BIGINT LANGUAGE plpgsql AS $$
+-- from before stays a sighting. One statement on the event table, so that its trigger takes locks in the usual order. Returns what event_take returns.
+CREATE FUNCTION chain_mend(name TEXT, ms BIGINT, event_rows JSONB[])
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
 DECLARE
         columns TEXT;
         mended BIGINT;
@@ -130,6 +131,6 @@ BEGIN
         GET DIAGNOSTICS mended = ROW_COUNT;
         INSERT INTO chain_block AS c (block_number, block_hash, live, stream_ms)
         SELECT DISTINCT (r ->> 'block_number')::bigint, r ->> 'block_hash', true, ms FROM unnest(event_rows) r
-        ON CONFLICT (block_number, block_hash) DO UPDATE SET live = true, stream_ms = excluded.stream_ms WHERE excluded.stream_ms > c.stream_ms;
-        RETURN mended;
+        ON CONFLICT ON CONSTRAINT chain_block_pkey DO UPDATE SET live = true, stream_ms = excluded.stream_ms WHERE excluded.stream_ms > c.stream_ms;
+        RETURN QUERY SELECT * FROM event_touched(mended);
 END $$;
