@@ -19,7 +19,8 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define POLL_MS            50 /* how soon a stop is noticed */
 #define REQUEST_MAX        2048
-#define BATCH_MAX          50 /* blocks a request */
+#define KEPT_MAX           (1 << 20) /* of the memory of answers, between them */
+#define BATCH_MAX          50        /* blocks a request */
 
 struct rpc {
         CURLM *multi;
@@ -202,6 +203,11 @@ static int exchange(struct rpc *rpc, const char *method, const char *request, cJ
         if (r)
                 return r;
         *answer = rpc->size ? cJSON_ParseWithLengthOpts(rpc->answer, rpc->size + 1, NULL, true) : NULL;
+        if (rpc->capacity > KEPT_MAX) {
+                free(rpc->answer);
+                rpc->answer = NULL;
+                rpc->capacity = 0;
+        }
         return refused(rpc, method, status, *answer);
 }
 

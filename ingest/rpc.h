@@ -13,7 +13,7 @@
 #include "../common/arena.h"
 #include "event.h"
 
-#define RPC_ANSWER_MAX (32 << 20)
+#define RPC_ANSWER_MAX (16 << 20)
 #define RPC_HASH_SIZE  66 /* 0x and 64 digits */
 
 struct rpc;

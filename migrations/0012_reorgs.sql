@@ -130,12 +130,13 @@ DECLARE
         reached_hashes TEXT[];
 BEGIN
         -- what the chain has ruled out, block or event
-        IF EXISTS (SELECT FROM chain_block c
+        IF (EXISTS (SELECT FROM chain_block c WHERE NOT c.live) OR EXISTS (SELECT FROM chain_absent))
+                AND (EXISTS (SELECT FROM chain_block c
                         WHERE NOT c.live AND c.block_number BETWEEN (SELECT min(b) FROM unnest(numbers) b) AND (SELECT max(b) FROM unnest(numbers) b)
                                 AND (c.block_number, c.block_hash) IN (SELECT * FROM unnest(numbers, hashes)))
                 OR EXISTS (SELECT FROM chain_absent a
                         WHERE a.block_number BETWEEN (SELECT min(b) FROM unnest(numbers) b) AND (SELECT max(b) FROM unnest(numbers) b)
-                                AND (a.block_number, a.block_hash) IN (SELECT * FROM unnest(numbers, hashes))) THEN
+                                AND (a.block_number, a.block_hash) IN (SELECT * FROM unnest(numbers, hashes)))) THEN
                 RAISE EXCEPTION 'the chain has ruled on a block' USING ERRCODE = 'RO001';
         END IF;
         -- any stream's notice: an event may stand in two streams, orphaned in one and live in the other
