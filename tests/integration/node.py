@@ -82,6 +82,7 @@ class Chain:
     def __init__(self, logs, head=None, code=None):
         """logs as recorded; the blocks without logs have made-up hashes."""
         self.logs = sorted(logs, key=lambda log: (log["block_number"], log["log_index"]))
+        self.first = {log["block_number"]: log for log in reversed(self.logs)}
         self.head = max(log["block_number"] for log in logs) if head is None else head
         self.contract = logs[0]["address"]
         self.code = code or "0x6001"
@@ -107,9 +108,9 @@ class Chain:
     def block(self, number):
         if not 0 <= number <= self.head:
             return None
-        for log in self.logs:
-            if log["block_number"] == number:
-                return {"number": hex(number), "hash": log["block_hash"], "timestamp": hex(log["block_timestamp"])}
+        log = self.first.get(number)
+        if log:
+            return {"number": hex(number), "hash": log["block_hash"], "timestamp": hex(log["block_timestamp"])}
         return {"number": hex(number), "hash": "0x" + f"{self.branch:02x}{number:062x}", "timestamp": hex(1_700_000_000 + number)}
 
     def moved(self, first, tag, without=()):

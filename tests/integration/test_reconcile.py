@@ -392,6 +392,33 @@ def test_a_reorg_while_it_is_read(make_pipeline, canonical, make_node, when):
     assert not differences, oracle.report(differences)
 
 
+def test_a_reorg_between_the_blocks_that_differ(make_pipeline, canonical, make_node):
+    """The lowest one is still of the old branch, the highest one of the new: only that the latter has changed says so."""
+    branch = canonical.moved(60, "b2")
+    node = make_node(canonical)
+    node.batches = False
+    pipeline = filled(make_pipeline, canonical)
+    reconcile(pipeline, node, "--from-block", "66")
+    with pipeline.connect() as connection:
+        assert connection.execute("DELETE FROM share_price_changed_events WHERE block_number = 66").rowcount
+        assert connection.execute("INSERT INTO deposited_events SELECT r.* FROM (SELECT * FROM deposited_events LIMIT 1) t CROSS JOIN LATERAL "
+                                  "jsonb_populate_record(NULL::deposited_events, to_jsonb(t) || %s::jsonb) r",
+                                  [json.dumps({"transaction_hash": "0x" + "ab" * 32, "block_number": 82, "block_hash": "0x" + "ee" * 32})]).rowcount
+    asked = []
+
+    def mood(method, params, answer):
+        if method == "eth_getBlockByNumber" and params[0] == hex(82):
+            asked.append(params)
+            if len(asked) == 3:   # for its time, before the blocks that differ, as the last one of them
+                node.chain = branch
+    node.mood = mood
+    reconcile(pipeline, node, "--from-block", "66")
+    assert node.chain is branch
+    with pipeline.connect() as connection:
+        differences = oracle.compare(connection, as_entries(branch.events(66)), tables=oracle.EVENT_TABLES)
+    assert not differences, oracle.report(differences)
+
+
 def test_logs_that_a_lagging_node_leaves_out_orphan_nothing(pipeline, small, make_node):
     """Behind one address there are several nodes: one has the block, another does not have its logs yet."""
     chain = Chain.of(small)
