@@ -330,8 +330,14 @@ static void run_workers(struct service *service)
 {
         size_t count = (size_t)service->shared->workers, started = 0;
         struct worker **workers = calloc(count, sizeof(*workers));
+        void *(*beside)(void *) = service->program->beside;
+        pthread_t thread;
         if (!workers)
                 abort();
+        if (beside && pthread_create(&thread, NULL, beside, service)) {
+                log_write(LOG_ERROR, "cannot start a thread", "error=%s", strerror(errno));
+                _exit(1);
+        }
         while (started < count) {
                 int r = worker_start(&workers[started], service, (unsigned)started);
                 if (r) {
@@ -347,6 +353,8 @@ static void run_workers(struct service *service)
                 ;
         for (size_t i = 0; i < count; i++)
                 worker_join(workers[i]);
+        if (beside)
+                pthread_join(thread, NULL);
         free(workers);
 }
 

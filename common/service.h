@@ -55,6 +55,8 @@ struct program {
                 outbox_stale; /* $1 age in ms: keys (term, curve or NULL, block) whose outbox rows are older; NULL: no backfill */
         int64_t (*backfill_interval_ms)(const void *config);
 
+        void *(*beside)(void *service); /* a thread of its own beside the workers, until service_stopping(); may be NULL */
+
         const struct sql *gauge_sql; /* asked every now and then for one number, shown as gauge */
         struct metric *gauge;
 

@@ -236,7 +236,8 @@ static int value_read(const struct setting *row, const char *text, void *field, 
                         return *(char **)field ? 0 : -ENOMEM;
                 break;
         case SETTING_LIST:
-                *(char ***)field = list_parse(text, &problem);
+                problem = row->check ? row->check(text) : NULL;
+                *(char ***)field = problem ? NULL : list_parse(text, &problem);
                 if (!problem)
                         return *(char ***)field ? 0 : -ENOMEM;
                 break;

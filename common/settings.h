@@ -29,7 +29,8 @@ struct setting {
         bool required;
         bool from_file; /* NAME_FILE is allowed */
         bool secret; /* passwords in URLs, password= parameters, all behind an http(s) host: masked as ***, in problems as well */
-        /* NULL, or says what is wrong with a TEXT value, as in "NAME: 'value': must start with redis://"; NULL when it is fine */
+        /* NULL, or says what is wrong with a TEXT or LIST value, as in "NAME: 'value': must start with redis://"; NULL when it is
+         * fine */
         const char *(*check)(const char *value);
 };
 

@@ -8,14 +8,11 @@
 #include "address.h"
 #include "decode.h"
 #include "json.h"
-#include "keccak.h"
 #include "number.h"
 
-#define ID_SIZE        32
-#define VAULT_TYPE_MAX 32767
-#define TIMESTAMP_MAX  ((int64_t)1 << 40)
-#define SHOWN_MAX      80 /* bytes of a bad value that a fault shows */
-#define NOTICE_NAME    "__rindexer_reorg"
+#define ID_SIZE     32
+#define SHOWN_MAX   80 /* bytes of a bad value that a fault shows */
+#define NOTICE_NAME "__rindexer_reorg"
 
 /* A member, and the words that lead to it. */
 struct field {
@@ -304,20 +301,6 @@ static int field_address(struct decoder *d, struct field field, const char **tex
         return 0;
 }
 
-static bool is_storable_text(const unsigned char *at, size_t size)
-{
-        const unsigned char *end = at + size;
-
-        while (at < end) {
-                size_t step = *at ? json_character_size(at, end) : 0;
-
-                if (!step)
-                        return false;
-                at += step;
-        }
-        return true;
-}
-
 /* Two values: the text, or the bytes. */
 static int field_data(struct decoder *d, struct field field, struct event_value values[2])
 {
@@ -332,8 +315,7 @@ static int field_data(struct decoder *d, struct field field, struct event_value 
         if (number_read_hex(text, length, bytes, &count))
                 return field_fault(d, field, "format", "is not hex of an even number of digits");
         bytes[count] = '\0';
-        values[0] = values[1] = (struct event_value){0};
-        values[is_storable_text(bytes, count) ? 0 : 1] = (struct event_value){.data = (const char *)bytes, .size = count};
+        event_set_data(values, bytes, count);
         return 0;
 }
 
@@ -362,7 +344,7 @@ static int value_read(struct decoder *d, struct field field, enum event_field_fo
                 r = field_amount(d, field, &text);
                 break;
         case EVENT_FIELD_VAULT_TYPE:
-                r = field_int64(d, field, VAULT_TYPE_MAX, &number);
+                r = field_int64(d, field, EVENT_VAULT_TYPE_MAX, &number);
                 if (!r)
                         text = arena_format(d->arena, "%d", (int)number);
                 break;
@@ -375,22 +357,6 @@ static int value_read(struct decoder *d, struct field field, enum event_field_fo
         if (!r)
                 value_add(event, text);
         return r;
-}
-
-/* keccak256(keccak256("COUNTER_SALT") ‖ term id), as the contract computes it. */
-static const char *counter_term_id(struct arena *arena, const char *term_id)
-{
-        static const char salt[] = "COUNTER_SALT";
-        unsigned char bytes[2 * KECCAK256_SIZE + 1], id[KECCAK256_SIZE];
-        char text[2 * KECCAK256_SIZE + 3];
-        size_t count;
-
-        keccak256(salt, sizeof(salt) - 1, bytes);
-        if (number_read_hex(term_id, strlen(term_id), bytes + KECCAK256_SIZE, &count))
-                abort(); /* we wrote it */
-        keccak256(bytes, (size_t)2 * KECCAK256_SIZE, id);
-        number_write_hex(id, sizeof(id), text);
-        return arena_copy(arena, text, sizeof(text) - 1);
 }
 
 /* The event's own network, or the envelope's; checked against the one to take. */
@@ -426,7 +392,7 @@ static int transaction_read(struct decoder *d, struct field transaction, struct 
         event->block_timestamp = -1;
         timestamp = transaction_field(transaction, "block_timestamp");
         if (timestamp.item && !cJSON_IsNull(timestamp.item))
-                return field_int64(d, timestamp, TIMESTAMP_MAX, &event->block_timestamp);
+                return field_int64(d, timestamp, EVENT_TIMESTAMP_MAX, &event->block_timestamp);
         return 0;
 }
 
@@ -463,7 +429,7 @@ static int event_read(struct decoder *d, const struct event_type *type, struct f
                 if (value_read(d, event_field(element, f->member), f->form, event))
                         return DECODE_BAD;
         if (type->kind == EVENT_TRIPLE_CREATED)
-                value_add(event, counter_term_id(d->arena, event->values[1].data));
+                value_add(event, event_counter_term_id(d->arena, event->values[1].data));
         return 0;
 }
 

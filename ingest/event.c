@@ -1,5 +1,12 @@
 #include "event.h"
 
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include "json.h"
+#include "keccak.h"
+#include "number.h"
+
 /* An event's values stand in the order of these fields: the insert statements of ingest/sql count on it. */
 const struct event_type event_types[EVENT_KINDS] =
         {
@@ -90,3 +97,38 @@ const struct event_type event_types[EVENT_KINDS] =
                         },
                 [EVENT_GENERIC] = {.kind = EVENT_GENERIC, .table = "generic_events", .columns = {"event_name", "event_data"}},
 };
+
+static bool is_storable_text(const unsigned char *at, size_t size)
+{
+        const unsigned char *end = at + size;
+
+        while (at < end) {
+                size_t step = *at ? json_character_size(at, end) : 0;
+
+                if (!step)
+                        return false;
+                at += step;
+        }
+        return true;
+}
+
+void event_set_data(struct event_value values[2], const unsigned char *bytes, size_t size)
+{
+        values[0] = values[1] = (struct event_value){0};
+        values[is_storable_text(bytes, size) ? 0 : 1] = (struct event_value){.data = (const char *)bytes, .size = size};
+}
+
+const char *event_counter_term_id(struct arena *arena, const char *term_id)
+{
+        static const char salt[] = "COUNTER_SALT";
+        unsigned char bytes[2 * KECCAK256_SIZE + 1], id[KECCAK256_SIZE];
+        char text[2 * KECCAK256_SIZE + 3];
+        size_t count;
+
+        keccak256(salt, sizeof(salt) - 1, bytes);
+        if (number_read_hex(term_id, strlen(term_id), bytes + KECCAK256_SIZE, &count))
+                abort(); /* we wrote it */
+        keccak256(bytes, (size_t)2 * KECCAK256_SIZE, id);
+        number_write_hex(id, sizeof(id), text);
+        return arena_copy(arena, text, sizeof(text) - 1);
+}

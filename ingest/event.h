@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "../common/base.h"
+#include "../common/arena.h"
 
 enum event_kind {
         EVENT_ATOM_CREATED,
@@ -43,6 +43,9 @@ struct event_type {
         const char *columns[EVENT_VALUES_MAX + 1];       /* of the table, one a value, in the same order; ends at NULL */
 };
 
+#define EVENT_VAULT_TYPE_MAX 32767
+#define EVENT_TIMESTAMP_MAX  ((int64_t)1 << 40)
+
 extern const struct event_type event_types[EVENT_KINDS];
 
 /* SQL NULL is data == NULL; an empty text has data != NULL and size 0. Memory belongs to the batch's arena. */
@@ -69,3 +72,8 @@ struct event {
         int64_t transaction_index;
         int64_t block_timestamp; /* Unix seconds, -1 where the producer has none */
 };
+
+/* The two values of EVENT_FIELD_DATA. bytes has a NUL behind its size, and lives as long as the values. */
+void event_set_data(struct event_value values[2], const unsigned char *bytes, size_t size);
+/* The id of a triple's counter triple: keccak256(keccak256("COUNTER_SALT") ‖ term id), as the contract computes it. */
+const char *event_counter_term_id(struct arena *arena, const char *term_id);

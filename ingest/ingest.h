@@ -9,5 +9,6 @@ struct ingest_config {
         char *network;
         int64_t copy_window_ms;
         bool trim_input, run_migrations;
-        char *reserved_rpc, *reserved_contract, *reserved_depth, *reserved_interval; /* of a part that this version refuses */
+        char *rpc_url, *contract; /* NULL: not set */
+        int64_t reconcile_depth, reconcile_interval_ms;
 };

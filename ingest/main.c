@@ -5,33 +5,38 @@
 #include "../common/service.h"
 #include "../common/stage.h"
 #include "../migrations/schema.h"
+#include "address.h"
 #include "audit.h"
 #include "ingest.h"
 #include "ingest_sql.h"
 #include "migrate.h"
+#include "number.h"
+#include "reconcile.h"
 #include "replay.h"
+#include "rpc.h"
 #include "writer.h"
 
 #define AT(member)         offsetof(struct ingest_config, member)
 #define REBUILD_TIMEOUT_MS 3600000
 
-static const char *refuse(const char *value)
+static const char *check_streams(const char *value)
 {
-        (void)value;
-        return "is not supported by this version; unset it";
+        size_t size = strlen(RECONCILE_STREAM);
+        for (const char *item = value; item; item = strchr(item, ','), item += item ? 1 : 0) {
+                item += strspn(item, " \t\r\n");
+                if (!strncmp(item, RECONCILE_STREAM, size) && strchr(", \t\r\n", item[size]))
+                        return "has the item " RECONCILE_STREAM ", which is what rows from the chain are marked with";
+        }
+        return NULL;
 }
 
-#define RECONCILE_DEPTH       "128"
-#define RECONCILE_INTERVAL_MS "60000"
-
-static const char *refuse_other_depth(const char *value)
+static const char *check_address(const char *value)
 {
-        return strcmp(value, RECONCILE_DEPTH) ? refuse(value) : NULL;
-}
-
-static const char *refuse_other_interval(const char *value)
-{
-        return strcmp(value, RECONCILE_INTERVAL_MS) ? refuse(value) : NULL;
+        unsigned char bytes[ADDRESS_SIZE + 1];
+        size_t count;
+        if (strlen(value) > 2 * ADDRESS_SIZE + 2 || number_read_hex(value, strlen(value), bytes, &count) || count != ADDRESS_SIZE)
+                return "is not 20 bytes of hex";
+        return NULL;
 }
 
 static const struct setting rows[] = {
@@ -39,6 +44,7 @@ static const struct setting rows[] = {
                 .kind = SETTING_LIST,
                 .fallback = "rindexer_producer",
                 .offset = AT(streams),
+                .check = check_streams,
                 .help = "comma-separated input streams, at most 62"},
         {.name = "NETWORK",
                 .kind = SETTING_TEXT,
@@ -64,27 +70,29 @@ static const struct setting rows[] = {
                 .help = "equal reorg notices of a stream within so long of the first are copies of it"},
         {.name = "RPC_URL",
                 .kind = SETTING_TEXT,
-                .offset = AT(reserved_rpc),
-                .check = refuse,
+                .offset = AT(rpc_url),
+                .check = rpc_url_check,
                 .secret = true,
-                .help = "not supported by this version: reconciling with the chain"},
+                .help = "JSON-RPC endpoint of a node of the chain, http:// or https://; turns reconciling with the chain on"},
         {.name = "CONTRACT_ADDRESS",
                 .kind = SETTING_TEXT,
-                .offset = AT(reserved_contract),
-                .check = refuse,
-                .help = "not supported by this version"},
+                .offset = AT(contract),
+                .check = check_address,
+                .help = "MultiVault's address, for reconciling; default: the address in the stored events"},
         {.name = "RECONCILE_DEPTH",
-                .kind = SETTING_TEXT,
-                .fallback = RECONCILE_DEPTH,
-                .offset = AT(reserved_depth),
-                .check = refuse_other_depth,
-                .help = "for RPC_URL; no other value is supported by this version"},
+                .kind = SETTING_NUMBER,
+                .fallback = "128",
+                .min = 0,
+                .max = 1000000,
+                .offset = AT(reconcile_depth),
+                .help = "so many of the chain's last blocks are compared with it again and again"},
         {.name = "RECONCILE_INTERVAL_MS",
-                .kind = SETTING_TEXT,
-                .fallback = RECONCILE_INTERVAL_MS,
-                .offset = AT(reserved_interval),
-                .check = refuse_other_interval,
-                .help = "for RPC_URL; no other value is supported by this version"},
+                .kind = SETTING_NUMBER,
+                .fallback = "60000",
+                .min = 1,
+                .max = 86400000,
+                .offset = AT(reconcile_interval_ms),
+                .help = "how often that is done"},
         {0},
 };
 static const struct settings_table settings = {.rows = rows, .next = &config_settings};
@@ -163,6 +171,11 @@ static const struct service_command commands[] = {
                 "the "
                 "streams no longer hold all that the tables hold)",
                 replay_command},
+        {"reconcile", "reconcile [--from-block A] [--to-block B] [--check] [--json] [--rpc URL]",
+                "make the event tables equal to the chain in these blocks (default: all, to the newest); --check: only report, "
+                "exit 1 "
+                "when they differ; --rpc: instead of RPC_URL",
+                reconcile_command},
         {"migrate", "migrate [--status [--json]]", "apply the migrations that are missing; --status: show which are",
                 migrate_command},
         {0},
@@ -175,7 +188,8 @@ int main(int argc, char **argv)
                 .summary = "stores rindexer's events from Redis streams in PostgreSQL and keeps atom, triple, position and vault",
                 .examples = "  DATABASE_URL=postgresql://user@localhost/intuition ingest check\n"
                             "  DATABASE_URL=... REDIS_STREAMS=deposited,redeemed NETWORK=intuition ingest\n"
-                            "  DATABASE_URL=... ingest verify\n",
+                            "  DATABASE_URL=... ingest verify\n"
+                            "  DATABASE_URL=... RPC_URL=https://... ingest reconcile --check\n",
                 .settings = &settings,
                 .config_size = sizeof(struct ingest_config),
                 .inputs = inputs,
@@ -186,6 +200,7 @@ int main(int argc, char **argv)
                 .weigh = writer_weigh,
                 .process = writer_process,
                 .prepare = prepare,
+                .beside = reconcile_beside,
                 .verify_begin = audit_begin,
                 .gauge_sql = &sql_12_conflicting_count,
                 .gauge = &stage_conflicting_blocks,

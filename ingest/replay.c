@@ -8,6 +8,7 @@
 #include "../common/log.h"
 #include "../common/progress.h"
 #include "audit.h"
+#include "ingest.h"
 #include "ingest_sql.h"
 #include "writer.h"
 
@@ -107,7 +108,10 @@ static int note(struct replay *replay, const struct stream_batch *batch)
 static int refuse_loss(struct replay *replay)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call create = {.sql = &sql_10_audit_create_entry}, loss = {.sql = &sql_50_replay_loss, .rows = &rows};
+        const struct ingest_config *config = replay->service->config;
+        const struct db_param reconciles = db_text(config->rpc_url ? "true" : "false");
+        const struct db_call create = {.sql = &sql_10_audit_create_entry},
+                             loss = {.sql = &sql_50_replay_loss, .params = &reconciles, .param_count = 1, .rows = &rows};
         int r = db_run(replay->db, &create, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
         if (!r)
                 r = walk(replay, "looking for what the streams still hold", note);
@@ -117,6 +121,11 @@ static int refuse_loss(struct replay *replay)
                 fprintf(stderr, "ingest: replay: the check failed, nothing was changed: %s\n", db_error(replay->db));
                 return r;
         }
+        if (db_rows_number(rows, 0, 2))
+                fprintf(stderr,
+                        "%" PRId64 " rows came from the chain: they are there again when the service has reconciled, or "
+                        "ingest reconcile has\n",
+                        db_rows_number(rows, 0, 2));
         if (!db_rows_number(rows, 0, 0))
                 return 0;
         fprintf(stderr,

@@ -9,6 +9,9 @@
 --   second, announced again in the third …: it is live if the run of epochs that ends with the last one has odd length.
 -- * An event version (an event in one block) is live if its block is live in a stream it was seen in. Of live versions of one
 --   (transaction, log index) the one with the latest sighting stands in its event table, all others in orphaned_events.
+-- * A verdict of the chain on a block (0011) is in every stream what stands there at its position, and nothing stands before it. While no
+--   notice behind it reaches the block, it is the block's state. Rows that came from the chain are sightings in a stream of their own, `chain`,
+--   which no input stream can be called: their state is that of the verdict, and false once a notice of whatever stream has ended it.
 --
 -- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert of
 -- sightings in the last epoch of blocks that are live, or new, is plain (event_guard); any other rolls back and runs again through event_take.
@@ -74,21 +77,40 @@ RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) 
                 SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
                 FROM event_sighting s
                 WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
+        ), verdict AS (
+                SELECT c.block_number, c.block_hash, c.live, c.stream_ms, NOT EXISTS (SELECT FROM reorgs n
+                        WHERE n.counts AND n.fork_block <= c.block_number AND n.stream_ms >= c.stream_ms) AS stands
+                FROM chain_block c
+                WHERE c.block_number = ANY (numbers) AND (c.block_number, c.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
         ), seen AS (
                 SELECT DISTINCT s.stream, s.block_number, s.block_hash, (
                         SELECT count(*) FROM reorgs n
                         WHERE n.counts AND n.stream = s.stream AND n.fork_block <= s.block_number
                                 AND (n.stream_ms, n.stream_seq) < (s.stream_ms, s.stream_seq)) AS epoch
-                FROM sighting s
+                FROM (
+                        SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
+                        FROM sighting s LEFT JOIN verdict c USING (block_number, block_hash)
+                        WHERE c.stream_ms IS NULL OR s.stream_ms >= c.stream_ms
+                        UNION ALL
+                        SELECT s.stream, s.block_number, s.block_hash, c.stream_ms, -1
+                        FROM sighting s JOIN verdict c USING (block_number, block_hash)
+                        WHERE c.live
+                ) s
         ), run AS (
                 SELECT r.stream, r.block_number, r.block_hash, max(r.epoch) AS last_epoch, count(*) AS length
                 FROM (SELECT *, epoch - row_number() OVER (PARTITION BY stream, block_number, block_hash ORDER BY epoch) AS run FROM seen) r
                 GROUP BY r.stream, r.block_number, r.block_hash, r.run
+        ), law AS (
+                SELECT r.stream, r.block_number, r.block_hash, bool_or(r.length % 2 = 1 AND r.last_epoch = (
+                        SELECT count(*) FROM reorgs n WHERE n.counts AND n.stream = r.stream AND n.fork_block <= r.block_number)) AS live
+                FROM run r
+                GROUP BY r.stream, r.block_number, r.block_hash
         )
-        SELECT r.stream, r.block_number, r.block_hash, bool_or(r.length % 2 = 1 AND r.last_epoch = (
-                SELECT count(*) FROM reorgs n WHERE n.counts AND n.stream = r.stream AND n.fork_block <= r.block_number))
-        FROM run r
-        GROUP BY r.stream, r.block_number, r.block_hash
+        SELECT s.stream, s.block_number, s.block_hash,
+                CASE WHEN c.stands THEN c.live WHEN s.stream = 'chain' THEN false ELSE coalesce(l.live, false) END
+        FROM (SELECT DISTINCT stream, block_number, block_hash FROM sighting) s
+        LEFT JOIN law l USING (stream, block_number, block_hash)
+        LEFT JOIN verdict c USING (block_number, block_hash)
 $$;
 
 CREATE FUNCTION event_lock(exclusively BOOLEAN) RETURNS void LANGUAGE plpgsql AS $$
@@ -110,6 +132,16 @@ DECLARE
         reached_numbers BIGINT[];
         reached_hashes TEXT[];
 BEGIN
+        -- what the chain has ruled out, block or event
+        IF (EXISTS (SELECT FROM chain_block c WHERE NOT c.live) OR EXISTS (SELECT FROM chain_absent))
+                AND (EXISTS (SELECT FROM chain_block c
+                        WHERE NOT c.live AND c.block_number BETWEEN (SELECT min(b) FROM unnest(numbers) b) AND (SELECT max(b) FROM unnest(numbers) b)
+                                AND (c.block_number, c.block_hash) IN (SELECT * FROM unnest(numbers, hashes)))
+                OR EXISTS (SELECT FROM chain_absent a
+                        WHERE a.block_number BETWEEN (SELECT min(b) FROM unnest(numbers) b) AND (SELECT max(b) FROM unnest(numbers) b)
+                                AND (a.block_number, a.block_hash) IN (SELECT * FROM unnest(numbers, hashes)))) THEN
+                RAISE EXCEPTION 'the chain has ruled on a block' USING ERRCODE = 'RO001';
+        END IF;
         -- any stream's notice: an event may stand in two streams, orphaned in one and live in the other
         IF NOT EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= (SELECT max(b) FROM unnest(numbers) b)) THEN
                 RETURN;
@@ -167,8 +199,10 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
                         FROM (SELECT DISTINCT block_number, block_hash FROM version) v) blocks
                 CROSS JOIN LATERAL block_state(blocks.n, blocks.h) b
         ), best AS (
-                SELECT DISTINCT ON (v.source_table, v.transaction_hash, v.log_index, v.block_hash) v.*, s.live
+                SELECT DISTINCT ON (v.source_table, v.transaction_hash, v.log_index, v.block_hash) v.*, s.live AND a.log_index IS NULL AS live
                 FROM version v JOIN state s ON (s.stream, s.block_number, s.block_hash) = (v.stream, v.block_number, v.block_hash)
+                LEFT JOIN chain_absent a ON (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
+                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
                 ORDER BY v.source_table, v.transaction_hash, v.log_index, v.block_hash, s.live DESC,
                         v.stream_ms DESC, v.stream_seq DESC, v.stream DESC
         )
@@ -236,16 +270,20 @@ BEGIN
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
-        -- of what stays away: why, and by which notice, the last one that reaches it in its stream
+        -- of what stays away: why, and by which notice, the last one that reaches it in its stream; where there is none, the chain has ruled
         UPDATE orphaned_events o SET reason = w.reason, notice = w.notice
         FROM (
-                SELECT x.id, CASE WHEN v.live THEN 'superseded' ELSE 'reorg' END AS reason, n.notice
+                SELECT x.id, CASE WHEN v.live THEN 'superseded' WHEN n.notice IS NULL THEN 'not on chain' ELSE 'reorg' END AS reason, n.notice
                 FROM unnest(versions) v
                 JOIN orphaned_events x ON (x.source_table, x.transaction_hash, x.log_index, x.block_hash)
                         = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
                 LEFT JOIN LATERAL (
                         SELECT r.notice FROM reorgs r
-                        WHERE NOT v.live AND r.counts AND r.stream = x.stream AND r.fork_block <= x.block_number
+                        WHERE NOT v.live AND r.counts AND (r.stream = x.stream OR x.stream = 'chain') AND r.fork_block <= x.block_number
+                                AND NOT EXISTS (SELECT FROM chain_block c WHERE (c.block_number, c.block_hash) = (x.block_number, x.block_hash)
+                                        AND NOT c.live AND c.stream_ms > r.stream_ms)
+                                AND NOT EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
+                                        = (x.source_table, x.transaction_hash, x.log_index, x.block_hash))
                         ORDER BY r.stream_ms DESC, r.stream_seq DESC LIMIT 1) n ON true
         ) w
         WHERE o.id = w.id AND (o.reason, o.notice) IS DISTINCT FROM (w.reason, w.notice);
@@ -260,10 +298,10 @@ BEGIN
                 FROM vault_outbox o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
 END $$;
 
--- The careful way in: events whose blocks are not plainly live. Each version is stored as orphaned, each sighting noted, then all is settled.
-CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
+-- Each version that is new is stored as orphaned, each sighting noted; event_settle then brings them to where they belong.
+CREATE FUNCTION event_note(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
         streams TEXT[], ms BIGINT[], seq BIGINT[])
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
+RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
@@ -271,7 +309,7 @@ BEGIN
                 e.r || jsonb_build_object('stream', e.s, 'stream_ms', e.m, 'stream_seq', e.q, 'created_at', now()), e.s, e.m, e.q, 'reorg'
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq) e (t, x, i, b, h, r, s, m, q)
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
-                AND v.block_hash = e.h)
+                AND v.block_hash = e.h OFFSET 0) -- by key, however few rows the planner takes the tables to have
         ORDER BY e.t, e.x, e.i, e.h, e.m, e.q
         -- it stood there as one that no stream holds: now one does
         ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO UPDATE SET event_row = excluded.event_row, stream = excluded.stream,
@@ -281,9 +319,16 @@ BEGIN
         SELECT e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, streams, ms, seq) e (t, x, i, b, h, s, m, q)
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
-                AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q))
+                AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q) OFFSET 0)
         ON CONFLICT DO NOTHING;
+END $$;
 
+-- The careful way in: events whose blocks are not plainly live.
+CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
+        streams TEXT[], ms BIGINT[], seq BIGINT[])
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+BEGIN
+        PERFORM event_note(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq);
         RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes));
 END $$;
 
@@ -304,6 +349,9 @@ BEGIN
         END IF;
         INSERT INTO reorgs (stream, stream_ms, stream_seq, network, fork_block, depth, notice)
         VALUES (stream_, ms, seq, network_, fork, depth_, notice_) ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+                UPDATE chain_state SET notice_fork = least(notice_fork, fork), notices = notices + 1;
+        END IF;
         FOR n IN SELECT r.stream_ms, r.stream_seq, r.counts FROM reorgs r
                 WHERE r.stream = stream_ AND r.network = network_ AND r.fork_block = fork AND r.depth = depth_
                 ORDER BY r.stream_ms, r.stream_seq LOOP
@@ -319,7 +367,9 @@ BEGIN
         END LOOP;
         IF changed THEN
                 SELECT array_agg(b.block_number), array_agg(b.block_hash) INTO numbers, hashes
-                FROM (SELECT DISTINCT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_) b;
+                FROM (SELECT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_
+                        UNION -- it ends the chain's verdicts, whatever streams their blocks were seen in
+                        SELECT c.block_number, c.block_hash FROM chain_block c WHERE c.block_number >= fork) b;
         END IF;
         RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes) END);
 END $$;
@@ -332,6 +382,10 @@ CREATE FUNCTION reorg_blocks(OUT numbers BIGINT[], OUT hashes TEXT[]) LANGUAGE s
                 WHERE s.block_number >= (SELECT min(n.fork_block) FROM reorgs n WHERE n.counts)
                 UNION
                 SELECT o.block_number, o.block_hash FROM orphaned_events o WHERE o.reason <> 'not in stream'
+                UNION
+                SELECT c.block_number, c.block_hash FROM chain_block c
+                UNION
+                SELECT a.block_number, a.block_hash FROM chain_absent a
         ) b
 $$;
 

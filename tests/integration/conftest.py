@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import feeds
+from node import Node
 from programs import Pipeline, close_all
 from servers import PostgresServer, RedisServer, new_folder
 
@@ -102,3 +103,16 @@ def own_postgres(server_folder, own_servers):
     """A PostgreSQL for this test alone, not started yet."""
     own_servers.append(PostgresServer(server_folder, durable=True))
     return own_servers[-1]
+
+
+@pytest.fixture
+def make_node():
+    """make_node(chain): a node of it that misbehaves as the test likes."""
+    nodes = []
+
+    def make(chain):
+        nodes.append(Node(chain))
+        return nodes[-1]
+    yield make
+    for node in nodes:
+        node.close()

@@ -308,11 +308,30 @@ def _notices(found, window):
     return [(position, key[1]) for position, key in firsts]
 
 
-def _live_blocks(sightings, notices):
-    """sightings: {(number, hash): {position, …}} of one stream -> the blocks that are live there."""
+@dataclass
+class Verdict:
+    """What the chain said of a block: from `milliseconds` on it is the block's state, until a notice of any stream reaches the block.
+    live None: of the block nothing, but that some events are not in it; only a later verdict that has such an event ends that."""
+    block_number: int
+    block_hash: str
+    live: bool
+    milliseconds: int
+    rows: tuple = ()     # (table, row): the events that were inserted with it
+    absent: tuple = ()   # (table, transaction hash, log index)
+
+
+def _live_blocks(sightings, notices, latest=(), standing=()):
+    """sightings: {(number, hash): {position, …}} of one stream -> the blocks that are live there. latest: {block: its last verdict}."""
     live = set()
     for (number_, hash_), positions in sightings.items():
         cuts = sorted(at for at, fork_block in notices if fork_block <= number_)
+        if (number_, hash_) in latest:
+            verdict = latest[number_, hash_]
+            if (number_, hash_) in standing:
+                live |= {(number_, hash_)} if verdict.live else set()
+                continue
+            positions = {at for at in positions if at >= (verdict.milliseconds, 0)}
+            positions |= {(verdict.milliseconds, -1)} if verdict.live else set()
         epochs = {sum(at < position for at in cuts) for position in positions}
         announced = False
         for epoch in range(len(cuts) + 1):
@@ -330,7 +349,7 @@ class Expected:
     notices: list       # [(stream, id, Notice)], copies included
 
 
-def sort_out(entries, network=None, window=5000):
+def sort_out(entries, network=None, window=5000, verdicts=()):
     """-> live: {(table, transaction hash, log index): row}, orphaned, faults, notices (see Expected)."""
     sightings, notices = defaultdict(lambda: defaultdict(set)), defaultdict(list)
     events, faults, all_notices = {}, {}, []
@@ -347,11 +366,23 @@ def sort_out(entries, network=None, window=5000):
             event = (stream, table, row["transaction_hash"], row["log_index"], row["block_hash"])
             if event not in events or events[event][0] < position:
                 events[event] = (position, row)
-    live_blocks = {stream: _live_blocks(seen, _notices(notices[stream], window)) for stream, seen in sightings.items()}
+    for verdict in verdicts:
+        for table, row in verdict.rows:
+            event = ("chain", table, row["transaction_hash"], row["log_index"], row["block_hash"])
+            if event not in events or events[event][0] < (verdict.milliseconds, 0):
+                events[event] = ((verdict.milliseconds, 0), row)
+    counting = {stream: _notices(found, window) for stream, found in notices.items()}
+    latest = {(v.block_number, v.block_hash): v for v in sorted(verdicts, key=lambda v: v.milliseconds) if v.live is not None}
+    standing = {block for block, v in latest.items()
+                if not any(fork <= block[0] and at >= (v.milliseconds, 0) for found in counting.values() for at, fork in found)}
+    live_blocks = {stream: _live_blocks(seen, counting.get(stream, []), latest, standing) for stream, seen in sightings.items()}
+    live_blocks["chain"] = {block for block in standing if latest[block].live}
+    absent = {(*event, v.block_hash) for v in verdicts for event in v.absent
+              if events.get(("chain", *event, v.block_hash), ((-1, 0),))[0] <= (v.milliseconds, 0)}
     orphaned, live = {}, {}
     for (stream, table, transaction, log_index, block), (position, row) in events.items():
         key = (table, transaction, log_index)
-        if (row["block_number"], block) not in live_blocks[stream]:
+        if (row["block_number"], block) not in live_blocks[stream] or (*key, block) in absent:
             orphaned.setdefault((*key, block), "orphaned")
             continue
         order = (*position, stream)
@@ -476,9 +507,9 @@ def _pairs(triples, triple_terms, first, second):
                "total_market_cap": sum(r["total_market_cap"] for r in rows)}
 
 
-def compute(entries, stored_at=None, network=None, window=5000):
+def compute(entries, stored_at=None, network=None, window=5000, verdicts=()):
     """-> Expected. stored_at: {(table, transaction hash, log index): microseconds}, the times of events without block_timestamp."""
-    live, orphaned, faults, notices = sort_out(entries, network, window)
+    live, orphaned, faults, notices = sort_out(entries, network, window, verdicts)
     rows = {name: [] for name in TABLES}
     for (table, transaction, log_index), row in live.items():
         time = row["block_timestamp"]
@@ -575,11 +606,11 @@ def differences_of(name, expected, actual):
                     yield Difference(name, key, column, wanted[column], row[column])
 
 
-def compare(connection, entries, network=None, window=5000, tables=TABLES):
+def compare(connection, entries, network=None, window=5000, tables=TABLES, verdicts=()):
     """Every difference between the database and a computation from the entries, in one snapshot; sorted. [] is the law."""
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        expected = compute(entries, read_stored_at(cursor), network, window)
+        expected = compute(entries, read_stored_at(cursor), network, window, verdicts)
         found = []
         for name in tables:
             found += differences_of(name, expected.tables[name], read_table(cursor, name))

@@ -70,8 +70,11 @@ def test_urls_from_files(pipeline, small, tmp_path):
     pipeline.drain().assert_exact()
 
 
-def test_reconciling_is_refused_until_it_exists():
-    done = start("ingest", RPC_URL="http://127.0.0.1:8545")
+def test_the_key_in_the_nodes_url_is_masked():
+    for arguments, more in ((("--help",), {}), ((), {"WORKERS": "none"}), (("reconcile", "--check"), {})):
+        done = start("ingest", *arguments, RPC_URL=f"https://127.0.0.1:1/{SECRET}", **more)
+        assert SECRET not in done.stdout + done.stderr, arguments
+    done = start("ingest", RPC_URL=f"wss://127.0.0.1:1/{SECRET}")
     assert done.returncode == 2 and "RPC_URL" in done.stderr
 
 
