@@ -45,7 +45,7 @@ def notice(fork, depth, network=NETWORK, id=None, stream=STREAM):
 
 
 def lock_positions(connection, *accounts, term=1):
-    """Whoever deposits for these accounts waits."""
+    """Whoever deposits for these accounts waits. (Of digits only: there EIP-55 has nothing to capitalise.)"""
     connection.autocommit = False
     for account in accounts:
         connection.execute("""INSERT INTO position (account_id, term_id, curve_id, last_event_block, last_event_log_index, last_event_transaction,
@@ -324,8 +324,8 @@ def test_stray_cancel(pipeline):
     pipeline.feed([deposits(deposit(n, term=n, account=n)) for n in range(1, 4)])
     pipeline.drain(["ingest"])
     with pipeline.connect() as holder:
-        lock_positions(holder, *range(10, 20))
-        for n in range(10, 20):
+        lock_positions(holder, *range(0x10, 0x1a))
+        for n in range(0x10, 0x1a):
             tried = service.messages().count("takes longer")
             pipeline.feed([deposits(deposit(100 * n + k, term=k, account=n)) for k in range(1, 4)])
             until(lambda: service.messages().count("takes longer") > tried or "batch failed" in service.messages(), "it is tried", alive=[service])
