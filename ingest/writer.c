@@ -349,19 +349,19 @@ static void push_row(struct db_array *rows, const struct item *item)
                         db_array_push(rows, event->values[i].data, event->values[i].size);
 }
 
-/* What event_guard is asked: the blocks of all events of the kind. */
+/* What event_guard is asked: one item for each block at least. */
 struct seen {
         struct db_array columns[5];
         struct db_param params[5];
 };
 
-static void seen_init(struct seen *seen, const struct items *blocks)
+static void seen_init(struct seen *seen, const struct item *items, size_t count)
 {
         static const enum db_element elements[5] = {DB_TEXT, DB_BIGINT, DB_TEXT, DB_BIGINT, DB_BIGINT};
         for (size_t i = 0; i < ARRAY_LENGTH(elements); i++)
                 db_array_init(&seen->columns[i], elements[i]);
-        for (size_t i = 0; i < blocks->count; i++) {
-                const struct item *item = &blocks->list[i];
+        for (size_t i = 0; i < count; i++) {
+                const struct item *item = &items[i];
                 db_array_push_text(&seen->columns[0], item->entry->stream);
                 db_array_push_number(&seen->columns[1], item->event->block_number);
                 db_array_push_text(&seen->columns[2], item->event->block_hash);
@@ -461,9 +461,11 @@ static int insert(struct work *work, struct writer *writer, const struct db_call
 static int store(struct work *work, void *context, size_t from, size_t count)
 {
         struct writer *writer = context;
-        const struct item *items = writer->events[writer->kind].list + from;
+        const struct items *events = &writer->events[writer->kind], *blocks = &writer->blocks[writer->kind];
+        const struct item *items = events->list + from;
+        const bool whole = count == events->count; /* a part is asked about on its own: it is one because the whole took too long */
         struct seen seen;
-        seen_init(&seen, &writer->blocks[writer->kind]);
+        seen_init(&seen, whole ? blocks->list : items, whole ? blocks->count : count);
         const struct db_call begin[] = {
                 {.sql = &sql_10_event_lock, .params = &shared, .param_count = 1},
                 {.sql = &sql_10_event_guard, .params = seen.params, .param_count = ARRAY_LENGTH(seen.params)},

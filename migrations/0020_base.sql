@@ -623,6 +623,17 @@ BEGIN
         END LOOP;
 END $$;
 
+-- Updates and deletes of what vaults are made of end in vault_recompute, which is alone: they are from the start, before they hold any row that a
+-- batch under the shared lock may wait for.
+CREATE FUNCTION event_be_alone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+        PERFORM event_lock(true);
+        RETURN NULL;
+END $$;
+CREATE TRIGGER alone BEFORE UPDATE OR DELETE ON deposited_events FOR EACH STATEMENT EXECUTE FUNCTION event_be_alone();
+CREATE TRIGGER alone BEFORE UPDATE OR DELETE ON redeemed_events FOR EACH STATEMENT EXECUTE FUNCTION event_be_alone();
+CREATE TRIGGER alone BEFORE UPDATE OR DELETE ON share_price_changed_events FOR EACH STATEMENT EXECUTE FUNCTION event_be_alone();
+
 CREATE FUNCTION atom_keep_enrichment() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
         IF TG_OP = 'DELETE' THEN
