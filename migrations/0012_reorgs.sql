@@ -73,16 +73,17 @@ SELECT source_table, transaction_hash, log_index, block_number, block_hash, stre
 -- The state of blocks in each stream they were seen in.
 CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE sql STABLE AS $$
-        WITH sighting AS (
+        -- each step once, whatever the planner thinks of arrays of unknown length
+        WITH sighting AS MATERIALIZED (
                 SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
                 FROM event_sighting s
                 WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
-        ), verdict AS (
+        ), verdict AS MATERIALIZED (
                 SELECT c.block_number, c.block_hash, c.live, c.stream_ms, NOT EXISTS (SELECT FROM reorgs n
                         WHERE n.counts AND n.fork_block <= c.block_number AND n.stream_ms >= c.stream_ms) AS stands
                 FROM chain_block c
                 WHERE c.block_number = ANY (numbers) AND (c.block_number, c.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
-        ), seen AS (
+        ), seen AS MATERIALIZED (
                 SELECT DISTINCT s.stream, s.block_number, s.block_hash, (
                         SELECT count(*) FROM reorgs n
                         WHERE n.counts AND n.stream = s.stream AND n.fork_block <= s.block_number
@@ -96,11 +97,11 @@ RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) 
                         FROM sighting s JOIN verdict c USING (block_number, block_hash)
                         WHERE c.live
                 ) s
-        ), run AS (
+        ), run AS MATERIALIZED (
                 SELECT r.stream, r.block_number, r.block_hash, max(r.epoch) AS last_epoch, count(*) AS length
                 FROM (SELECT *, epoch - row_number() OVER (PARTITION BY stream, block_number, block_hash ORDER BY epoch) AS run FROM seen) r
                 GROUP BY r.stream, r.block_number, r.block_hash, r.run
-        ), law AS (
+        ), law AS MATERIALIZED (
                 SELECT r.stream, r.block_number, r.block_hash, bool_or(r.length % 2 = 1 AND r.last_epoch = (
                         SELECT count(*) FROM reorgs n WHERE n.counts AND n.stream = r.stream AND n.fork_block <= r.block_number)) AS live
                 FROM run r
