@@ -11,6 +11,7 @@
 #include "ingest_sql.h"
 #include "migrate.h"
 #include "number.h"
+#include "range.h"
 #include "reconcile.h"
 #include "replay.h"
 #include "rpc.h"
@@ -21,11 +22,11 @@
 
 static const char *check_streams(const char *value)
 {
-        size_t size = strlen(RECONCILE_STREAM);
+        size_t size = strlen(RANGE_STREAM);
         for (const char *item = value; item; item = strchr(item, ','), item += item ? 1 : 0) {
                 item += strspn(item, " \t\r\n");
-                if (!strncmp(item, RECONCILE_STREAM, size) && strchr(", \t\r\n", item[size]))
-                        return "has the item " RECONCILE_STREAM ", which is what rows from the chain are marked with";
+                if (!strncmp(item, RANGE_STREAM, size) && strchr(", \t\r\n", item[size]))
+                        return "has the item " RANGE_STREAM ", which is what rows from the chain are marked with";
         }
         return NULL;
 }
