@@ -56,7 +56,7 @@ const char *chain_number(struct chain *chain, int64_t number)
 
 /* ---- which network, contract and chain ---- */
 
-int chain_find_contract(struct chain *chain)
+static int find_contract(struct chain *chain)
 {
         const struct ingest_config *config = chain->service->config;
         AUTO(db_rows) struct db_rows *rows = NULL;
@@ -68,7 +68,6 @@ int chain_find_contract(struct chain *chain)
                 return e;
         const char *least = db_rows_text(rows, 0, 0), *greatest = db_rows_text(rows, 0, 1);
         snprintf(chain->pinned, sizeof(chain->pinned), "%s", db_rows_text(rows, 0, 2) ? db_rows_text(rows, 0, 2) : "");
-        chain->last_event = db_rows_text(rows, 0, 3) ? db_rows_number(rows, 0, 3) : -1;
         if (config->contract) {
                 if (!number_read_hex(config->contract, strlen(config->contract), bytes, &count)) /* main has checked it */
                         number_write_hex(bytes, count, chain->contract);
@@ -142,11 +141,12 @@ int chain_prepare(struct chain *chain)
 {
         int e = find_network(chain);
         if (!e)
-                e = chain_find_contract(chain);
+                e = find_contract(chain);
         if (!e && !chain->rpc && rpc_open(&chain->rpc, chain->url))
                 e = chain_say(chain, STEP_NODE, "node: out of memory");
         if (!e)
                 e = chain_node(chain, rpc_head(chain->rpc, &chain->head));
+        chain->head_seen = false;
         if (!e && !chain->sound)
                 e = check_chain(chain);
         if (!e)
@@ -156,7 +156,7 @@ int chain_prepare(struct chain *chain)
 
 void chain_init(struct chain *chain, struct service *service, const char *url)
 {
-        *chain = (struct chain){.service = service, .url = url, .arena = ARENA_NULL, .last_event = -1};
+        *chain = (struct chain){.service = service, .url = url, .arena = ARENA_NULL};
 }
 
 void chain_deinit(struct chain *chain)

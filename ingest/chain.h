@@ -31,9 +31,11 @@ struct chain {
         bool check, json;              /* report only; as JSON */
         bool waits;                    /* for another process that reconciles, instead of leaving it to that one */
         bool sound;                    /* the node was found to be on the right chain */
-        int64_t head, last_event;      /* last_event: block of the newest stored event, -1: none */
-        int64_t span, span_max;        /* of the next range */
-        int64_t missing, gone, wrong;  /* differences so far */
+        bool head_seen;                /* the node has that block */
+        bool log_times_wrong;          /* in its logs: the blocks are asked for them */
+        int64_t head;
+        int64_t span, span_max;       /* of the next range */
+        int64_t missing, gone, wrong; /* differences so far */
         char why[600];
 };
 
@@ -41,8 +43,6 @@ struct chain {
 void chain_init(struct chain *chain, struct service *service, const char *url);
 void chain_deinit(struct chain *chain);
 
-/* Reads contract, pinned and last_event from the tables. 0, negative or STEP_UNSET. */
-MUST_CHECK int chain_find_contract(struct chain *chain);
 /* Reads network, contract and head; once, whether the node is on the chain of the tables, whose id is then pinned. */
 MUST_CHECK int chain_prepare(struct chain *chain);
 

@@ -121,6 +121,8 @@ static int prepare(struct service *service, struct db *db, const char **problem)
         if (r || schema_check(db, &version))
                 return r; /* a schema that does not fit is what the caller looks for next */
         r = replay_warn_unfinished(db, service->shared->processing_timeout_ms);
+        if (!r && config->rpc_url)
+                r = reconcile_prepare(db, service->shared->processing_timeout_ms);
         if (r || !config->network)
                 return r;
         r = writer_pin_network(db, service->shared->processing_timeout_ms, config->network);

@@ -17,7 +17,9 @@
 #define SLICE         2000 /* events that one transaction inserts at most */
 #define AGAIN_TRIES   5    /* of a range whose blocks changed while it was read */
 #define BUSY_TRIES    6
-#define MORE_MAX      7 /* parameters of a statement that writes, behind events and moment */
+#define NODE_TRIES    4   /* of a node that fails after it has answered */
+#define TURN_MS       200 /* how often it is asked whether another process is done */
+#define MORE_MAX      7   /* parameters of a statement that writes, behind events and moment */
 
 struct metric range_rows = {.name = "reconcile_rows_total",
         .help = "Event rows that reconciling inserted, orphaned, corrected (ingest)",
@@ -108,16 +110,10 @@ static struct difference difference_get(const struct db_rows *rows, size_t i)
 
 static void print_difference(const struct chain *chain, const struct difference *d, const char *what)
 {
-        if (!chain->check)
-                return;
-        if (!chain->json) {
-                printf("%s transaction_hash=%s log_index=%s block_number=%" PRId64 " block_hash=%s: %s\n", d->table,
-                        d->transaction, d->log_index, d->block_number, d->block_hash, what);
-                return;
-        }
-        printf("{\"table\":\"%s\",\"transaction_hash\":\"%s\",\"log_index\":%s,\"block_number\":%" PRId64
-               ",\"block_hash\":\"%s\",\"difference\":\"%s\"}\n",
-                d->table, d->transaction, d->log_index, d->block_number, d->block_hash, what);
+        static const char json[] = "{\"table\":\"%s\",\"transaction_hash\":\"%s\",\"log_index\":%s,\"block_number\":%" PRId64
+                                   ",\"block_hash\":\"%s\",\"difference\":\"%s\"}\n",
+                          text[] = "%s transaction_hash=%s log_index=%s block_number=%" PRId64 " block_hash=%s: %s\n";
+        printf(chain->json ? json : text, d->table, d->transaction, d->log_index, d->block_number, d->block_hash, what);
 }
 
 /* The blocks of all differences as they are now, in the order of their numbers, and the events of one of them once they are asked
@@ -185,9 +181,11 @@ static int add_times(struct chain *chain, struct rpc_events *events)
         return e;
 }
 
-/* Whether an event is not in its block after all, which is asked for by its hash. */
+/* Whether an event is not in its block after all, which is asked for by its hash. A node that has thrown its logs away may show
+ * none. */
 static int look_for_event(struct chain *chain, const struct difference *d, struct looked *looked)
 {
+        bool others = false;
         int e = looked->has_events ? 0
                                    : chain_node(chain, rpc_get_block_events(chain->rpc, looked->block, chain->contract,
                                                                &chain->arena, &looked->events));
@@ -196,11 +194,19 @@ static int look_for_event(struct chain *chain, const struct difference *d, struc
         looked->has_events = true;
         for (size_t i = 0; i < looked->events.count; i++) {
                 const struct event *event = &looked->events.events[i];
-                if (!strcmp(event->transaction_hash, d->transaction) && event->log_index == strtoll(d->log_index, NULL, 10) &&
-                        !strcmp(event->type->table, d->table))
+                bool same = !strcmp(event->type->table, d->table);
+                others = others || same;
+                if (same && !strcmp(event->transaction_hash, d->transaction) &&
+                        event->log_index == strtoll(d->log_index, NULL, 10))
                         return chain_say(
                                 chain, STEP_AGAIN, "node: its list of logs left out one of block %" PRId64, d->block_number);
         }
+        for (enum event_kind kind = 0; !others && kind < EVENT_GENERIC; kind++)
+                if (!strcmp(event_types[kind].table, d->table) && rpc_may_hold(looked->block, chain->contract, kind))
+                        return chain_say(chain, STEP_AGAIN,
+                                "node: it shows no logs of block %" PRId64
+                                ", whose filter says there are some: has it lost them?",
+                                d->block_number);
         return 0;
 }
 
@@ -214,34 +220,40 @@ static void add_absent(struct findings *out, const struct difference *d)
         out->gone++;
 }
 
-static int judge_stored(struct chain *chain, const struct difference *d, struct looked *looked, struct findings *out)
+static int judge_stored(
+        struct chain *chain, const struct difference *d, struct looked *looked, struct findings *out, const char **what)
 {
         if (strcmp(looked->block->hash, d->block_hash) != 0) {
                 db_array_push_number(&out->dead_numbers, d->block_number);
                 db_array_push_text(&out->dead_hashes, d->block_hash);
                 out->gone++;
-                print_difference(chain, d, "stored, but its block is not on the chain");
+                *what = "stored, but its block is not on the chain";
                 return 0;
         }
         int e = d->judged ? look_for_event(chain, d, looked) : 0;
         if (!e && d->judged) {
                 add_absent(out, d);
-                print_difference(chain, d, "stored, but not on the chain");
+                *what = "stored, but not on the chain";
         }
         return e;
 }
 
 static int judge_shown(struct chain *chain, const struct difference *d, const struct looked *looked, const struct event *event,
-        struct findings *out)
+        struct findings *out, const char **what)
 {
         bool wrong = !strcmp(d->kind, "wrong");
         if (strcmp(looked->block->hash, event->block_hash) != 0)
                 return changed(chain, d->block_number);
+        if (looked->block->timestamp != event->block_timestamp) {
+                chain->log_times_wrong = true;
+                return chain_say(
+                        chain, STEP_AGAIN, "node: the time of block %" PRId64 " is another one in its logs", d->block_number);
+        }
         if (wrong)
                 out->wrong[out->wrong_count++] = *event;
         else
                 out->missing[out->missing_count++] = *event;
-        print_difference(chain, d, wrong ? "stored with another content than on the chain" : "on the chain, but not stored");
+        *what = wrong ? "stored with another content than on the chain" : "on the chain, but not stored";
         return 0;
 }
 
@@ -250,6 +262,8 @@ static int judge(struct chain *chain, const struct rpc_events *events, const str
 {
         size_t count = db_rows_count(rows);
         struct looked looked = {0};
+        const char **what = arena_alloc(&chain->arena, (count + 1) * sizeof(*what)); /* NULL: nothing */
+        memset(what, 0, (count + 1) * sizeof(*what));
         out->missing = arena_alloc(&chain->arena, (count + 1) * sizeof(*out->missing));
         out->wrong = arena_alloc(&chain->arena, (count + 1) * sizeof(*out->wrong));
         int e = count ? look_at_blocks(chain, rows, &looked) : 0;
@@ -257,9 +271,14 @@ static int judge(struct chain *chain, const struct rpc_events *events, const str
                 const struct difference d = difference_get(rows, i);
                 for (; looked.block->number < d.block_number; looked.has_events = false)
                         looked.block++;
-                e = d.place ? judge_shown(chain, &d, &looked, &events->events[d.place - 1], out)
-                            : judge_stored(chain, &d, &looked, out);
+                e = d.place ? judge_shown(chain, &d, &looked, &events->events[d.place - 1], out, &what[i])
+                            : judge_stored(chain, &d, &looked, out, &what[i]);
         }
+        for (size_t i = 0; !e && chain->check && i < count; i++)
+                if (what[i]) {
+                        const struct difference d = difference_get(rows, i);
+                        print_difference(chain, &d, what[i]);
+                }
         return e == STEP_REFUSED ? STEP_NODE : e;
 }
 
@@ -352,22 +371,40 @@ static int write_findings(struct chain *chain, struct findings *found, int64_t m
 
 /* ---- ranges ---- */
 
-/* One process at a time reads and compares; the lock ends with the transaction. */
+/* One process at a time reads and compares; the lock ends with the transaction. Asked for again and again: a stop does not wait
+ * for whoever holds it, and whose node may hang. */
 static int take_turn(struct chain *chain)
 {
-        AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = chain->waits ? &sql_16_chain_wait : &sql_16_chain_lock, .rows = &rows};
-        int e = chain_run(chain, &call, 1, DB_BEGIN);
-        return e || db_rows_count(rows) ? e : chain_say(chain, STEP_ELSEWHERE, "another process reconciles");
+        for (;;) {
+                AUTO(db_rows) struct db_rows *rows = NULL;
+                const struct db_call call = {.sql = &sql_16_chain_lock, .rows = &rows};
+                int e = chain_run(chain, &call, 1, DB_BEGIN);
+                if (e || db_rows_count(rows))
+                        return e;
+                e = chain_run(chain, NULL, 0, DB_ROLLBACK);
+                if (e)
+                        return e;
+                if (!chain->waits)
+                        return chain_say(chain, STEP_ELSEWHERE, "another process reconciles");
+                if (service_wait(TURN_MS))
+                        return chain_say(chain, STEP_STOPPED, "stopped");
+        }
 }
 
 static int read_range(
         struct chain *chain, int64_t from, int64_t to, struct rpc_events *events, struct findings *found, int64_t *ms)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
+        struct rpc_block newest;
         int e = read_time(chain, ms);
+        if (!e && !chain->head_seen) /* it may be nonsense, or another node's than the one that answers now */
+                e = chain_node(chain, rpc_get_block(chain->rpc, chain->head, &newest));
+        if (!e)
+                chain->head_seen = true;
         if (!e)
                 e = chain_node(chain, rpc_get_events(chain->rpc, from, to, chain->contract, &chain->arena, events));
+        for (size_t i = 0; !e && chain->log_times_wrong && i < events->count; i++)
+                events->events[i].block_timestamp = -1;
         if (!e) {
                 e = add_times(chain, events);
                 e = e == STEP_REFUSED ? STEP_NODE : e;
@@ -402,36 +439,26 @@ static int do_range(struct chain *chain, int64_t from, int64_t to, size_t *count
         return e;
 }
 
-/* After a range: how large is the next one, and is this one tried again? */
-static int next_span(struct chain *chain, int e, int64_t blocks, size_t count, struct backoff *backoff, unsigned *tries)
+/* How a range is tried again, or the step that ends it all. begun: the node has answered for one before. */
+static int try_again(struct chain *chain, int e, int64_t blocks, bool begun, struct backoff *backoff, unsigned *tries)
 {
-        if (!e) {
-                *tries = 0;
-                backoff_reset(backoff);
-                if (count > 2 * EVENTS_WANTED)
-                        chain->span = blocks / 2 + 1;
-                else if (count < EVENTS_WANTED / 2 && blocks == chain->span)
-                        chain->span = 2 * chain->span < chain->span_max ? 2 * chain->span : chain->span_max;
-                return 0;
-        }
         if (e == STEP_REFUSED && blocks > 1) {
                 chain->span = chain->span_max = blocks / 2; /* it would refuse more again */
                 return 0;
         }
-        if ((e == STEP_BUSY && ++*tries < BUSY_TRIES) || (e == STEP_AGAIN && ++*tries < AGAIN_TRIES)) {
-                if (e == STEP_BUSY && *tries > 1 && blocks > 1)
-                        chain->span = blocks / 2;
-                return service_wait(backoff_next(backoff)) ? chain_say(chain, STEP_STOPPED, "stopped") : 0;
-        }
-        if (e == STEP_NODE && blocks > 1)
+        unsigned most = e == STEP_BUSY ? BUSY_TRIES : e == STEP_AGAIN ? AGAIN_TRIES : e == STEP_NODE && begun ? NODE_TRIES : 0;
+        if ((e == STEP_NODE || (e == STEP_BUSY && *tries)) && blocks > 1)
                 chain->span = blocks / 2; /* it may have been too much in its time */
-        return e;
+        if (++*tries >= most)
+                return e;
+        return service_wait(backoff_next(backoff)) ? chain_say(chain, STEP_STOPPED, "stopped") : 0;
 }
 
 int range_reconcile(struct chain *chain, int64_t from, int64_t to, struct progress *progress)
 {
         struct backoff backoff;
         unsigned tries = 0;
+        bool begun = false;
         int e = 0;
         backoff_init(&backoff, 200, 5000, (uint64_t)clock_wall_ms());
         chain->span_max = SPAN_MAX;
@@ -439,11 +466,19 @@ int range_reconcile(struct chain *chain, int64_t from, int64_t to, struct progre
         while (!e && from <= to) {
                 int64_t blocks = to - from < chain->span ? to - from + 1 : chain->span;
                 size_t count = 0;
-                int done = service_stopping() ? chain_say(chain, STEP_STOPPED, "stopped")
-                                              : do_range(chain, from, from + blocks - 1, &count);
-                e = next_span(chain, done, blocks, count, &backoff, &tries);
-                if (done)
+                e = service_stopping() ? chain_say(chain, STEP_STOPPED, "stopped")
+                                       : do_range(chain, from, from + blocks - 1, &count);
+                if (e) {
+                        e = try_again(chain, e, blocks, begun, &backoff, &tries);
                         continue;
+                }
+                begun = true;
+                tries = 0;
+                backoff_reset(&backoff);
+                if (count > 2 * EVENTS_WANTED)
+                        chain->span = blocks / 2 + 1;
+                else if (count < EVENTS_WANTED / 2 && blocks == chain->span)
+                        chain->span = 2 * chain->span < chain->span_max ? 2 * chain->span : chain->span_max;
                 from += blocks;
                 if (progress)
                         progress_add(progress, blocks);

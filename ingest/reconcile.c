@@ -166,15 +166,20 @@ struct beside {
         struct chain chain;
         struct backoff backoff;
         int64_t not_before_ms; /* monotonic */
-        bool looked;           /* at what was stored when it started */
-        int64_t gap_from;      /* -1: no gap to look at */
+        bool looked;           /* since it started */
         bool troubled;         /* and it was said */
 };
 
 /* What chain_state says. */
 struct due {
-        int64_t fork, notices, age_ms; /* fork, age -1: none */
+        int64_t fork, notices, age_ms, reached; /* -1: none; reached: how far it ever came */
 };
+
+int reconcile_prepare(struct db *db, int64_t deadline_ms)
+{
+        const struct db_call call = {.sql = &sql_16_chain_begin};
+        return db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
+}
 
 static int open_servers(struct chain *chain)
 {
@@ -202,7 +207,8 @@ static int read_due(struct chain *chain, struct due *due)
                 return e;
         *due = (struct due){.fork = db_rows_text(rows, 0, 0) ? db_rows_number(rows, 0, 0) : -1,
                 .notices = db_rows_number(rows, 0, 1),
-                .age_ms = db_rows_text(rows, 0, 2) ? db_rows_number(rows, 0, 2) : -1};
+                .age_ms = db_rows_text(rows, 0, 2) ? db_rows_number(rows, 0, 2) : -1,
+                .reached = db_rows_text(rows, 0, 3) ? db_rows_number(rows, 0, 3) : -1};
         if (due->age_ms < 0)
                 return 0;
         metrics_set(metrics, &metric_block, (double)db_rows_number(rows, 0, 3), NULL, NULL, NULL);
@@ -220,7 +226,8 @@ static int note_done(struct chain *chain, const struct due *due, bool reached_fo
         return chain_run(chain, &call, 1, DB_AUTOCOMMIT);
 }
 
-/* From the lowest block that something is to be done for, to the head; the last RECONCILE_DEPTH blocks in any case. */
+/* From the lowest block that something is to be done for, to the head: RECONCILE_DEPTH blocks below the head, or below what was
+ * the head the last time, where the node was away or blocks come fast. */
 static int do_pass(struct beside *beside, const struct due *due)
 {
         struct chain *chain = &beside->chain;
@@ -230,8 +237,8 @@ static int do_pass(struct beside *beside, const struct due *due)
         if (e)
                 return e;
         int64_t from = chain->head - config->reconcile_depth + 1;
-        if (beside->gap_from >= 0 && beside->gap_from < from)
-                from = beside->gap_from;
+        if (due->reached >= 0 && due->reached < chain->head)
+                from -= chain->head - due->reached;
         if (due->fork >= 0 && due->fork < from)
                 from = due->fork;
         chain->waits = false;
@@ -240,7 +247,7 @@ static int do_pass(struct beside *beside, const struct due *due)
                 e = note_done(chain, due, due->fork <= chain->head);
         if (e)
                 return e;
-        beside->gap_from = -1;
+        beside->looked = true;
         if (due->fork > chain->head) /* the node is behind: it is asked again in a while */
                 beside->not_before_ms = clock_ms() + backoff_next(&beside->backoff);
         if (chain->missing + chain->gone + chain->wrong > missing + gone + wrong)
@@ -256,15 +263,9 @@ static int look_once(struct beside *beside, bool *worked)
         const struct ingest_config *config = chain->service->config;
         struct due due;
         int e = open_servers(chain);
-        if (!e && !beside->looked) {
-                e = chain_find_contract(chain); /* for the last event alone: what is unset is said by prepare */
-                e = e == STEP_UNSET ? 0 : e;
-                beside->looked = !e;
-                beside->gap_from = chain->last_event;
-        }
         if (!e)
                 e = read_due(chain, &due);
-        if (e || (beside->gap_from < 0 && due.fork < 0 && due.age_ms >= 0 && due.age_ms < config->reconcile_interval_ms))
+        if (e || (beside->looked && due.fork < 0 && due.age_ms >= 0 && due.age_ms < config->reconcile_interval_ms))
                 return e;
         *worked = true;
         return do_pass(beside, &due);

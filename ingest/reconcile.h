@@ -9,6 +9,8 @@
 #include "../common/service.h"
 
 int reconcile_command(struct service *service, int argc, char **argv);
+/* Before the workers begin: from where on the service is to reconcile. */
+MUST_CHECK int reconcile_prepare(struct db *db, int64_t deadline_ms);
 /* The service's part, in a thread of its own: after notices, the gap at start, every RECONCILE_INTERVAL_MS. Ends with the
  * service, and at once without RPC_URL. */
 void *reconcile_beside(void *service);

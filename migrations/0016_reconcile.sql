@@ -132,5 +132,7 @@ BEGIN
         INSERT INTO chain_block AS c (block_number, block_hash, live, stream_ms)
         SELECT DISTINCT (r ->> 'block_number')::bigint, r ->> 'block_hash', true, ms FROM unnest(event_rows) r
         ON CONFLICT ON CONSTRAINT chain_block_pkey DO UPDATE SET live = true, stream_ms = excluded.stream_ms WHERE excluded.stream_ms > c.stream_ms;
-        RETURN QUERY SELECT * FROM event_touched(mended);
+        -- what else is in these blocks, and what was handled since the node was read
+        RETURN QUERY SELECT * FROM event_touched(mended + (
+                SELECT event_settle(array_agg((r ->> 'block_number')::bigint), array_agg(r ->> 'block_hash')) FROM unnest(event_rows) r));
 END $$;
