@@ -139,6 +139,7 @@ static int check_chain(struct chain *chain)
 
 int chain_prepare(struct chain *chain)
 {
+        arena_reset(&chain->arena);
         int e = find_network(chain);
         if (!e)
                 e = find_contract(chain);

@@ -19,7 +19,7 @@
 #define BUSY_TRIES    6
 #define NODE_TRIES    4   /* of a node that fails after it has answered */
 #define TURN_MS       200 /* how often it is asked whether another process is done */
-#define MORE_MAX      7   /* parameters of a statement that writes, behind events and moment */
+#define GONE_COLUMNS  7
 
 struct metric range_rows = {.name = "reconcile_rows_total",
         .help = "Event rows that reconciling inserted, orphaned, corrected (ingest)",
@@ -32,26 +32,22 @@ struct metric range_rows = {.name = "reconcile_rows_total",
 struct findings {
         struct event *missing, *wrong; /* on the chain; with the block's time */
         size_t missing_count, wrong_count;
-        struct db_array dead_numbers, dead_hashes; /* blocks that are not on the chain */
-        struct db_array absent[5]; /* events that are not in their block: table, transaction, log index, number, hash */
-        size_t gone;               /* rows of either */
+        /* blocks that are not on the chain: number, hash; events that are not in their block: table, transaction, log index,
+         * number, hash */
+        struct db_array columns[GONE_COLUMNS];
+        size_t gone; /* rows of either */
 };
 
-static void findings_init(struct findings *findings)
+static void columns_init(struct findings *findings)
 {
-        *findings = (struct findings){0};
-        db_array_init(&findings->dead_numbers, DB_BIGINT);
-        db_array_init(&findings->dead_hashes, DB_TEXT);
-        for (size_t i = 0; i < ARRAY_LENGTH(findings->absent); i++)
-                db_array_init(&findings->absent[i], i == 2 || i == 3 ? DB_BIGINT : DB_TEXT);
+        for (size_t i = 0; i < GONE_COLUMNS; i++)
+                db_array_init(&findings->columns[i], i == 0 || i == 4 || i == 5 ? DB_BIGINT : DB_TEXT);
 }
 
 static void findings_deinit(struct findings *findings)
 {
-        db_array_deinit(&findings->dead_numbers);
-        db_array_deinit(&findings->dead_hashes);
-        for (size_t i = 0; i < ARRAY_LENGTH(findings->absent); i++)
-                db_array_deinit(&findings->absent[i]);
+        for (size_t i = 0; i < GONE_COLUMNS; i++)
+                db_array_deinit(&findings->columns[i]);
 }
 #define AUTO_FINDINGS __attribute__((cleanup(findings_deinit)))
 
@@ -210,32 +206,23 @@ static int look_for_event(struct chain *chain, const struct difference *d, struc
         return 0;
 }
 
-static void add_absent(struct findings *out, const struct difference *d)
-{
-        db_array_push_text(&out->absent[0], d->table);
-        db_array_push_text(&out->absent[1], d->transaction);
-        db_array_push_number(&out->absent[2], strtoll(d->log_index, NULL, 10));
-        db_array_push_number(&out->absent[3], d->block_number);
-        db_array_push_text(&out->absent[4], d->block_hash);
-        out->gone++;
-}
-
 static int judge_stored(
         struct chain *chain, const struct difference *d, struct looked *looked, struct findings *out, const char **what)
 {
-        if (strcmp(looked->block->hash, d->block_hash) != 0) {
-                db_array_push_number(&out->dead_numbers, d->block_number);
-                db_array_push_text(&out->dead_hashes, d->block_hash);
-                out->gone++;
-                *what = "stored, but its block is not on the chain";
-                return 0;
+        bool dead = strcmp(looked->block->hash, d->block_hash) != 0;
+        int e = dead || !d->judged ? 0 : look_for_event(chain, d, looked);
+        if (e || (!dead && !d->judged))
+                return e;
+        if (!dead) {
+                db_array_push_text(&out->columns[2], d->table);
+                db_array_push_text(&out->columns[3], d->transaction);
+                db_array_push_number(&out->columns[4], strtoll(d->log_index, NULL, 10));
         }
-        int e = d->judged ? look_for_event(chain, d, looked) : 0;
-        if (!e && d->judged) {
-                add_absent(out, d);
-                *what = "stored, but not on the chain";
-        }
-        return e;
+        db_array_push_number(&out->columns[dead ? 0 : 5], d->block_number);
+        db_array_push_text(&out->columns[dead ? 1 : 6], d->block_hash);
+        out->gone++;
+        *what = dead ? "stored, but its block is not on the chain" : "stored, but not on the chain";
+        return 0;
 }
 
 static int judge_shown(struct chain *chain, const struct difference *d, const struct looked *looked, const struct event *event,
@@ -306,7 +293,7 @@ static int write_events(struct chain *chain, const struct sql *sql, const struct
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO_SIGHTINGS struct sightings sightings;
-        struct db_param params[SIGHTING_COLUMNS + 1 + MORE_MAX];
+        struct db_param params[SIGHTING_COLUMNS + 1 + GONE_COLUMNS];
         fill(chain, &sightings, params, events, count, ms);
         params[SIGHTING_COLUMNS] = db_text(chain_number(chain, ms));
         memcpy(params + SIGHTING_COLUMNS + 1, more, more_count * sizeof(*more));
@@ -321,10 +308,10 @@ static int write_events(struct chain *chain, const struct sql *sql, const struct
 /* So many of the missing events, and all that is to go. */
 static int settle(struct chain *chain, struct findings *found, size_t from, size_t count, int64_t ms)
 {
-        struct db_param more[MORE_MAX] = {db_array_param(&found->dead_numbers), db_array_param(&found->dead_hashes)};
-        for (size_t i = 0; i < ARRAY_LENGTH(found->absent); i++)
-                more[2 + i] = db_array_param(&found->absent[i]);
-        return write_events(chain, &sql_16_chain_settle, found->missing + from, count, ms, more, MORE_MAX);
+        struct db_param more[GONE_COLUMNS];
+        for (size_t i = 0; i < GONE_COLUMNS; i++)
+                more[i] = db_array_param(&found->columns[i]);
+        return write_events(chain, &sql_16_chain_settle, found->missing + from, count, ms, more, GONE_COLUMNS);
 }
 
 /* Contents, one table a transaction. */
@@ -363,6 +350,8 @@ static int write_findings(struct chain *chain, struct findings *found, int64_t m
                 e = settle(chain, found, from, count, ms);
                 from += count;
                 any = from < found->missing_count;
+                findings_deinit(found); /* what is to go went with the first of the events */
+                columns_init(found);
                 if (!e && service_wait(clock_ms() - began) && any)
                         e = chain_say(chain, STEP_STOPPED, "stopped");
         }
@@ -418,10 +407,10 @@ static int read_range(
 
 static int do_range(struct chain *chain, int64_t from, int64_t to, size_t *count)
 {
-        AUTO_FINDINGS struct findings found;
+        AUTO_FINDINGS struct findings found = {0};
         struct rpc_events events = {0};
         int64_t ms = 0;
-        findings_init(&found);
+        columns_init(&found);
         arena_reset(&chain->arena);
         int e = chain->check ? 0 : take_turn(chain);
         if (!e) /* whoever has begun a pass brings it to its end */

@@ -86,14 +86,10 @@ static void print_summary(const struct chain *chain, int64_t from, int64_t to)
                 printf("{\"from_block\":%" PRId64 ",\"to_block\":%" PRId64 ",\"head_block\":%" PRId64
                        ",\"check\":%s,\"missing\":%" PRId64 ",\"not_on_chain\":%" PRId64 ",\"different\":%" PRId64 "}\n",
                         from, to, chain->head, chain->check ? "true" : "false", chain->missing, chain->gone, chain->wrong);
-        else if (chain->check)
-                printf("blocks %" PRId64 " to %" PRId64 ": %" PRId64 " events missing, %" PRId64
-                       " rows not on the chain, %" PRId64 " different\n",
-                        from, to, chain->missing, chain->gone, chain->wrong);
         else
-                printf("blocks %" PRId64 " to %" PRId64 ": %" PRId64 " events inserted, %" PRId64 " rows orphaned, %" PRId64
-                       " corrected\n",
-                        from, to, chain->missing, chain->gone, chain->wrong);
+                printf("blocks %" PRId64 " to %" PRId64 ": %" PRId64 " events %s, %" PRId64 " rows %s, %" PRId64 " %s\n", from,
+                        to, chain->missing, chain->check ? "missing" : "inserted", chain->gone,
+                        chain->check ? "not on the chain" : "orphaned", chain->wrong, chain->check ? "different" : "corrected");
 }
 
 static int connect_command(struct chain *chain)

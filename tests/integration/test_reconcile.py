@@ -534,13 +534,14 @@ def test_a_notice_that_comes_between_reading_and_correcting(pipeline, small, mak
     with pipeline.connect() as connection:
         fork, stream = connection.execute("UPDATE deposited_events SET assets = '7' WHERE (transaction_hash, log_index) = (SELECT transaction_hash, log_index "
                                           "FROM deposited_events ORDER BY block_number DESC LIMIT 1) RETURNING block_number, stream").fetchone()
+        late = connection.execute("SELECT max(stream_ms) + 1 FROM event_standing WHERE stream = %s", [stream]).fetchone()[0]
     seen = []
 
     def mood(method, params, answer):
         if method == "eth_getBlockByNumber" and params[0] == hex(fork):
             seen.append(params)
             if len(seen) == 3:   # for its time, as the highest that differs, as one that differs: it was compared
-                pipeline.feed([notice(stream, fork)])
+                pipeline.feed([notice(stream, fork, id_=f"{late}-0")])
                 pipeline.drain()
     node.mood = mood
     reconcile(pipeline, node, "--from-block", str(fork), "--to-block", str(fork))
@@ -623,7 +624,7 @@ def test_usage_and_configuration(make_pipeline, canonical, make_node):
 ABOUT = ("transaction_hash", "log_index", "address", "block_hash", "block_number", "network", "transaction_index")
 
 
-def made_verdicts(messages, rng, count=14):
+def made_verdicts(messages, rng, count=30):
     """Verdicts on the feed's blocks, at moments among its entries: on the chain, with some of its events; not on it; events not in it."""
     blocks, moments = {}, sorted({int(m.id.split("-")[0]) for m in messages})
     for stream, _, payload in feeds.as_entries(messages):
@@ -633,9 +634,9 @@ def made_verdicts(messages, rng, count=14):
     for moment in rng.sample(range(moments[0], moments[-1] + 5000), count):
         block = rng.choice(sorted(blocks))
         events = [(key, row) for key, row in sorted(blocks[block].items()) if rng.random() < 0.5]
-        kind = rng.choice(["live", "live", "dead", "absent"])
-        if kind == "live" and events:
-            verdicts.append(oracle.Verdict(*block, True, moment, tuple((key[0], dict(row)) for key, row in events)))
+        kind = rng.choice(["live", "live", "mends", "dead", "absent"])
+        if kind in ("live", "mends") and events:
+            verdicts.append(oracle.Verdict(*block, True, moment, tuple((key[0], dict(row)) for key, row in events), (), kind == "mends"))
         elif kind == "dead":
             verdicts.append(oracle.Verdict(*block, False, moment))
         elif events:
@@ -655,6 +656,11 @@ def write_verdict(connection, verdict):
     dead, absent, block = verdict.live is False, verdict.absent, [verdict.block_number, verdict.block_hash]
     with connection.transaction():
         connection.execute("SELECT event_lock(true)")
+        if verdict.mends:
+            for name in {table for table, _ in verdict.rows}:
+                connection.execute("SELECT count(*) FROM chain_mend(%s, %s, %s::text[]::jsonb[])", [name, verdict.milliseconds, [
+                    json.dumps(row) for row, (table, _) in zip(rows, verdict.rows) if table == name]])
+            return
         connection.execute(
             "SELECT count(*) FROM chain_settle(%s, %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],"
             " %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[]::jsonb[])",
