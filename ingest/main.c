@@ -11,6 +11,7 @@
 #include "ingest_sql.h"
 #include "migrate.h"
 #include "number.h"
+#include "range.h"
 #include "reconcile.h"
 #include "replay.h"
 #include "rpc.h"
@@ -21,11 +22,11 @@
 
 static const char *check_streams(const char *value)
 {
-        size_t size = strlen(RECONCILE_STREAM);
+        size_t size = strlen(RANGE_STREAM);
         for (const char *item = value; item; item = strchr(item, ','), item += item ? 1 : 0) {
                 item += strspn(item, " \t\r\n");
-                if (!strncmp(item, RECONCILE_STREAM, size) && strchr(", \t\r\n", item[size]))
-                        return "has the item " RECONCILE_STREAM ", which is what rows from the chain are marked with";
+                if (!strncmp(item, RANGE_STREAM, size) && strchr(", \t\r\n", item[size]))
+                        return "has the item " RANGE_STREAM ", which is what rows from the chain are marked with";
         }
         return NULL;
 }
@@ -120,6 +121,8 @@ static int prepare(struct service *service, struct db *db, const char **problem)
         if (r || schema_check(db, &version))
                 return r; /* a schema that does not fit is what the caller looks for next */
         r = replay_warn_unfinished(db, service->shared->processing_timeout_ms);
+        if (!r && config->rpc_url)
+                r = reconcile_prepare(db, service->shared->processing_timeout_ms);
         if (r || !config->network)
                 return r;
         r = writer_pin_network(db, service->shared->processing_timeout_ms, config->network);

@@ -13,6 +13,7 @@
 #include "../common/service.h"
 #include "abi.h"
 #include "address.h"
+#include "keccak.h"
 #include "number.h"
 
 #define TIMEOUT_MS         30000
@@ -20,7 +21,8 @@
 #define POLL_MS            50 /* how soon a stop is noticed */
 #define REQUEST_MAX        2048
 #define KEPT_MAX           (1 << 20) /* of the memory of answers, between them */
-#define BATCH_MAX          50        /* blocks a request */
+#define VALUES_MAX         1000000
+#define BATCH_MAX          50 /* blocks a request */
 
 struct rpc {
         CURLM *multi;
@@ -182,6 +184,8 @@ static int refused(struct rpc *rpc, const char *method, long status, const cJSON
 {
         const cJSON *error = cJSON_GetObjectItemCaseSensitive(answer, "error"),
                     *code = cJSON_GetObjectItemCaseSensitive(error, "code");
+        if (cJSON_IsNull(error))
+                error = NULL;
         const char *message = text_of(error, "message");
         double number = cJSON_IsNumber(code) ? code->valuedouble : 0;
         if (status == 429 || status == 503 || (error && says_busy(number, message ? message : "")))
@@ -202,6 +206,11 @@ static int exchange(struct rpc *rpc, const char *method, const char *request, cJ
         int r = post(rpc, request, &status);
         if (r)
                 return r;
+        size_t values = 0; /* of lists and objects; each costs a multiple of its bytes once it is parsed */
+        for (size_t i = 0; i < rpc->size; i++)
+                values += rpc->answer[i] == ',';
+        if (values > VALUES_MAX)
+                return fail(rpc, RPC_REFUSED, "%s: the answer has more than %d values", method, VALUES_MAX);
         *answer = rpc->size ? cJSON_ParseWithLengthOpts(rpc->answer, rpc->size + 1, NULL, true) : NULL;
         if (rpc->capacity > KEPT_MAX) {
                 free(rpc->answer);
@@ -305,6 +314,7 @@ static int read_block(struct rpc *rpc, const cJSON *result, int64_t number, stru
                 read_hash(text_of(result, "hash"), block->hash) ||
                 read_quantity(text_of(result, "timestamp"), EVENT_TIMESTAMP_MAX, &block->timestamp))
                 return nonsense(rpc, "eth_getBlockByNumber", "not the block that was asked for");
+        block->has_bloom = !read_bytes(text_of(result, "logsBloom"), RPC_BLOOM_SIZE, block->bloom);
         return 0;
 }
 
@@ -316,6 +326,27 @@ int rpc_get_block(struct rpc *rpc, int64_t number, struct rpc_block *block)
         snprintf(params, sizeof(params), "\"0x%" PRIx64 "\",false", (uint64_t)number);
         int r = call(rpc, "eth_getBlockByNumber", params, &answer, &result);
         return r ? r : read_block(rpc, result, number, block);
+}
+
+/* Three bits of a hash say whether something may be in the filter (Ethereum's yellow paper, 4.3.1). */
+static bool bloom_has(const unsigned char *bloom, const char *hex)
+{
+        unsigned char bytes[ABI_WORD_SIZE + 1], hash[KECCAK256_SIZE];
+        size_t count;
+        if (number_read_hex(hex, strlen(hex), bytes, &count))
+                abort(); /* addresses and topics of ours */
+        keccak256(bytes, count, hash);
+        for (size_t i = 0; i < 6; i += 2) {
+                unsigned bit = ((unsigned)hash[i] << 8 | hash[i + 1]) & 2047;
+                if (!(bloom[RPC_BLOOM_SIZE - 1 - bit / 8] & 1U << bit % 8))
+                        return false;
+        }
+        return true;
+}
+
+bool rpc_may_hold(const struct rpc_block *block, const char *address, enum event_kind kind)
+{
+        return block->has_bloom && bloom_has(block->bloom, address) && bloom_has(block->bloom, abi_topic(kind));
 }
 
 /* The answers of a batch come in any order, told apart by id. */
@@ -357,8 +388,11 @@ static int get_batch(struct rpc *rpc, const int64_t *numbers, size_t count, stru
         int r = exchange(rpc, "eth_getBlockByNumber", request, &answer);
         if (r == RPC_BUSY || service_stopping())
                 return r;
-        if (!r && cJSON_IsArray(answer))
-                return read_batch(rpc, answer, numbers, count, blocks);
+        if (!r && cJSON_IsArray(answer)) {
+                r = read_batch(rpc, answer, numbers, count, blocks);
+                if (r != RPC_REFUSED) /* as a whole, maybe: so geth says that a batch is too large */
+                        return r;
+        }
         rpc->one_by_one = true;
         return 0;
 }

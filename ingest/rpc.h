@@ -15,6 +15,7 @@
 
 #define RPC_ANSWER_MAX (16 << 20)
 #define RPC_HASH_SIZE  66 /* 0x and 64 digits */
+#define RPC_BLOOM_SIZE 256
 
 struct rpc;
 
@@ -36,6 +37,8 @@ const char *rpc_error(const struct rpc *rpc);
 struct rpc_block {
         char hash[RPC_HASH_SIZE + 1];
         int64_t number, timestamp;
+        bool has_bloom;
+        unsigned char bloom[RPC_BLOOM_SIZE + 1]; /* room for a NUL */
 };
 
 /* All: 0, negative (no answer, or nonsense), or one of the above. */
@@ -44,6 +47,10 @@ MUST_CHECK int rpc_head(struct rpc *rpc, int64_t *number);
 MUST_CHECK int rpc_has_code(struct rpc *rpc, const char *address, bool *has);
 MUST_CHECK int rpc_get_block(struct rpc *rpc, int64_t number, struct rpc_block *block);
 MUST_CHECK int rpc_get_blocks(struct rpc *rpc, const int64_t *numbers, size_t count, struct rpc_block *blocks);
+
+/* Whether the block's own filter lets expect events of the contract of that kind: seldom where there are none, always where there
+ * are, unless the node has no filter. */
+bool rpc_may_hold(const struct rpc_block *block, const char *address, enum event_kind kind);
 
 /* Events of the five types, in the order of (block number, log index), each once; without network, and without time (-1)
  * where the node's logs have none. */

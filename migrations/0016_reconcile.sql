@@ -129,8 +129,11 @@ BEGIN
                 WHERE (t.transaction_hash, t.log_index, t.block_hash) = (r ->> ''transaction_hash'', (r ->> ''log_index'')::bigint, r ->> ''block_hash'')',
                 name, columns) USING event_rows, ms;
         GET DIAGNOSTICS mended = ROW_COUNT;
-        INSERT INTO chain_block AS c (block_number, block_hash, live, stream_ms)
-        SELECT DISTINCT (r ->> 'block_number')::bigint, r ->> 'block_hash', true, ms FROM unnest(event_rows) r
-        ON CONFLICT ON CONSTRAINT chain_block_pkey DO UPDATE SET live = true, stream_ms = excluded.stream_ms WHERE excluded.stream_ms > c.stream_ms;
-        RETURN QUERY SELECT * FROM event_touched(mended);
+        -- the verdict, whether or not they still stand; and what else is in these blocks
+        RETURN QUERY SELECT s.term_id, s.curve_id, s.block_number, s.moved_rows + CASE WHEN s.term_id IS NULL THEN mended ELSE 0 END
+                FROM (SELECT array_agg(name) AS tables, array_agg(r ->> 'transaction_hash') AS transactions,
+                        array_agg((r ->> 'log_index')::bigint) AS indexes, array_agg((r ->> 'block_number')::bigint) AS blocks,
+                        array_agg(r ->> 'block_hash') AS block_hashes FROM unnest(event_rows) r) e
+                CROSS JOIN LATERAL chain_settle(ms, '{}', '{}', '{}', '{}', '{}', '{}', '{}', e.tables, e.transactions, e.indexes, e.blocks,
+                        e.block_hashes, event_rows) s;
 END $$;

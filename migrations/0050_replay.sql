@@ -21,8 +21,9 @@ BEGIN
                 image = excluded.image, value_id = excluded.value_id, resolving_status = excluded.resolving_status;
         DELETE FROM atom_enrichment e USING atom a WHERE a.term_id = e.term_id
                 AND num_nonnulls(a.type, a.emoji, a.label, a.image, a.value_id) = 0 AND a.resolving_status = 'Pending';
-        -- what came from the chain alone comes from there again
-        UPDATE chain_state SET notice_fork = least(notice_fork, (SELECT min(block_number) FROM chain_block)), notices = notices + 1;
+        -- what came from the chain alone, and what it has ruled out, comes from there again
+        UPDATE chain_state SET notice_fork = least(notice_fork, (SELECT min(block_number) FROM chain_block),
+                (SELECT min(block_number) FROM chain_absent)), notices = notices + 1;
         TRUNCATE atom_created_events, triple_created_events, deposited_events, redeemed_events, share_price_changed_events, generic_events,
                 orphaned_events, reorgs, repeated_sightings, chain_block, chain_absent, atom, triple, position, vault, vault_outbox, term, term_outbox,
                 triple_vault, triple_term, predicate_object, subject_predicate;

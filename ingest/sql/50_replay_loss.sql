@@ -1,5 +1,6 @@
--- What of the tables the entries of audit_entry do not hold: versions of events none of whose sightings is there, and reorg notices. How
--- many, and an example. $1: what stands and came from the chain is no loss, the next reconcile brings it again. How many of those.
+-- What of the tables the entries of audit_entry do not hold: versions of events none of whose sightings is there, reorg notices, verdicts of
+-- the chain. How many, and an example. $1: what stands and came from the chain is no loss, nor are verdicts: the next reconcile brings them
+-- again. How many rows of those.
 WITH version AS (
         SELECT s.source_table, s.transaction_hash, s.log_index, s.block_hash, min(s.stream) AS stream, bool_or(s.stream = 'chain') AS from_chain
         FROM event_sighting s
@@ -20,5 +21,9 @@ WITH version AS (
         FROM reorgs r
         LEFT JOIN audit_entry e ON (e.stream, e.stream_ms, e.stream_seq) = (r.stream, r.stream_ms, r.stream_seq)
         WHERE e.stream IS NULL
+        UNION ALL -- events that the streams hold and the chain has ruled out would stand again
+        SELECT 'the chain''s verdict on block ' || c.block_number || ' (' || c.block_hash || ')' FROM chain_block c WHERE NOT c.live AND NOT $1::boolean
+        UNION ALL
+        SELECT 'the chain''s verdict on transaction ' || a.transaction_hash || ' log index ' || a.log_index FROM chain_absent a WHERE NOT $1::boolean
 )
 SELECT count(*), min(what), (SELECT count(*) FROM again) FROM lost

@@ -82,6 +82,9 @@ class Chain:
     def __init__(self, logs, head=None, code=None):
         """logs as recorded; the blocks without logs have made-up hashes."""
         self.logs = sorted(logs, key=lambda log: (log["block_number"], log["log_index"]))
+        self.filters, self.blooms, self.logs_of = False, {}, {}   # filters: blocks have logsBloom
+        for log in self.logs:
+            self.logs_of.setdefault(log["block_number"], []).append(log)
         self.first = {log["block_number"]: log for log in reversed(self.logs)}
         self.head = max(log["block_number"] for log in logs) if head is None else head
         self.contract = logs[0]["address"]
@@ -105,12 +108,24 @@ class Chain:
         """The logs of the five types, as recorded."""
         return [log for log in self.logs if log["event"] in FIELDS and first <= log["block_number"] <= last]
 
+    def bloom(self, number):
+        bits = 0
+        for log in self.logs_of[number]:
+            for item in (log["address"], *log["topics"]):
+                digest = keccak256(bytes.fromhex(item[2:]))
+                for i in (0, 2, 4):
+                    bits |= 1 << (int.from_bytes(digest[i:i + 2], "big") & 2047)
+        return f"0x{bits:0512x}"
+
     def block(self, number):
         if not 0 <= number <= self.head:
             return None
         log = self.first.get(number)
         if log:
-            return {"number": hex(number), "hash": log["block_hash"], "timestamp": hex(log["block_timestamp"])}
+            if log["block_hash"] not in self.blooms:
+                self.blooms[log["block_hash"]] = self.bloom(number) if self.filters else None
+            bloom = self.blooms[log["block_hash"]]
+            return {"number": hex(number), "hash": log["block_hash"], "timestamp": hex(log["block_timestamp"]), **({"logsBloom": bloom} if bloom else {})}
         return {"number": hex(number), "hash": "0x" + f"{self.branch:02x}{number:062x}", "timestamp": hex(1_700_000_000 + number)}
 
     def moved(self, first, tag, without=()):
@@ -133,6 +148,7 @@ class Refusal(Exception):
 class Node:
     def __init__(self, chain, chain_id=CHAIN_ID):
         self.chain, self.chain_id, self.mood, self.batches = chain, chain_id, None, True
+        self.batch_limit = 1000
         self.calls, self.ranges, self.released, self.closed = Counter(), [], threading.Event(), False
         self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), self._handler())
         self.server.daemon_threads = True
@@ -181,6 +197,8 @@ class Node:
     def _answer(self, request):
         if isinstance(request, list):
             self.calls["batch"] += 1
+            if len(request) > self.batch_limit:   # as geth says it
+                return 200, json.dumps([{"jsonrpc": "2.0", "id": request[0]["id"], "error": {"code": -32600, "message": "batch too large"}}]).encode()
             if not self.batches:
                 return error(-32600, "batches are not supported")
             answers = [self._answer(one) for one in request]

@@ -318,6 +318,7 @@ class Verdict:
     milliseconds: int
     rows: tuple = ()     # (table, row): the events that were inserted with it
     absent: tuple = ()   # (table, transaction hash, log index)
+    mends: bool = False  # the rows were corrected, where they stood
 
 
 def _live_blocks(sightings, notices, latest=(), standing=()):

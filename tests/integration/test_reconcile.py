@@ -369,16 +369,16 @@ def test_nonsense_changes_nothing(make_pipeline, canonical, make_node):
 
 @pytest.mark.parametrize("when", ["before the logs", "first time", "last time", "highest block", "first block", "last block"])
 def test_a_reorg_while_it_is_read(make_pipeline, canonical, make_node, when):
-    """Whenever it comes: what is written is of one chain, the new one. After the logs the times of their blocks are asked for, then the
+    """Whenever it comes: what is written is of one chain, the new one. The newest block is asked for first, after the logs the times of their blocks are asked for, then the
     highest of the blocks that differ, then all of these."""
     branch = canonical.moved(60, "b2", without=(75,))
     node = make_node(canonical)
     node.batches = False
     blocks = len({log["block_number"] for log in canonical.events(66)})
     # one by one, that is after the batch that the node does not take
-    before, call = {"before the logs": ("eth_getLogs", 1), "first time": ("eth_getBlockByNumber", 1), "last time": ("eth_getBlockByNumber", blocks),
-                    "highest block": ("eth_getBlockByNumber", blocks + 1), "first block": ("eth_getBlockByNumber", blocks + 2),
-                    "last block": ("eth_getBlockByNumber", 2 * blocks + 1)}[when]
+    before, call = {"before the logs": ("eth_getLogs", 1), "first time": ("eth_getBlockByNumber", 2), "last time": ("eth_getBlockByNumber", blocks + 1),
+                    "highest block": ("eth_getBlockByNumber", blocks + 2), "first block": ("eth_getBlockByNumber", blocks + 3),
+                    "last block": ("eth_getBlockByNumber", 2 * blocks + 2)}[when]
 
     def mood(method, params, answer):
         if method == before and node.calls[method] == call:
@@ -409,7 +409,7 @@ def test_a_reorg_between_the_blocks_that_differ(make_pipeline, canonical, make_n
     def mood(method, params, answer):
         if method == "eth_getBlockByNumber" and params[0] == hex(82):
             asked.append(params)
-            if len(asked) == 3:   # for its time, before the blocks that differ, as the last one of them
+            if len(asked) == 4:   # as the newest one, for its time, before the blocks that differ, as the last one of them
                 node.chain = branch
     node.mood = mood
     reconcile(pipeline, node, "--from-block", "66")
@@ -430,6 +430,150 @@ def test_logs_that_a_lagging_node_leaves_out_orphan_nothing(pipeline, small, mak
     done = reconcile(pipeline, node, code=1)
     assert "left out" in done.stderr
     assert counts(pipeline) == 0
+
+
+def test_logs_that_a_node_has_thrown_away_orphan_nothing(pipeline, small, make_node):
+    """It shows none, neither for the range nor for the block; the block's own filter says that there are some."""
+    chain = Chain.of(small)
+    chain.filters = True
+    node = make_node(chain)
+    pipeline.listen_to(small).start("ingest")
+    pipeline.feed(small)
+    pipeline.drain(["ingest"])
+    reconcile(pipeline, node, "--check")
+    node.mood = lambda method, params, answer: result([]) if method == "eth_getLogs" else None
+    done = reconcile(pipeline, node, code=1)
+    assert "has it lost them?" in done.stderr
+    assert counts(pipeline) == counts(pipeline, "chain_absent") == 0
+    node.mood = None
+    contract = chain.contract
+    lost, changed, gone = spoil(pipeline, contract)   # what is foreign goes as ever
+    assert f"{lost} events inserted, {gone} rows orphaned, {changed} corrected" in reconcile(pipeline, node).stdout
+
+
+def test_differences_are_said_once(make_pipeline, canonical, make_node):
+    """However often a range is read; and only those that are there for good."""
+    node = make_node(canonical)
+    pipeline = filled(make_pipeline, canonical)
+    reconcile(pipeline, node, "--from-block", "66")
+    with pipeline.connect() as connection:
+        lost = connection.execute("DELETE FROM deposited_events WHERE block_number = 66").rowcount
+        assert lost
+    left = [1]
+
+    def mood(method, params, answer):
+        if method == "eth_getLogs" and "fromBlock" in params[0] and left:
+            left.pop()
+            return result([log for log in answer() if log["blockNumber"] != hex(82)])
+    node.mood = mood
+    done = reconcile(pipeline, node, "--check", "--from-block", "66", code=1)
+    assert not left and len(done.stdout.splitlines()) == lost + 1, done.stdout
+
+
+def test_times_in_the_logs_that_are_not_those_of_the_blocks(make_pipeline, canonical, make_node):
+    node = make_node(canonical)
+    node.mood = spoilt(lambda logs, asked: [{**log, "blockTimestamp": "0x0"} for log in logs])
+    pipeline = filled(make_pipeline, canonical)
+    reconcile(pipeline, node)
+    with pipeline.connect() as connection:
+        differences = oracle.compare(connection, as_entries(canonical.events()), tables=oracle.EVENT_TABLES)
+    assert not differences, oracle.report(differences)
+
+
+def test_a_batch_that_is_too_large(make_pipeline, canonical, make_node):
+    node = make_node(canonical)
+    node.batch_limit = 10
+    assert "1538 events missing" in reconcile(filled(make_pipeline, canonical), node, "--check", code=1).stdout
+
+
+def test_an_answer_with_error_null(make_pipeline, canonical, make_node):
+    node = make_node(canonical)
+    node.batches = False
+    node.mood = lambda method, params, answer: (200, json.dumps({"jsonrpc": "2.0", "id": 1, "error": None, "result": answer()}).encode())
+    assert "1538 events missing" in reconcile(filled(make_pipeline, canonical), node, "--check", code=1).stdout
+
+
+def test_a_node_that_does_not_manage_large_ranges(make_pipeline, canonical, make_node):
+    """It does not say that they are too large, it fails; and now and then for no reason."""
+    canonical = Chain(canonical.logs, head=50_000)
+    node = make_node(canonical)
+    pipeline = filled(make_pipeline, canonical)
+
+    def mood(method, params, answer):
+        if method == "eth_getLogs" and "fromBlock" in params[0] and int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) >= 8000:
+            return 504, b"upstream timed out"
+    node.mood = mood
+    assert "1538 events missing" in reconcile(pipeline, node, "--check", code=1).stdout
+
+
+def test_a_head_that_is_nonsense(make_pipeline, canonical, make_node):
+    node = make_node(canonical)
+    pipeline = filled(make_pipeline, canonical)
+    for head in (2**63 - 1, 10**12):
+        node.mood = lambda method, params, answer, head=head: result(hex(head)) if method == "eth_blockNumber" else None
+        done = reconcile(pipeline, node, "--from-block", "60", code=1)
+        assert "the node has no block" in done.stderr and not node.calls["eth_getLogs"]
+
+
+def test_an_answer_of_too_many_values(make_pipeline, canonical, make_node):
+    """Each costs some eighty bytes once it is parsed."""
+    node = make_node(canonical)
+    node.mood = lambda method, params, answer: (200, b'{"result":[' + b"0," * 7_000_000 + b"0]}") if method == "eth_getLogs" else None
+    done = reconcile(filled(make_pipeline, canonical), node, "--from-block", "80", code=1)
+    assert "more than 1000000 values" in done.stderr
+
+
+def test_a_notice_that_comes_between_reading_and_correcting(pipeline, small, make_node):
+    """It stands before the verdict, so the block is live: all that is in it, and not the corrected row alone, stands again."""
+    chain = Chain.of(small)
+    node = make_node(chain)
+    node.batches = False
+    pipeline.listen_to(small).start(BACKFILL_INTERVAL_MS=200)
+    pipeline.feed(small)
+    pipeline.drain()
+    with pipeline.connect() as connection:
+        fork, stream = connection.execute("UPDATE deposited_events SET assets = '7' WHERE (transaction_hash, log_index) = (SELECT transaction_hash, log_index "
+                                          "FROM deposited_events ORDER BY block_number DESC LIMIT 1) RETURNING block_number, stream").fetchone()
+        late = connection.execute("SELECT max(stream_ms) + 1 FROM event_standing WHERE stream = %s", [stream]).fetchone()[0]
+    seen = []
+
+    def mood(method, params, answer):
+        if method == "eth_getBlockByNumber" and params[0] == hex(fork):
+            seen.append(params)
+            if len(seen) == 3:   # for its time, as the highest that differs, as one that differs: it was compared
+                pipeline.feed([notice(stream, fork, id_=f"{late}-0")])
+                pipeline.drain()
+    node.mood = mood
+    reconcile(pipeline, node, "--from-block", str(fork), "--to-block", str(fork))
+    assert len(seen) >= 3
+    pipeline.drain()
+    pipeline.assert_verified()
+    node.mood = None
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, chain)
+
+
+def test_reset_looks_again_at_what_was_not_on_the_chain(pipeline, small, make_node):
+    """The stream still holds it: without a node it would stand again."""
+    chain = Chain.of(small)
+    node = make_node(chain)
+    deposit = next(m for m in small if m.name == "Deposited")
+    event = deposit.events[0]
+    made_up = {**event, "transaction_information": {**event["transaction_information"], "transaction_hash": "0x" + "ab" * 32}}
+    pipeline.listen_to(small).start()
+    pipeline.feed([*small, feeds.Message(deposit.stream, "Deposited", (made_up,))])
+    pipeline.drain()
+    reconcile(pipeline, node)
+    assert reasons(pipeline) == {"not on chain": 1}
+    done = pipeline.run("ingest", "replay", "--reset")
+    assert done.returncode == 1 and "the chain's verdict" in done.stderr, done.stderr
+    done = pipeline.run("ingest", "replay", "--reset", RPC_URL=node.url)
+    assert done.returncode == 0, done.stderr
+    assert counts(pipeline, "chain_state", f"notice_fork <= {feeds.block_of(deposit)}") == 1
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, chain)
 
 
 @pytest.mark.parametrize("how", ["chain", "id", "code", "address"])
@@ -480,7 +624,7 @@ def test_usage_and_configuration(make_pipeline, canonical, make_node):
 ABOUT = ("transaction_hash", "log_index", "address", "block_hash", "block_number", "network", "transaction_index")
 
 
-def made_verdicts(messages, rng, count=14):
+def made_verdicts(messages, rng, count=30):
     """Verdicts on the feed's blocks, at moments among its entries: on the chain, with some of its events; not on it; events not in it."""
     blocks, moments = {}, sorted({int(m.id.split("-")[0]) for m in messages})
     for stream, _, payload in feeds.as_entries(messages):
@@ -490,9 +634,9 @@ def made_verdicts(messages, rng, count=14):
     for moment in rng.sample(range(moments[0], moments[-1] + 5000), count):
         block = rng.choice(sorted(blocks))
         events = [(key, row) for key, row in sorted(blocks[block].items()) if rng.random() < 0.5]
-        kind = rng.choice(["live", "live", "dead", "absent"])
-        if kind == "live" and events:
-            verdicts.append(oracle.Verdict(*block, True, moment, tuple((key[0], dict(row)) for key, row in events)))
+        kind = rng.choice(["live", "live", "mends", "dead", "absent"])
+        if kind in ("live", "mends") and events:
+            verdicts.append(oracle.Verdict(*block, True, moment, tuple((key[0], dict(row)) for key, row in events), (), kind == "mends"))
         elif kind == "dead":
             verdicts.append(oracle.Verdict(*block, False, moment))
         elif events:
@@ -512,6 +656,11 @@ def write_verdict(connection, verdict):
     dead, absent, block = verdict.live is False, verdict.absent, [verdict.block_number, verdict.block_hash]
     with connection.transaction():
         connection.execute("SELECT event_lock(true)")
+        if verdict.mends:
+            for name in {table for table, _ in verdict.rows}:
+                connection.execute("SELECT count(*) FROM chain_mend(%s, %s, %s::text[]::jsonb[])", [name, verdict.milliseconds, [
+                    json.dumps(row) for row, (table, _) in zip(rows, verdict.rows) if table == name]])
+            return
         connection.execute(
             "SELECT count(*) FROM chain_settle(%s, %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],"
             " %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[]::jsonb[])",

@@ -93,6 +93,52 @@ def test_after_a_notice(pipeline, small, make_node):
     wait_for_chain(pipeline, branch)
 
 
+def test_a_node_that_was_away_for_more_than_the_depth(pipeline, small, make_node):
+    """What was lost meanwhile lies below the last RECONCILE_DEPTH blocks; of that it is not known, for what came later is stored."""
+    chain = Chain.of(small)
+    numbers = sorted({log["block_number"] for log in chain.logs})
+    before = numbers[len(numbers) // 2]
+    node = make_node(chain.until(before))
+    ingest, *others = pipeline.migrate().listen_to(small).start(RPC_URL=node.url, RECONCILE_INTERVAL_MS=100, RECONCILE_DEPTH=1)
+    pipeline.feed([m for m in small if feeds.block_of(m) <= before])
+    pipeline.drain()
+    until(lambda: counts(pipeline, "chain_state", f"reconciled_block = {before}"), "it has looked", alive=[ingest])
+    node.mood = lambda method, params, answer: (500, b"oops")
+    ingest.says("reconciling with the chain waits")
+    pipeline.feed([m for m in small if feeds.block_of(m) == numbers[-1]])
+    pipeline.drain()
+    node.chain, node.mood = chain, None
+    wait_for_chain(pipeline, chain)
+
+
+def test_a_stop_does_not_wait_for_another_one_that_reconciles(pipeline, small, make_node):
+    chain = Chain.of(small)
+    chain.head += 5000                    # more than one range
+    node = make_node(chain)
+    pipeline.migrate().listen_to(small)
+    first = pipeline.start("ingest")
+    pipeline.feed(small)
+    pipeline.drain(["ingest"])
+    pipeline.stop(first)
+    with pipeline.connect() as connection:
+        taken = threading.Event()
+
+        def take():
+            connection.execute("SELECT pg_advisory_lock(hashtext('reconcile'), 0)")
+            taken.set()
+
+        def mood(method, params, answer):
+            if method == "eth_getLogs" and not taker.ident:
+                taker.start()
+                with pipeline.connect() as other:
+                    until(lambda: other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'").fetchone()[0], "it waits")
+        taker = threading.Thread(target=take)
+        node.mood = mood
+        ingest = pipeline.start("ingest", RPC_URL=node.url, SHUTDOWN_TIMEOUT_MS=3000)
+        assert taken.wait(30)
+        pipeline.stop(ingest)             # exits 0 within SHUTDOWN_TIMEOUT_MS, or the test fails
+
+
 MOODS = {
     "hangs": None,
     "refuses connections": None,
