@@ -463,7 +463,8 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         struct writer *writer = context;
         const struct items *events = &writer->events[writer->kind], *blocks = &writer->blocks[writer->kind];
         const struct item *items = events->list + from;
-        const bool whole = count == events->count; /* a part is asked about on its own: it is one because the whole took too long */
+        /* a part is asked about on its own: it is one because the whole took too long */
+        const bool whole = count == events->count;
         struct seen seen;
         seen_init(&seen, whole ? blocks->list : items, whole ? blocks->count : count);
         const struct db_call begin[] = {
