@@ -5,6 +5,7 @@ import psycopg
 import pytest
 
 from test_sequences import STREAM, deposit, deposits, id32
+from waiting import until
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM deposited_events WHERE transaction_hash = %s",
@@ -28,8 +29,7 @@ def test_event_changed_by_hand_beside_a_batch(pipeline, statement):
                 problems.append(problem)
         thread = threading.Thread(target=change)
         thread.start()
-        while not watcher.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0]:
-            pass
+        until(lambda: problems or watcher.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0], "it waits for the batch")
         try:
             batch.execute("""INSERT INTO deposited_events SELECT (jsonb_populate_record(e, jsonb_build_object('transaction_hash', %s::text))).*
                              FROM deposited_events e""", (id32(2),))
