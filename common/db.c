@@ -21,7 +21,7 @@ struct db {
         struct db_options options;
         const struct sql *prepared[PREPARED_MAX];
         size_t prepared_count;
-        bool broken, cancelling, copying;
+        bool broken, cancelling;
         pthread_t canceller; /* where cancelling */
         char error[1024];
 };
@@ -205,8 +205,6 @@ static int error_keep_result(struct db *db, const PGresult *result)
                 return -1; /* somebody's cancel, or our deadline: db_run knows */
         if (!strcmp(state, "RO001"))
                 return DB_RAISED;
-        if (db->copying && !strcmp(state, "23505"))
-                return DB_DUPLICATE;
         if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
                 return DB_BAD_DATA;
         return -1;
@@ -516,8 +514,12 @@ static int script(struct db *db, const char *text, const struct db_array *rows, 
                 if (r || !result)
                         break;
                 ExecStatusType status = PQresultStatus(result);
-                if (status == PGRES_FATAL_ERROR && !verdict)
+                if (status == PGRES_FATAL_ERROR && !verdict) {
+                        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
                         verdict = error_keep_result(db, result);
+                        if (rows && state && !strcmp(state, "23505"))
+                                verdict = DB_DUPLICATE;
+                }
                 PQclear(result);
                 if (status == PGRES_COPY_IN)
                         r = send_rows(db, wait, rows);
@@ -542,10 +544,8 @@ int db_copy(struct db *db, const struct db_call *calls, size_t count, const stru
         int64_t started = clock_ms();
         struct wait wait = {.deadline = started + deadline_ms};
         int r = run(db, calls, count, DB_BEGIN, deadline_ms, &wait);
-        db->copying = true;
         if (!r)
                 r = script(db, text, rows, &wait);
-        db->copying = false;
         return settle(db, r, copy, started, deadline_ms);
 }
 

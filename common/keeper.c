@@ -37,7 +37,7 @@ struct keeper {
         struct status status; /* the looker's: the look that rates are counted from */
         int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due, note_due;
         enum breaker_state noted_breaker; /* as last noted for the others */
-        bool noted_ready, looked_around;
+        bool noted_ready;
         int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
         bool troubled;                             /* told once, not every round */
         char foreign_told[STATUS_STREAMS_MAX][64]; /* the group that each stream's reader was warned of */
@@ -358,11 +358,8 @@ static int keep_once(struct keeper *keeper)
                 ask_memory(keeper);
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_gauge(keeper) : -1;
         }
-        /* the second time soon: replicas that were started together know of each other then */
-        if (!r && due(&keeper->overview_due, keeper->looked_around ? OVERVIEW_INTERVAL_MS : OVERVIEW_INTERVAL_MS / 6)) {
-                keeper->looked_around = true;
+        if (!r && due(&keeper->overview_due, OVERVIEW_INTERVAL_MS))
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_overview(keeper) : -1;
-        }
         return r;
 }
 

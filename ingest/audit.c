@@ -207,9 +207,8 @@ int audit_verify(struct db *db, int64_t *differences, service_print *print, cons
 static int settle(struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param exclusively = db_text("true");
         const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_event_lock_alone},
                 {.sql = &sql_12_reorg_rebuild, .rows = &rows},
         };
         int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
@@ -221,9 +220,9 @@ static int settle(struct db *db)
 static int mend(struct db *db, const char *table, const char *verdict, int64_t *mended)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param params[] = {db_text(table), db_text(verdict)}, exclusively = db_text("true");
+        const struct db_param params[] = {db_text(table), db_text(verdict)};
         const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_event_lock_alone},
                 {.sql = &sql_10_audit_mend, .params = params, .param_count = 2, .rows = &rows},
         };
         int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, TIMEOUT_MS);

@@ -1,7 +1,7 @@
 /*
  * The event types, as one table: what a member of the JSON is called, what it must be, which column it fills.
  *
- * To add an event type: a row in event.c, an insert statement in ingest/sql, a migration with its table and triggers.
+ * To add an event type: a row in event.c, its insert and copy statements in ingest/sql, a migration with its table and triggers.
  * Source: the contract's ABI and rindexer 0.41's Redis stream output.
  */
 #pragma once

@@ -271,8 +271,6 @@ static int judge(struct chain *chain, const struct rpc_events *events, const str
 
 /* ---- writing ---- */
 
-static const struct db_param exclusively = {.data = "true", .size = 4};
-
 static int publish(struct chain *chain, const struct db_rows *rows)
 {
         struct work work = {.arena = &chain->arena};
@@ -298,7 +296,7 @@ static int write_events(struct chain *chain, const struct sql *sql, const struct
         params[SIGHTING_COLUMNS] = db_text(chain_number(chain, ms));
         memcpy(params + SIGHTING_COLUMNS + 1, more, more_count * sizeof(*more));
         const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_event_lock_alone},
                 {.sql = sql, .params = params, .param_count = (int)(SIGHTING_COLUMNS + 1 + more_count), .rows = &rows},
         };
         int e = chain_run(chain, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT);

@@ -13,7 +13,6 @@
 
 #define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
 #define NOTICE_PATIENCE 120 /* times a batch's deadline */
-#define COLUMNS_MAX     (11 + EVENT_VALUES_MAX)
 
 /* An event and the entry it came in. */
 struct item {
@@ -218,8 +217,6 @@ static void add_touched(struct work *work, const struct db_rows *rows)
         }
 }
 
-static const struct db_param exclusively = {.data = "true", .size = 4}, shared = {.data = "false", .size = 5};
-
 /* A notice re-evaluates all blocks from its fork block on: its deadline is generous. */
 static int take_notice(
         struct work *work, struct verdict *verdict, const struct stream_entry *entry, const struct decode_notice *notice)
@@ -237,7 +234,7 @@ static int take_notice(
                 db_text(arena_format(work->arena, "%" PRId64, config->copy_window_ms)),
         };
         const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_event_lock_alone},
                 {.sql = &sql_10_reorg_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},
         };
         int r = DB_BAD_DATA;
@@ -302,51 +299,31 @@ static enum db_element element_of(enum event_kind kind, size_t column)
         return kind == EVENT_ATOM_CREATED && column == COLUMN_VALUES + 3 ? DB_BYTES : DB_TEXT; /* raw_data */
 }
 
-static void push_event(struct db_array *columns, const struct item *item)
+/* To arrays, one a column; or (step 0) to one buffer of rows for COPY, where each value has its column's own type. */
+static void push_event(struct db_array *to, size_t step, const struct item *item)
 {
         const struct event *event = item->event;
-        db_array_push_text(&columns[0], event->transaction_hash);
-        db_array_push_number(&columns[1], event->log_index);
-        db_array_push_text(&columns[2], event->address);
-        db_array_push_text(&columns[3], event->block_hash);
-        db_array_push_number(&columns[4], event->block_number);
-        db_array_push_text(&columns[5], event->network);
-        db_array_push_number(&columns[6], event->transaction_index);
+        db_array_push_text(&to[0], event->transaction_hash);
+        db_array_push_number(&to[step], event->log_index);
+        db_array_push_text(&to[2 * step], event->address);
+        db_array_push_text(&to[3 * step], event->block_hash);
+        db_array_push_number(&to[4 * step], event->block_number);
+        db_array_push_text(&to[5 * step], event->network);
+        db_array_push_number(&to[6 * step], event->transaction_index);
         if (event->block_timestamp < 0)
-                db_array_push_null(&columns[COLUMN_TIME]);
+                db_array_push_null(&to[COLUMN_TIME * step]);
+        else if (step)
+                db_array_push_number(&to[COLUMN_TIME * step], event->block_timestamp);
         else
-                db_array_push_number(&columns[COLUMN_TIME], event->block_timestamp);
-        db_array_push_text(&columns[COLUMN_STREAM], item->entry->stream);
-        db_array_push_number(&columns[COLUMN_MS], (int64_t)item->entry->ms);
-        db_array_push_number(&columns[COLUMN_SEQ], (int64_t)item->entry->seq);
+                db_array_push_time(to, event->block_timestamp);
+        db_array_push_text(&to[COLUMN_STREAM * step], item->entry->stream);
+        db_array_push_number(&to[COLUMN_MS * step], (int64_t)item->entry->ms);
+        db_array_push_number(&to[COLUMN_SEQ * step], (int64_t)item->entry->seq);
         for (size_t i = 0; i < event->value_count; i++)
-                db_array_push(&columns[COLUMN_VALUES + i], event->values[i].data, event->values[i].size);
-}
-
-/* The same as one row, each value in its column's own type. */
-static void push_row(struct db_array *rows, const struct item *item)
-{
-        const struct event *event = item->event;
-        db_copy_row(rows, COLUMN_VALUES + (int)event->value_count);
-        db_array_push_text(rows, event->transaction_hash);
-        db_array_push_number(rows, event->log_index);
-        db_array_push_text(rows, event->address);
-        db_array_push_text(rows, event->block_hash);
-        db_array_push_number(rows, event->block_number);
-        db_array_push_text(rows, event->network);
-        db_array_push_number(rows, event->transaction_index);
-        if (event->block_timestamp < 0)
-                db_array_push_null(rows);
-        else
-                db_array_push_time(rows, event->block_timestamp);
-        db_array_push_text(rows, item->entry->stream);
-        db_array_push_number(rows, (int64_t)item->entry->ms);
-        db_array_push_number(rows, (int64_t)item->entry->seq);
-        for (size_t i = 0; i < event->value_count; i++)
-                if (event->type->fields[i].form == EVENT_FIELD_VAULT_TYPE)
-                        db_array_push_small(rows, (int16_t)strtol(event->values[i].data, NULL, 10));
+                if (!step && event->type->fields[i].form == EVENT_FIELD_VAULT_TYPE)
+                        db_array_push_small(to, (int16_t)strtol(event->values[i].data, NULL, 10));
                 else
-                        db_array_push(rows, event->values[i].data, event->values[i].size);
+                        db_array_push(&to[(COLUMN_VALUES + i) * step], event->values[i].data, event->values[i].size);
 }
 
 /* What event_guard is asked: one item for each block at least. */
@@ -403,7 +380,7 @@ static int take(struct work *work, const struct writer *writer, const struct ite
         for (size_t i = 0; i < count; i++)
                 sightings_push(&sightings, items[i].event, items[i].entry, true, work->arena);
         const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock, .params = &exclusively, .param_count = 1},
+                {.sql = &sql_10_event_lock_alone},
                 {.sql = &sql_10_event_take,
                         .params = sightings_params(&sightings),
                         .param_count = SIGHTING_COLUMNS,
@@ -423,8 +400,10 @@ static int copy(
 {
         AUTO_ARRAY struct db_array rows;
         db_copy_init(&rows);
-        for (size_t i = 0; i < count; i++)
-                push_row(&rows, &items[i]);
+        for (size_t i = 0; i < count; i++) {
+                db_copy_row(&rows, COLUMN_VALUES + (int)items[i].event->value_count);
+                push_event(&rows, 0, &items[i]);
+        }
         return db_copy(work->db, begin, 2, copies[writer->kind], &rows, work->deadline_ms);
 }
 
@@ -432,12 +411,12 @@ static int copy(
 static int insert(struct work *work, struct writer *writer, const struct db_call *begin, const struct item *items, size_t count)
 {
         size_t width = COLUMN_VALUES + items[0].event->value_count;
-        struct db_array columns[COLUMNS_MAX] = {0};
-        struct db_param params[COLUMNS_MAX] = {0};
+        struct db_array columns[COLUMN_VALUES + EVENT_VALUES_MAX] = {0};
+        struct db_param params[COLUMN_VALUES + EVENT_VALUES_MAX] = {0};
         for (size_t i = 0; i < width; i++)
                 db_array_init(&columns[i], element_of(writer->kind, i));
         for (size_t i = 0; i < count; i++)
-                push_event(columns, &items[i]);
+                push_event(columns, 1, &items[i]);
         for (size_t i = 0; i < width; i++)
                 params[i] = db_array_param(&columns[i]);
         const struct db_param again[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
@@ -468,7 +447,7 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         struct seen seen;
         seen_init(&seen, whole ? blocks->list : items, whole ? blocks->count : count);
         const struct db_call begin[] = {
-                {.sql = &sql_10_event_lock, .params = &shared, .param_count = 1},
+                {.sql = &sql_10_event_lock},
                 {.sql = &sql_10_event_guard, .params = seen.params, .param_count = ARRAY_LENGTH(seen.params)},
         };
         bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin;

@@ -191,6 +191,15 @@ CREATE TABLE pinned_network (
         network TEXT COLLATE "C" NOT NULL
 );
 
+-- For what writes or compares whole event rows: a table's columns, but for when the row was stored; and what a row says, without where it came from.
+CREATE FUNCTION event_columns(name TEXT) RETURNS TEXT LANGUAGE sql STABLE AS $$
+        SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
+        WHERE attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped AND attname <> 'created_at'
+$$;
+CREATE FUNCTION event_content(event_row JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE AS $$
+        SELECT event_row - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq']
+$$;
+
 -- For verify: what is different between a row as it should be and as it is, column by column, for people.
 CREATE FUNCTION row_difference(expected JSONB, actual JSONB) RETURNS TEXT LANGUAGE sql STABLE AS $$
         SELECT CASE

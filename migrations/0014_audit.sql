@@ -7,11 +7,11 @@ BEGIN
         RETURN QUERY EXECUTE format($query$
                 WITH sighting AS MATERIALIZED (
                         SELECT a.transaction_hash, a.log_index, a.event_row ->> 'block_hash' AS block_hash, a.settled, a.stream, a.stream_ms, a.stream_seq,
-                                to_jsonb(jsonb_populate_record(NULL::%1$I, a.event_row)) - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq'] AS content
+                                event_content(to_jsonb(jsonb_populate_record(NULL::%1$I, a.event_row))) AS content
                         FROM audit_event a WHERE a.source_table = %1$L
                 ), stored AS MATERIALIZED (
                         SELECT t.transaction_hash, t.log_index, t.block_hash, t.stream, t.stream_ms, t.stream_seq,
-                                to_jsonb(t) - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq'] AS content
+                                event_content(to_jsonb(t)) AS content
                         FROM %1$I t
                         WHERE (t.stream, t.stream_ms, t.stream_seq) IN (SELECT e.stream, e.stream_ms, e.stream_seq FROM audit_entry e)
                 ), odd AS MATERIALIZED (
@@ -43,11 +43,9 @@ END $$;
 -- the usual order. What is missing comes in the careful way, for it may be orphaned. Rows that no stream holds leave for orphaned_events.
 CREATE FUNCTION event_mend(name TEXT, which TEXT) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
-        columns TEXT;
+        columns TEXT := event_columns(name);
         mended BIGINT;
 BEGIN
-        SELECT string_agg(quote_ident(attname), ', ') INTO columns FROM pg_attribute
-        WHERE attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped AND attname <> 'created_at';
         CREATE TEMP TABLE IF NOT EXISTS audit_found (transaction_hash TEXT, log_index BIGINT, difference TEXT, verdict TEXT, expected JSONB);
         TRUNCATE audit_found;
         INSERT INTO audit_found SELECT * FROM event_audit(name) a WHERE a.verdict = which;

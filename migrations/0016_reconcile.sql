@@ -21,15 +21,15 @@ UNION ALL
 SELECT 'generic_events', transaction_hash, log_index, block_number, block_hash, address, false, stream, stream_ms, stream_seq, NULL
 FROM generic_events t;
 
--- An event row as its table would have it, without what only says where it came from.
+-- The content of an event row as its table would have it.
 CREATE FUNCTION chain_content(name TEXT, event_row JSONB) RETURNS JSONB LANGUAGE sql STABLE AS $$
-        SELECT CASE name
+        SELECT event_content(CASE name
                 WHEN 'atom_created_events' THEN to_jsonb(jsonb_populate_record(NULL::atom_created_events, event_row))
                 WHEN 'triple_created_events' THEN to_jsonb(jsonb_populate_record(NULL::triple_created_events, event_row))
                 WHEN 'deposited_events' THEN to_jsonb(jsonb_populate_record(NULL::deposited_events, event_row))
                 WHEN 'redeemed_events' THEN to_jsonb(jsonb_populate_record(NULL::redeemed_events, event_row))
                 WHEN 'share_price_changed_events' THEN to_jsonb(jsonb_populate_record(NULL::share_price_changed_events, event_row))
-        END - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq']
+        END)
 $$;
 
 -- The differences between the chain's events of the blocks lo to hi, given as arrays, and what stands. kind:
@@ -50,7 +50,7 @@ BEGIN
         )
         SELECT CASE WHEN s.block_hash IS NULL THEN 'missing' ELSE 'wrong' END, e.n, e.t, e.x, e.i, e.b, e.h, true
         FROM shown e LEFT JOIN LATERAL (
-                SELECT v.block_hash, v.content - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq'] AS content
+                SELECT v.block_hash, event_content(v.content) AS content
                 FROM chain_standing v
                 WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i AND v.block_hash = e.h OFFSET 0) s ON true
         WHERE s.block_hash IS NULL
@@ -113,11 +113,9 @@ END $$;
 CREATE FUNCTION chain_mend(name TEXT, ms BIGINT, event_rows JSONB[])
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
 DECLARE
-        columns TEXT;
+        columns TEXT := event_columns(name);
         mended BIGINT;
 BEGIN
-        SELECT string_agg(quote_ident(attname), ', ') INTO columns FROM pg_attribute
-        WHERE attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped AND attname <> 'created_at';
         EXECUTE format('INSERT INTO repeated_sightings
                 SELECT %1$L, t.transaction_hash, t.log_index, t.block_hash, (r ->> ''block_number'')::bigint, t.stream, t.stream_ms, t.stream_seq
                 FROM unnest($1) r JOIN %1$I t ON (t.transaction_hash, t.log_index, t.block_hash)

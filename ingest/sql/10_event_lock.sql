@@ -1,2 +1,2 @@
--- $1 exclusively, or shared with other inserts
-SELECT event_lock($1::boolean)
+-- Shared with other inserts, to the end of the transaction
+SELECT event_lock(false)

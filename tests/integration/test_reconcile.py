@@ -28,11 +28,15 @@ def reconcile(pipeline, node, *arguments, code=0, **settings):
     return done
 
 
+def assert_tables(pipeline, events, **which):
+    with pipeline.connect() as connection:
+        differences = oracle.compare(connection, as_entries(events), **which)
+    assert not differences, oracle.report(differences)
+
+
 def assert_equals_chain(pipeline, chain):
     """Every table as the oracle has it for the chain's own events, and nothing of it in dispute."""
-    with pipeline.connect() as connection:
-        differences = oracle.compare(connection, as_entries(chain.events()))
-    assert not differences, oracle.report(differences)
+    assert_tables(pipeline, chain.events())
     assert not pipeline.dead_letters() and pipeline.deadlocks() == 0
     pipeline.assert_verified()
 
@@ -73,9 +77,7 @@ def test_from_the_chain_alone_and_then_the_streams(make_pipeline, recording, mak
     assert json.loads(done.stdout) == {"from_block": 0, "to_block": chain.head, "head_block": chain.head, "check": False,
                                        "missing": feeds.event_count(recording), "not_on_chain": 0, "different": 0}
     assert node.calls["batch"] > 1 and node.calls["eth_getBlockByNumber"] > 400
-    with pipeline.connect() as connection:
-        differences = oracle.compare(connection, as_entries(chain.events()), tables=oracle.EVENT_TABLES)
-    assert not differences, oracle.report(differences)
+    assert_tables(pipeline, chain.events(), tables=oracle.EVENT_TABLES)
     pipeline.start("ingest")
     pipeline.feed(recording)
     pipeline.drain(["ingest"]).assert_exact(tables=oracle.EVENT_TABLES)
@@ -122,9 +124,7 @@ def test_lost_changed_and_foreign_rows(pipeline, small, make_node):
     done = reconcile(pipeline, node)
     assert f"{lost} events inserted, {gone} rows orphaned, {changed} corrected" in done.stdout
     pipeline.drain()
-    with pipeline.connect() as connection:
-        differences = oracle.compare(connection, as_entries(chain.events()), tables=set(oracle.TABLES) - {"generic_events"})
-    assert not differences, oracle.report(differences)
+    assert_tables(pipeline, chain.events(), tables=set(oracle.TABLES) - {"generic_events"})
     assert counts(pipeline, "generic_events") == 1 and reasons(pipeline) == {"not on chain": gone}
     pipeline.assert_verified()
     reconcile(pipeline, node, "--check")
@@ -387,9 +387,7 @@ def test_a_reorg_while_it_is_read(make_pipeline, canonical, make_node, when):
     pipeline = filled(make_pipeline, canonical)
     reconcile(pipeline, node, "--from-block", "66")
     assert node.chain is branch
-    with pipeline.connect() as connection:
-        differences = oracle.compare(connection, as_entries(branch.events(66)), tables=oracle.EVENT_TABLES)
-    assert not differences, oracle.report(differences)
+    assert_tables(pipeline, branch.events(66), tables=oracle.EVENT_TABLES)
 
 
 def test_a_reorg_between_the_blocks_that_differ(make_pipeline, canonical, make_node):
@@ -414,9 +412,7 @@ def test_a_reorg_between_the_blocks_that_differ(make_pipeline, canonical, make_n
     node.mood = mood
     reconcile(pipeline, node, "--from-block", "66")
     assert node.chain is branch
-    with pipeline.connect() as connection:
-        differences = oracle.compare(connection, as_entries(branch.events(66)), tables=oracle.EVENT_TABLES)
-    assert not differences, oracle.report(differences)
+    assert_tables(pipeline, branch.events(66), tables=oracle.EVENT_TABLES)
 
 
 def test_logs_that_a_lagging_node_leaves_out_orphan_nothing(pipeline, small, make_node):
@@ -475,9 +471,7 @@ def test_times_in_the_logs_that_are_not_those_of_the_blocks(make_pipeline, canon
     node.mood = spoilt(lambda logs, asked: [{**log, "blockTimestamp": "0x0"} for log in logs])
     pipeline = filled(make_pipeline, canonical)
     reconcile(pipeline, node)
-    with pipeline.connect() as connection:
-        differences = oracle.compare(connection, as_entries(canonical.events()), tables=oracle.EVENT_TABLES)
-    assert not differences, oracle.report(differences)
+    assert_tables(pipeline, canonical.events(), tables=oracle.EVENT_TABLES)
 
 
 def test_a_batch_that_is_too_large(make_pipeline, canonical, make_node):

@@ -1,0 +1,2 @@
+-- Exclusively: whatever moves events between tables
+SELECT event_lock(true)
