@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import feeds
 from keccak import keccak256
-from servers import free_port
+from ports import free_port
 
 CHAIN_ID = 13579
 FIELDS = ("AtomCreated", "TripleCreated", "Deposited", "Redeemed", "SharePriceChanged")

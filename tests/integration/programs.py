@@ -17,7 +17,8 @@ import redis
 
 import feeds
 import oracle
-from servers import die_with_parent, free_port
+from ports import free_port
+from servers import die_with_parent
 from waiting import PATIENCE, until
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import psycopg
 import redis
 
+from ports import free_port
 from waiting import until
 
 _PR_SET_PDEATHSIG = 1
@@ -33,12 +33,6 @@ def die_with_parent(signal_number=signal.SIGKILL):
         if os.getppid() != parent:
             os._exit(127)
     return in_child
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def server_user():

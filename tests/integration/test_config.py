@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from programs import SERVICES, clean_environment, executable
-from servers import free_port
+from ports import free_port
 from settings_table import foreign, variables
 from waiting import until
 

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from programs import SERVICES, clean_environment, executable
-from servers import die_with_parent, free_port
+from ports import free_port
+from servers import die_with_parent
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

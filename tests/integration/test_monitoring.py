@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import programs
-from servers import free_port
+from ports import free_port
 from waiting import until
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
