@@ -393,6 +393,7 @@ static void service_deinit(struct service *service)
         metrics_free(service->metrics);
         breaker_deinit(&service->breaker);
         overview_free(service->overview);
+        queued_deinit(&service->queued);
         free(service->config);
 }
 
@@ -422,6 +423,7 @@ int service_main(const struct program *program, int argc, char **argv)
         stage_register(service.metrics, program->name);
         breaker_init(&service.breaker, (unsigned)service.shared->breaker_threshold, service.shared->breaker_timeout_ms);
         pthread_mutex_init(&service.turn, NULL);
+        queued_init(&service.queued, 2 * (size_t)service.shared->batch_max);
         limiter_init(&service.limiter, service.shared->messages_per_second, clock_ms());
         if (wrong) {
                 fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "limiter.h"
 #include "metrics.h"
+#include "queued.h"
 #include "work.h"
 
 struct service;
@@ -94,6 +95,7 @@ struct service {
         atomic_llong replicas;              /* of this program, as last heard; 0: not known yet */
         atomic_llong added;                 /* entries ever added to its stream, when a busy stage last asked */
         struct limiter limiter;
+        struct queued queued; /* keys that wait in the program's output */
 };
 
 int service_main(const struct program *program, int argc, char **argv);

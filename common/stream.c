@@ -409,6 +409,10 @@ int stream_finish(const struct stream_consumer *consumer, const struct stream_ba
                 r = send_word(redis, "EXEC");
         if (!r)
                 r = receive_exec(redis, outcome->key_count + outcome->letter_count + acks, &reply);
+        for (size_t i = 0; !r && i < outcome->key_count; i++) {
+                struct stream_position *position = &outcome->keys[i].position;
+                parse_id(redis_reply_text(redis_reply_item(reply, i), NULL), &position->ms, &position->seq);
+        }
         for (size_t i = 0; !r && i < outcome->letter_count; i++)
                 outcome->letters[i].written = redis_reply_number(redis_reply_item(reply, outcome->key_count + i));
         return r;
@@ -514,14 +518,36 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
         return 0;
 }
 
+int stream_position_compare(struct stream_position left, struct stream_position right)
+{
+        if (left.ms != right.ms)
+                return left.ms < right.ms ? -1 : 1;
+        return left.seq < right.seq ? -1 : left.seq > right.seq;
+}
+
 int stream_id_compare(const char *left, const char *right)
 {
-        uint64_t a_ms, a_seq, b_ms, b_seq;
-        parse_id(left, &a_ms, &a_seq);
-        parse_id(right, &b_ms, &b_seq);
-        if (a_ms != b_ms)
-                return a_ms < b_ms ? -1 : 1;
-        return a_seq < b_seq ? -1 : a_seq > b_seq;
+        struct stream_position a, b;
+        parse_id(left, &a.ms, &a.seq);
+        parse_id(right, &b.ms, &b.seq);
+        return stream_position_compare(a, b);
+}
+
+int stream_delivered(struct redis *redis, const char *stream, const char *group, struct stream_position *delivered)
+{
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        bool found = false;
+        int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
+        *delivered = (struct stream_position){0};
+        for (size_t i = 0; !r && i < redis_reply_count(groups); i++) {
+                const struct redis_reply *item = redis_reply_item(groups, i);
+                struct stream_position last;
+                parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL), &last.ms, &last.seq);
+                if (stream_position_compare(*delivered, last) < 0)
+                        *delivered = last;
+                found = found || !strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group);
+        }
+        return r < 0 ? r : found ? 0 : STREAM_NO_GROUP;
 }
 
 int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds)

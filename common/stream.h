@@ -15,6 +15,12 @@
 
 enum { STREAM_NO_GROUP = 1 }; /* the stream or its group vanished: make it again, read again */
 
+struct stream_position {
+        uint64_t ms, seq; /* an id is ms-seq */
+};
+/* <0, 0, >0 */
+int stream_position_compare(struct stream_position left, struct stream_position right);
+
 struct stream_field {
         const char *name, *value;
         size_t name_size, value_size;
@@ -78,6 +84,7 @@ struct stream_key {
         int64_t block_number;
         struct stream_entry *entry; /* the one it was read from, where it was */
         bool done;                  /* somebody else has done what it asks for, and publishes it: work_fold_keys leaves it out */
+        struct stream_position position; /* of its own entry, by stream_finish */
 };
 struct stream_letter {
         const struct stream_entry *entry;
@@ -121,6 +128,8 @@ MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char 
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
 /* Entries ever added to a stream; 0 where there is none. */
 MUST_CHECK int stream_added(struct redis *redis, const char *stream, int64_t *count);
+/* The last id that any group has been delivered. STREAM_NO_GROUP where `group` is not among them. */
+MUST_CHECK int stream_delivered(struct redis *redis, const char *stream, const char *group, struct stream_position *delivered);
 /* Compares two ids by their place in a stream: <0, 0, >0. */
 int stream_id_compare(const char *left, const char *right);
 /* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went. */

@@ -339,19 +339,26 @@ static int finish(struct worker *worker)
 {
         const struct program *program = worker->service->program;
         struct work *work = &worker->work;
+        struct queued *queued = &worker->service->queued;
+        const char *target = program->output(work->config);
         work_fold_keys(work);
+        size_t keys = target ? work->key_count : 0;
+        if (!worker->batch.redelivered)
+                keys = queued_filter(queued, worker->redis, target, settings(worker)->group, work->keys, keys);
         const struct stream_outcome outcome = {
-                .target = program->output(work->config),
+                .target = target,
                 .keys = work->keys,
-                .key_count = program->output(work->config) ? work->key_count : 0,
+                .key_count = keys,
                 .stage = program->name,
                 .letter_stream = settings(worker)->letter_stream,
                 .letters = work->letters,
                 .letter_count = work->letter_count,
         };
         int r = stream_finish(&worker->consumer, &worker->batch, &outcome);
-        if (!r)
+        if (!r) {
+                queued_note(queued, work->keys, keys);
                 report_letters(worker);
+        }
         return r;
 }
 

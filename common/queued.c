@@ -1,0 +1,110 @@
+#include "queued.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "clock.h"
+
+#define SLOTS 65536 /* half of them are used at most */
+
+struct queued_key {
+        uint64_t hash; /* 0: free */
+        struct stream_position position;
+};
+
+void queued_init(struct queued *queued, size_t backlog)
+{
+        *queued = (struct queued){.lock = PTHREAD_MUTEX_INITIALIZER, .backlog = backlog, .seed = (uint64_t)clock_wall_ms()};
+        queued->slots = calloc(SLOTS, sizeof(*queued->slots));
+        if (!queued->slots)
+                abort();
+}
+
+void queued_deinit(struct queued *queued)
+{
+        free(queued->slots);
+}
+
+/* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+        for (; *text; text++)
+                hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+        return (hash ^ 0xff) * 0x100000001b3;
+}
+
+static uint64_t hash_key(const struct queued *queued, const struct stream_key *key)
+{
+        uint64_t hash = hash_text(hash_text(0xcbf29ce484222325 ^ queued->seed, key->term_id), key->curve_id ? key->curve_id : "-");
+        return hash ? hash : 1;
+}
+
+static struct queued_key *find(struct queued_key *slots, uint64_t hash)
+{
+        size_t i = (hash >> 32) % SLOTS;
+        while (slots[i].hash && slots[i].hash != hash)
+                i = (i + 1) % SLOTS;
+        return &slots[i];
+}
+
+/* Forgets what has been delivered. */
+static void forget(struct queued *queued, struct stream_position delivered)
+{
+        struct queued_key *before = queued->slots;
+        bool all = stream_position_compare(delivered, queued->delivered) < 0; /* another stream than before */
+        queued->delivered = delivered;
+        queued->used = 0;
+        queued->slots = calloc(SLOTS, sizeof(*queued->slots));
+        if (!queued->slots)
+                abort();
+        for (size_t i = 0; i < SLOTS && !all; i++) {
+                if (!before[i].hash || stream_position_compare(before[i].position, delivered) <= 0)
+                        continue;
+                *find(queued->slots, before[i].hash) = before[i];
+                queued->used++;
+        }
+        free(before);
+}
+
+static bool is_backlog(struct queued *queued)
+{
+        pthread_mutex_lock(&queued->lock);
+        bool is = queued->used >= queued->backlog;
+        pthread_mutex_unlock(&queued->lock);
+        return is;
+}
+
+size_t queued_filter(struct queued *queued, struct redis *redis, const char *stream, const char *group, struct stream_key *keys, size_t count)
+{
+        struct stream_position delivered;
+        size_t left = 0;
+        if (!count || !is_backlog(queued) || stream_delivered(redis, stream, group, &delivered))
+                return count;
+        pthread_mutex_lock(&queued->lock);
+        if (stream_position_compare(delivered, queued->delivered))
+                forget(queued, delivered);
+        bool backlog = queued->used >= queued->backlog;
+        for (size_t i = 0; i < count && backlog; i++) {
+                if (find(queued->slots, hash_key(queued, &keys[i]))->hash)
+                        continue;
+                struct stream_key key = keys[i];
+                keys[i] = keys[left];
+                keys[left++] = key;
+        }
+        pthread_mutex_unlock(&queued->lock);
+        return backlog ? left : count;
+}
+
+void queued_note(struct queued *queued, const struct stream_key *keys, size_t count)
+{
+        pthread_mutex_lock(&queued->lock);
+        for (size_t i = 0; i < count; i++) {
+                uint64_t hash = hash_key(queued, &keys[i]);
+                struct queued_key *slot = find(queued->slots, hash);
+                if (!slot->hash && queued->used >= SLOTS / 2)
+                        continue;
+                queued->used += !slot->hash;
+                if (!slot->hash || stream_position_compare(slot->position, keys[i].position) < 0)
+                        *slot = (struct queued_key){.hash = hash, .position = keys[i].position};
+        }
+        pthread_mutex_unlock(&queued->lock);
+}
