@@ -22,7 +22,8 @@
 #define GATHER_FROM_MS     50
 #define GATHER_FACTOR      6
 #define GATHER_MAX_MS      1000
-#define GATHER_LOOK_MS     100
+#define GATHER_QUIET_MS    100
+#define GATHER_LOOK_MS     25
 #define ALONE_MS           10000 /* so long has one worker to work off what waits, before the others join */
 
 struct worker {
@@ -403,46 +404,38 @@ static bool take_turn(struct worker *worker)
         return false;
 }
 
-/* Before the turn's read: while more keeps coming, until it is time. */
-static void gather(struct worker *worker)
+/* While more keeps coming, until it is time. Where nothing comes any more the others join for what waits. */
+static void gather(struct worker *worker, int64_t until_ms)
 {
-        int64_t before = -1, now, left;
-        while ((left = atomic_load(&worker->service->gather_until_ms) - clock_ms()) > 0 && !service_stopping()) {
-                if (stream_added(worker->redis, worker->consumer.streams[0], &now) || now == before)
+        struct service *service = worker->service;
+        int64_t before = -1, now, left, changed = clock_ms();
+        while ((left = until_ms - clock_ms()) > 0 && !service_stopping()) {
+                if (stream_added(worker->redis, worker->consumer.streams[0], &now))
                         return;
+                if (now != before)
+                        changed = clock_ms();
+                else if (clock_ms() - changed >= GATHER_QUIET_MS) {
+                        atomic_store(&service->gather_until_ms, -ALONE_MS);
+                        return;
+                }
                 before = now;
                 rest(worker, left > GATHER_LOOK_MS ? GATHER_LOOK_MS : left);
         }
 }
 
-/* Whether entries were added since the stage was last asked. */
-static bool more_comes(struct worker *worker)
-{
-        int64_t now = 0;
-        return !stream_added(worker->redis, worker->consumer.streams[0], &now) &&
-               atomic_exchange(&worker->service->added, now) != now;
-}
-
-/*
- * After a batch. A full one leaves more behind: where still more comes the rest is short, and ALONE_MS runs on; where nothing
- * comes any more, the others join for what is left.
- */
+/* After a batch, by what it took. A full one leaves more behind: ALONE_MS runs on. */
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
         struct service *service = worker->service;
         int64_t replicas = atomic_load(&service->replicas); /* they gather side by side: each takes its time */
-        int64_t pause = took_ms * (worker->full ? 1 : GATHER_FACTOR) * (replicas > 1 ? replicas : 1);
-        pause = pause > GATHER_MAX_MS ? GATHER_MAX_MS : pause;
-        if (!service->program->gathers)
+        int64_t pause = took_ms * GATHER_FACTOR * (replicas > 1 ? replicas : 1);
+        int64_t until = clock_ms() + (pause > GATHER_MAX_MS ? GATHER_MAX_MS : pause);
+        if (!service->program->gathers || took_ms < GATHER_FROM_MS)
                 return;
-        if (!worker->full && took_ms >= GATHER_FROM_MS)
-                atomic_store(&service->gather_until_ms, clock_ms() + pause);
-        else if (worker->full && works_as_one(service)) {
-                if (took_ms < GATHER_FROM_MS || !more_comes(worker))
-                        atomic_store(&service->gather_until_ms, -ALONE_MS);
-                else
-                        rest(worker, pause);
-        }
+        if (!worker->full)
+                atomic_store(&service->gather_until_ms, until);
+        else if (works_as_one(service))
+                gather(worker, until);
 }
 
 static int process(struct worker *worker)
@@ -521,7 +514,7 @@ static int step(struct worker *worker)
         worker->full = false;
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
         if (turn)
-                gather(worker);
+                gather(worker, atomic_load(&worker->service->gather_until_ms));
         if (!r)
                 r = read_batch(worker);
         if (!r && worker->batch.count)
