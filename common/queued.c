@@ -25,16 +25,11 @@ void queued_deinit(struct queued *queued)
 }
 
 /* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
-static uint64_t hash_text(uint64_t hash, const char *text)
+static uint64_t hash_term(const struct queued *queued, const char *term)
 {
-        for (; *text; text++)
-                hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
-        return (hash ^ 0xff) * 0x100000001b3;
-}
-
-static uint64_t hash_key(const struct queued *queued, const struct stream_key *key)
-{
-        uint64_t hash = hash_text(hash_text(0xcbf29ce484222325 ^ queued->seed, key->term_id), key->curve_id ? key->curve_id : "-");
+        uint64_t hash = 0xcbf29ce484222325 ^ queued->seed;
+        for (; *term; term++)
+                hash = (hash ^ (unsigned char)*term) * 0x100000001b3;
         return hash ? hash : 1;
 }
 
@@ -84,7 +79,7 @@ size_t queued_filter(struct queued *queued, struct redis *redis, const char *str
                 forget(queued, delivered);
         bool backlog = queued->used >= queued->backlog;
         for (size_t i = 0; i < count && backlog; i++) {
-                if (find(queued->slots, hash_key(queued, &keys[i]))->hash)
+                if (find(queued->slots, hash_term(queued, keys[i].term_id))->hash)
                         continue;
                 struct stream_key key = keys[i];
                 keys[i] = keys[left];
@@ -98,7 +93,7 @@ void queued_note(struct queued *queued, const struct stream_key *keys, size_t co
 {
         pthread_mutex_lock(&queued->lock);
         for (size_t i = 0; i < count; i++) {
-                uint64_t hash = hash_key(queued, &keys[i]);
+                uint64_t hash = hash_term(queued, keys[i].term_id);
                 struct queued_key *slot = find(queued->slots, hash);
                 if (!slot->hash && queued->used >= SLOTS / 2)
                         continue;

@@ -536,18 +536,13 @@ int stream_id_compare(const char *left, const char *right)
 int stream_delivered(struct redis *redis, const char *stream, const char *group, struct stream_position *delivered)
 {
         AUTO(redis_reply) struct redis_reply *groups = NULL;
-        bool found = false;
         int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
+        const struct redis_reply *only = redis_reply_item(groups, 0);
         *delivered = (struct stream_position){0};
-        for (size_t i = 0; !r && i < redis_reply_count(groups); i++) {
-                const struct redis_reply *item = redis_reply_item(groups, i);
-                struct stream_position last;
-                parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL), &last.ms, &last.seq);
-                if (stream_position_compare(*delivered, last) < 0)
-                        *delivered = last;
-                found = found || !strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group);
-        }
-        return r < 0 ? r : found ? 0 : STREAM_NO_GROUP;
+        if (r || redis_reply_count(groups) != 1 || strcmp(redis_reply_text(redis_reply_field(only, "name"), NULL), group))
+                return r < 0 ? r : STREAM_NO_GROUP;
+        parse_id(redis_reply_text(redis_reply_field(only, "last-delivered-id"), NULL), &delivered->ms, &delivered->seq);
+        return 0;
 }
 
 int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds)

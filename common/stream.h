@@ -128,7 +128,7 @@ MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char 
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
 /* Entries ever added to a stream; 0 where there is none. */
 MUST_CHECK int stream_added(struct redis *redis, const char *stream, int64_t *count);
-/* The last id that any group has been delivered. STREAM_NO_GROUP where `group` is not among them. */
+/* The last id that the group has been delivered. STREAM_NO_GROUP where it is not there, or not the stream's only one. */
 MUST_CHECK int stream_delivered(struct redis *redis, const char *stream, const char *group, struct stream_position *delivered);
 /* Compares two ids by their place in a stream: <0, 0, >0. */
 int stream_id_compare(const char *left, const char *right);
