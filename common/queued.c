@@ -70,13 +70,13 @@ static bool is_backlog(struct queued *queued)
 
 size_t queued_filter(struct queued *queued, struct redis *redis, const char *stream, const char *group, struct stream_key *keys, size_t count)
 {
-        struct stream_position delivered;
+        struct stream_group reader;
         size_t left = 0;
-        if (!count || !is_backlog(queued) || stream_delivered(redis, stream, group, &delivered))
+        if (!count || !is_backlog(queued) || stream_group_read(redis, stream, group, &reader) || !reader.alone)
                 return count;
         pthread_mutex_lock(&queued->lock);
-        if (stream_position_compare(delivered, queued->delivered))
-                forget(queued, delivered);
+        if (stream_position_compare(reader.delivered, queued->delivered))
+                forget(queued, reader.delivered);
         bool backlog = queued->used >= queued->backlog;
         for (size_t i = 0; i < count && backlog; i++) {
                 if (find(queued->slots, hash_term(queued, keys[i].term_id))->hash)

@@ -93,7 +93,6 @@ struct service {
         pthread_mutex_t turn;               /* of the one worker of a busy stage, see worker.c */
         atomic_llong gather_until_ms;       /* monotonic: a busy stage that gathers reads nothing before */
         atomic_llong replicas;              /* of this program, as last heard; 0: not known yet */
-        atomic_llong added;                 /* entries ever added to its stream, when a busy stage last asked */
         struct limiter limiter;
         struct queued queued; /* keys that wait in the program's output */
 };

@@ -533,16 +533,20 @@ int stream_id_compare(const char *left, const char *right)
         return stream_position_compare(a, b);
 }
 
-int stream_delivered(struct redis *redis, const char *stream, const char *group, struct stream_position *delivered)
+int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out)
 {
         AUTO(redis_reply) struct redis_reply *groups = NULL;
         int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
-        const struct redis_reply *only = redis_reply_item(groups, 0);
-        *delivered = (struct stream_position){0};
-        if (r || redis_reply_count(groups) != 1 || strcmp(redis_reply_text(redis_reply_field(only, "name"), NULL), group))
-                return r < 0 ? r : STREAM_NO_GROUP;
-        parse_id(redis_reply_text(redis_reply_field(only, "last-delivered-id"), NULL), &delivered->ms, &delivered->seq);
-        return 0;
+        for (size_t i = 0; !r && i < redis_reply_count(groups); i++) {
+                const struct redis_reply *item = redis_reply_item(groups, i), *lag = redis_reply_field(item, "lag");
+                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group))
+                        continue;
+                *out = (struct stream_group){
+                        .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag), .alone = redis_reply_count(groups) == 1};
+                parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL), &out->delivered.ms, &out->delivered.seq);
+                return 0;
+        }
+        return r < 0 ? r : STREAM_NO_GROUP;
 }
 
 int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds)
@@ -600,14 +604,6 @@ int stream_count(struct redis *redis, const char *const *streams, int64_t *count
                 *count += redis_reply_number(reply);
         }
         return 0;
-}
-
-int stream_added(struct redis *redis, const char *stream, int64_t *count)
-{
-        AUTO(redis_reply) struct redis_reply *reply = NULL;
-        int r = redis_call(redis, &reply, "XINFO", "STREAM", stream, NULL);
-        *count = r ? 0 : redis_reply_number(redis_reply_field(reply, "entries-added"));
-        return r < 0 || !redis_alive(redis) ? -1 : 0;
 }
 
 /* ---- housekeeping ---- */

@@ -126,10 +126,13 @@ MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char 
         struct stream_batch *batch, size_t *read);
 /* Entries in all of these streams together; streams ends at NULL. */
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
-/* Entries ever added to a stream; 0 where there is none. */
-MUST_CHECK int stream_added(struct redis *redis, const char *stream, int64_t *count);
-/* The last id that the group has been delivered. STREAM_NO_GROUP where it is not there, or not the stream's only one. */
-MUST_CHECK int stream_delivered(struct redis *redis, const char *stream, const char *group, struct stream_position *delivered);
+/* Where a group stands, in one round trip. STREAM_NO_GROUP where it is not there. */
+struct stream_group {
+        struct stream_position delivered; /* last */
+        int64_t lag;                      /* entries behind it; -1: Redis does not know */
+        bool alone;                       /* no other group reads the stream */
+};
+MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);
 /* Compares two ids by their place in a stream: <0, 0, >0. */
 int stream_id_compare(const char *left, const char *right);
 /* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went. */

@@ -12,6 +12,7 @@
 #include "limiter.h"
 #include "log.h"
 #include "migrations/schema.h"
+#include "overview.h"
 #include "stage.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -22,7 +23,6 @@
 #define GATHER_FROM_MS     50
 #define GATHER_FACTOR      6
 #define GATHER_MAX_MS      1000
-#define GATHER_QUIET_MS    100
 #define GATHER_LOOK_MS     25
 #define ALONE_MS           10000 /* so long has one worker to work off what waits, before the others join */
 
@@ -404,21 +404,36 @@ static bool take_turn(struct worker *worker)
         return false;
 }
 
-/* While more keeps coming, until it is time. Where nothing comes any more the others join for what waits. */
+/* Whether entries wait in front of a stage before this one, where it is known what these read. */
+static bool more_to_come(struct worker *worker)
+{
+        const struct program *program = worker->service->program;
+        const char *streams[STATUS_STREAMS_MAX + 1], *output = program->output(worker->service->config);
+        bool known = false;
+        overview_streams(worker->service->overview, streams);
+        for (size_t i = 0; streams[i]; i++) {
+                struct stream_group group;
+                bool own = output && !strcmp(streams[i], output);
+                for (size_t s = 0; s < worker->streams; s++)
+                        own = own || !strcmp(streams[i], worker->consumer.streams[s]);
+                if (own)
+                        continue;
+                known = true;
+                if (!stream_group_read(worker->redis, streams[i], worker->consumer.group, &group) && group.lag > 0)
+                        return true;
+        }
+        return !known;
+}
+
+/* While more is to come, until it is time. Where nothing is, the others join for what waits. */
 static void gather(struct worker *worker, int64_t until_ms)
 {
-        struct service *service = worker->service;
-        int64_t before = -1, now, left, changed = clock_ms();
-        while ((left = until_ms - clock_ms()) > 0 && !service_stopping()) {
-                if (stream_added(worker->redis, worker->consumer.streams[0], &now))
-                        return;
-                if (now != before)
-                        changed = clock_ms();
-                else if (clock_ms() - changed >= GATHER_QUIET_MS) {
-                        atomic_store(&service->gather_until_ms, -ALONE_MS);
+        int64_t left;
+        while ((left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
+                if (!more_to_come(worker)) {
+                        atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
                         return;
                 }
-                before = now;
                 rest(worker, left > GATHER_LOOK_MS ? GATHER_LOOK_MS : left);
         }
 }
