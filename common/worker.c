@@ -44,6 +44,8 @@ struct worker {
         const char **after;          /* the same, for stream_read */
         bool connected;              /* was once: a new connection counts as a reconnect */
         bool redis_failed;           /* in the step under way */
+        bool was_full;
+        size_t turn;
         bool full;                   /* the last read of new entries took as many as a batch may hold */
         size_t streams, average;     /* units of a message, lately; 0: not known */
         int64_t claim_due, keep_due; /* monotonic ms */
@@ -257,11 +259,44 @@ static int read_pending(struct worker *worker)
         return r;
 }
 
+/* Behind a full batch more waits: of one stream as much as fits, then of the next, each worker's batch beginning at another one. Events of
+ * one kind cost less in one go. */
+static int read_backlog(struct worker *worker, size_t *units)
+{
+        struct stream_consumer consumer = worker->consumer;
+        size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size;
+        const char *alone[2] = {NULL};
+        consumer.streams = alone;
+        worker->turn++;
+        for (size_t s = 0; s < worker->streams && *units < max; s++) {
+                size_t read, count;
+                alone[0] = worker->consumer.streams[(worker->number + worker->turn + s) % worker->streams];
+                do {
+                        size_t from = worker->batch.count;
+                        show_life(worker);
+                        count = (max - *units) / (worker->average ? worker->average : 1);
+                        count = count < 1 ? 1 : count > size ? size : count;
+                        int r = stream_read(&consumer, NULL, count, 0, &worker->batch, &read);
+                        if (r)
+                                return r;
+                        *units += weigh(worker, from);
+                } while (read == count && *units < max);
+        }
+        return 0;
+}
+
 /* Reads of one batch: the first waits for something, the others take what is there, up to BATCH_MAX_EVENTS. */
 static int read_new(struct worker *worker)
 {
         size_t units = 0, read = 0, max = (size_t)settings(worker)->batch_max;
         int64_t waited = 0, pause = 0;
+        if (worker->was_full && !settings(worker)->messages_per_second) {
+                int r = read_backlog(worker, &units);
+                if (r || worker->batch.count) {
+                        worker->full = units >= max;
+                        return r;
+                }
+        }
         do {
                 show_life(worker);
                 size_t from = worker->batch.count, count = next_count(worker, units);
@@ -526,6 +561,7 @@ static int step(struct worker *worker)
         int r = connect_both(worker);
         if (!r && probing)
                 r = probe(worker);
+        worker->was_full = worker->full;
         worker->full = false;
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
         if (turn)
