@@ -422,7 +422,8 @@ int service_main(const struct program *program, int argc, char **argv)
         service.metrics = metrics_new();
         stage_register(service.metrics, program->name);
         breaker_init(&service.breaker, (unsigned)service.shared->breaker_threshold, service.shared->breaker_timeout_ms);
-        pthread_mutex_init(&service.turn, NULL);
+        for (size_t i = 0; i < WORK_TURNS; i++)
+                pthread_mutex_init(&service.turns[i], NULL);
         queued_init(&service.queued, 2 * (size_t)service.shared->batch_max);
         limiter_init(&service.limiter, service.shared->messages_per_second, clock_ms());
         if (wrong) {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "log.h"
 
 static void *grow(void *data, size_t *capacity, size_t needed, size_t unit)
@@ -166,4 +167,16 @@ int work_run_keys(struct work *work, int (*run)(struct work *work, void *context
                 if (work->batch->entries[i].fields) /* else it is lost, and the worker says so */
                         read_key(work, &work->batch->entries[i]);
         return work_run(work, &bisect, 0, work->key_count);
+}
+
+bool work_take_turn(pthread_mutex_t *turn, int64_t wait_ms)
+{
+        struct timespec until;
+        if (!wait_ms)
+                return !pthread_mutex_trylock(turn);
+        clock_gettime(CLOCK_REALTIME, &until); /* pthread_mutex_timedlock(3) knows no other */
+        until.tv_nsec += wait_ms % 1000 * 1000000;
+        until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        return !pthread_mutex_timedlock(turn, &until);
 }

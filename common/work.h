@@ -4,11 +4,14 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include "arena.h"
 #include "db.h"
 #include "stream.h"
 
 struct metrics;
+
+#define WORK_TURNS 8
 
 struct work {
         const void *config; /* the program's */
@@ -17,6 +20,7 @@ struct work {
         struct arena *arena; /* reset after the batch */
         const struct stream_batch *batch;
         struct metrics *metrics;
+        pthread_mutex_t *turns; /* WORK_TURNS of them, the same for all workers: for what they had better not do side by side */
         int64_t deadline_ms, max_retries;
 
         struct stream_key *keys;
@@ -54,3 +58,5 @@ MUST_CHECK int work_run(struct work *work, const struct work_bisect *bisect, siz
  * keys (as in work_bisect, a unit is a key).
  */
 MUST_CHECK int work_run_keys(struct work *work, int (*run)(struct work *work, void *context, size_t from, size_t count));
+/* Waits for a turn, wait_ms at most (0: not at all). Returns whether it has it, and has to unlock it. */
+bool work_take_turn(pthread_mutex_t *turn, int64_t wait_ms);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "backoff.h"
 #include "clock.h"
 #include "common_sql.h"
@@ -45,7 +44,6 @@ struct worker {
         bool connected;              /* was once: a new connection counts as a reconnect */
         bool redis_failed;           /* in the step under way */
         bool was_full;
-        size_t turn;
         bool full;                   /* the last read of new entries took as many as a batch may hold */
         size_t streams, average;     /* units of a message, lately; 0: not known */
         int64_t claim_due, keep_due; /* monotonic ms */
@@ -259,29 +257,49 @@ static int read_pending(struct worker *worker)
         return r;
 }
 
-/* Behind a full batch more waits: of one stream as much as fits, then of the next, each worker's batch beginning at another one. Events of
- * one kind cost less in one go. */
+/* The stream where most waits for each worker that is there; *most: how much. */
+static size_t find_backlog(struct worker *worker, int64_t *most)
+{
+        size_t best = 0;
+        *most = 0;
+        for (size_t s = 0; s < worker->streams; s++) {
+                struct stream_group group;
+                int64_t there = 1;
+                if (stream_group_read(worker->redis, worker->consumer.streams[s], worker->consumer.group, &group))
+                        continue; /* the read says so */
+                for (int64_t i = 0; i < settings(worker)->workers; i++)
+                        there += atomic_load(&worker->service->at[i]) == (int)s + 1;
+                if (group.lag / there <= *most)
+                        continue;
+                *most = group.lag / there;
+                best = s;
+        }
+        return best;
+}
+
+/* Behind a full batch more waits: as much as fits of one stream, since events of one kind cost less in one go; and of one where few others
+ * are, who would meet us at its tables' hot rows. */
 static int read_backlog(struct worker *worker, size_t *units)
 {
         struct stream_consumer consumer = worker->consumer;
-        size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size;
-        const char *alone[2] = {NULL};
+        size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size, read, count;
+        int64_t most;
+        size_t place = find_backlog(worker, &most);
+        const char *alone[2] = {worker->consumer.streams[place]};
         consumer.streams = alone;
-        worker->turn++;
-        for (size_t s = 0; s < worker->streams && *units < max; s++) {
-                size_t read, count;
-                alone[0] = worker->consumer.streams[(worker->number + worker->turn + s) % worker->streams];
-                do {
-                        size_t from = worker->batch.count;
-                        show_life(worker);
-                        count = (max - *units) / (worker->average ? worker->average : 1);
-                        count = count < 1 ? 1 : count > size ? size : count;
-                        int r = stream_read(&consumer, NULL, count, 0, &worker->batch, &read);
-                        if (r)
-                                return r;
-                        *units += weigh(worker, from);
-                } while (read == count && *units < max);
-        }
+        if (!most)
+                return 0;
+        atomic_store(&worker->service->at[worker->number], (int)place + 1);
+        do {
+                size_t from = worker->batch.count;
+                show_life(worker);
+                count = (max - *units) / (worker->average ? worker->average : 1);
+                count = count < 1 ? 1 : count > size ? size : count;
+                int r = stream_read(&consumer, NULL, count, 0, &worker->batch, &read);
+                if (r)
+                        return r;
+                *units += weigh(worker, from);
+        } while (read == count && *units < max);
         return 0;
 }
 
@@ -427,12 +445,7 @@ static bool works_as_one(struct service *service)
 static bool take_turn(struct worker *worker)
 {
         while (works_as_one(worker->service) && !service_stopping()) {
-                struct timespec until;
-                clock_gettime(CLOCK_REALTIME, &until); /* pthread_mutex_timedlock(3) knows no other */
-                until.tv_nsec += GATHER_LOOK_MS * 1000000L;
-                until.tv_sec += until.tv_nsec / 1000000000L;
-                until.tv_nsec %= 1000000000L;
-                if (!pthread_mutex_timedlock(&worker->service->turn, &until))
+                if (work_take_turn(&worker->service->turns[0], GATHER_LOOK_MS))
                         return true;
                 keep_pending(worker);
         }
@@ -558,6 +571,7 @@ static int step(struct worker *worker)
         bool probing = breaker_get(&worker->service->breaker) != BREAKER_CLOSED, fresh = !worker->redis && !worker->db;
         stream_batch_reset(&worker->batch);
         arena_reset(&worker->arena);
+        atomic_store(&worker->service->at[worker->number], 0);
         int r = connect_both(worker);
         if (!r && probing)
                 r = probe(worker);
@@ -573,7 +587,7 @@ static int step(struct worker *worker)
         else if (!r && !probing && !fresh)
                 r = STEP_IDLE;
         if (turn)
-                pthread_mutex_unlock(&worker->service->turn);
+                pthread_mutex_unlock(&worker->service->turns[0]);
         return r;
 }
 
@@ -665,6 +679,7 @@ int worker_start(struct worker **out, struct service *service, unsigned number)
                 .arena = &worker->arena,
                 .batch = &worker->batch,
                 .metrics = service->metrics,
+                .turns = service->turns,
                 .deadline_ms = service->shared->processing_timeout_ms,
                 .max_retries = service->shared->max_retries,
         };

@@ -13,6 +13,8 @@
 
 #define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
 #define NOTICE_PATIENCE 120 /* times a batch's deadline */
+#define TURN_PATIENCE_MS 250
+_Static_assert(EVENT_KINDS <= WORK_TURNS, "a turn a kind");
 
 /* An event and the entry it came in. */
 struct item {
@@ -535,20 +537,54 @@ static struct stream_entry *item_entry(void *context, size_t unit)
         return writer->events[writer->kind].list[unit].entry;
 }
 
+static int store_kind(struct work *work, struct writer *writer, enum event_kind kind)
+{
+        const struct work_bisect bisect = {.run = store, .blame = blame, .entry = item_entry, .context = writer};
+        struct items *events = &writer->events[kind];
+        writer->kind = kind;
+        int r = work_run(work, &bisect, 0, events->count);
+        for (size_t i = 0; !r && i < events->count; i++)
+                add_keys(work, &events->list[i]);
+        return r;
+}
+
+/* Two transactions that fill one table wait for each other at its hot keys. So workers take turns, and do what others do not meanwhile; but
+ * nobody waits long, least for a batch that is slow. */
+static bool take_turn(struct work *work, const bool *done, enum event_kind *kind)
+{
+        enum event_kind first = EVENT_KINDS;
+        for (*kind = 0; *kind < EVENT_KINDS; ++*kind) {
+                if (done[*kind])
+                        continue;
+                if (work_take_turn(&work->turns[*kind], 0))
+                        return true;
+                if (first == EVENT_KINDS)
+                        first = *kind;
+        }
+        *kind = first;
+        return work_take_turn(&work->turns[first], TURN_PATIENCE_MS);
+}
+
 int writer_process(struct work *work)
 {
         struct writer *writer = work->state;
+        bool done[EVENT_KINDS];
+        size_t left = 0;
         int r = take_batch(work, writer);
         for (enum event_kind kind = 0; !r && kind < EVENT_KINDS; kind++) {
                 struct items *events = &writer->events[kind];
-                if (!events->count)
-                        continue;
-                const struct work_bisect bisect = {.run = store, .blame = blame, .entry = item_entry, .context = writer};
-                qsort(events->list, events->count, sizeof(struct item), compare_items);
-                writer->kind = kind;
-                r = work_run(work, &bisect, 0, events->count);
-                for (size_t i = 0; !r && i < events->count; i++)
-                        add_keys(work, &events->list[i]);
+                done[kind] = !events->count;
+                left += !done[kind];
+                if (events->count)
+                        qsort(events->list, events->count, sizeof(struct item), compare_items);
+        }
+        while (!r && left--) {
+                enum event_kind kind;
+                bool turn = take_turn(work, done, &kind);
+                r = store_kind(work, writer, kind);
+                done[kind] = true;
+                if (turn)
+                        pthread_mutex_unlock(&work->turns[kind]);
         }
         if (!r)
                 add_letters(work, writer);
