@@ -11,7 +11,6 @@
 #include "limiter.h"
 #include "log.h"
 #include "migrations/schema.h"
-#include "overview.h"
 #include "stage.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -452,33 +451,40 @@ static bool take_turn(struct worker *worker)
         return false;
 }
 
-/* Whether entries wait in front of a stage before this one, where it is known what these read. */
-static bool more_to_come(struct worker *worker)
+/* *rows: the streams of the stages before this one. */
+static int find_streams_before(struct worker *worker, struct db_rows **rows)
 {
-        const struct program *program = worker->service->program;
-        const char *streams[STATUS_STREAMS_MAX + 1], *output = program->output(worker->service->config);
-        bool known = false;
-        overview_streams(worker->service->overview, streams);
-        for (size_t i = 0; streams[i]; i++) {
+        AUTO_ARRAY struct db_array own = {0};
+        const char *output = worker->service->program->output(worker->service->config);
+        db_array_init(&own, DB_TEXT);
+        for (size_t i = 0; i < worker->streams; i++)
+                db_array_push_text(&own, worker->consumer.streams[i]);
+        if (output)
+                db_array_push_text(&own, output);
+        const struct db_param param = db_array_param(&own);
+        const struct db_call call = {.sql = &sql_60_streams_before, .params = &param, .param_count = 1, .rows = rows};
+        return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS);
+}
+
+/* Whether entries wait in front of one of these streams; where none is known: they may. */
+static bool more_to_come(struct worker *worker, const struct db_rows *streams)
+{
+        for (size_t i = 0; i < db_rows_count(streams); i++) {
                 struct stream_group group;
-                bool own = output && !strcmp(streams[i], output);
-                for (size_t s = 0; s < worker->streams; s++)
-                        own = own || !strcmp(streams[i], worker->consumer.streams[s]);
-                if (own)
-                        continue;
-                known = true;
-                if (!stream_group_read(worker->redis, streams[i], worker->consumer.group, &group) && group.lag > 0)
+                if (!stream_group_read(worker->redis, db_rows_text(streams, i, 0), worker->consumer.group, &group) && group.lag > 0)
                         return true;
         }
-        return !known;
+        return !db_rows_count(streams);
 }
 
 /* While more is to come, until it is time. Where nothing is, the others join for what waits. */
 static void gather(struct worker *worker, int64_t until_ms)
 {
-        int64_t left;
-        while ((left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
-                if (!more_to_come(worker)) {
+        AUTO(db_rows) struct db_rows *before = NULL;
+        int64_t left = until_ms - clock_ms();
+        int r = left > 0 ? find_streams_before(worker, &before) : 0;
+        while (!r && (left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
+                if (!more_to_come(worker, before)) {
                         atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
                         return;
                 }
