@@ -451,40 +451,41 @@ static bool take_turn(struct worker *worker)
         return false;
 }
 
-/* *rows: the streams of the stages before this one. */
-static int find_streams_before(struct worker *worker, struct db_rows **rows)
+/* *rows: the streams of the stages before this one, and in each row how many replicas this one has. */
+static int look_around(struct worker *worker, struct db_rows **rows)
 {
         AUTO_ARRAY struct db_array own = {0};
-        const char *output = worker->service->program->output(worker->service->config);
+        const struct program *program = worker->service->program;
+        const char *output = program->output(worker->service->config);
         db_array_init(&own, DB_TEXT);
         for (size_t i = 0; i < worker->streams; i++)
                 db_array_push_text(&own, worker->consumer.streams[i]);
         if (output)
                 db_array_push_text(&own, output);
-        const struct db_param param = db_array_param(&own);
-        const struct db_call call = {.sql = &sql_60_streams_before, .params = &param, .param_count = 1, .rows = rows};
+        const struct db_param params[] = {db_text(program->name), db_array_param(&own)};
+        const struct db_call call = {.sql = &sql_60_pipeline_before, .params = params, .param_count = 2, .rows = rows};
         return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS);
 }
 
 /* Whether entries wait in front of one of these streams; where none is known: they may. */
 static bool more_to_come(struct worker *worker, const struct db_rows *streams)
 {
+        if (!db_rows_text(streams, 0, 0))
+                return true;
         for (size_t i = 0; i < db_rows_count(streams); i++) {
                 struct stream_group group;
                 if (!stream_group_read(worker->redis, db_rows_text(streams, i, 0), worker->consumer.group, &group) && group.lag > 0)
                         return true;
         }
-        return !db_rows_count(streams);
+        return false;
 }
 
-/* While more is to come, until it is time. Where nothing is, the others join for what waits. */
-static void gather(struct worker *worker, int64_t until_ms)
+/* Rests until it is time, or nothing is to come any more: then the others join for what waits. */
+static void gather(struct worker *worker, const struct db_rows *around, int64_t until_ms)
 {
-        AUTO(db_rows) struct db_rows *before = NULL;
-        int64_t left = until_ms - clock_ms();
-        int r = left > 0 ? find_streams_before(worker, &before) : 0;
-        while (!r && (left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
-                if (!more_to_come(worker, before)) {
+        int64_t left;
+        while ((left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
+                if (!more_to_come(worker, around)) {
                         atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
                         return;
                 }
@@ -492,19 +493,28 @@ static void gather(struct worker *worker, int64_t until_ms)
         }
 }
 
-/* After a batch, by what it took. A full one leaves more behind: ALONE_MS runs on. */
+/* Before the turn's read. */
+static void gather_when_due(struct worker *worker)
+{
+        AUTO(db_rows) struct db_rows *around = NULL;
+        int64_t until = atomic_load(&worker->service->gather_until_ms);
+        if (until > clock_ms() && !look_around(worker, &around))
+                gather(worker, around, until);
+}
+
+/* After a batch, by what it took. A full one leaves more behind: ALONE_MS runs on. Replicas gather side by side: each takes its time. */
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
+        AUTO(db_rows) struct db_rows *around = NULL;
         struct service *service = worker->service;
-        int64_t replicas = atomic_load(&service->replicas); /* they gather side by side: each takes its time */
-        int64_t pause = took_ms * GATHER_FACTOR * (replicas > 1 ? replicas : 1);
-        int64_t until = clock_ms() + (pause > GATHER_MAX_MS ? GATHER_MAX_MS : pause);
-        if (!service->program->gathers || took_ms < GATHER_FROM_MS)
+        if (!service->program->gathers || took_ms < GATHER_FROM_MS || look_around(worker, &around))
                 return;
+        int64_t pause = took_ms * GATHER_FACTOR > GATHER_MAX_MS ? GATHER_MAX_MS : took_ms * GATHER_FACTOR;
+        int64_t until = clock_ms() + pause * db_rows_number(around, 0, 1);
         if (!worker->full)
                 atomic_store(&service->gather_until_ms, until);
         else if (works_as_one(service))
-                gather(worker, until);
+                gather(worker, around, until);
 }
 
 static int process(struct worker *worker)
@@ -585,7 +595,7 @@ static int step(struct worker *worker)
         worker->full = false;
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
         if (turn)
-                gather(worker, atomic_load(&worker->service->gather_until_ms));
+                gather_when_due(worker);
         if (!r)
                 r = read_batch(worker);
         if (!r && worker->batch.count)
