@@ -1,10 +1,14 @@
 #include "queued.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "clock.h"
 
 #define SLOTS 65536 /* half of them are used at most */
+#define HASHED 18   /* characters of a term: it is a hash itself */
+#define LEARN 2000  /* entries of others, a look */
 
 struct queued_key {
         uint64_t hash; /* 0: free */
@@ -28,8 +32,8 @@ void queued_deinit(struct queued *queued)
 static uint64_t hash_term(const struct queued *queued, const char *term)
 {
         uint64_t hash = 0xcbf29ce484222325 ^ queued->seed;
-        for (; *term; term++)
-                hash = (hash ^ (unsigned char)*term) * 0x100000001b3;
+        for (size_t i = 0; term[i] && i < HASHED; i++)
+                hash = (hash ^ (unsigned char)term[i]) * 0x100000001b3;
         return hash ? hash : 1;
 }
 
@@ -47,6 +51,8 @@ static void forget(struct queued *queued, struct stream_position delivered)
         struct queued_key *before = queued->slots;
         bool all = stream_position_compare(delivered, queued->delivered) < 0; /* another stream than before */
         queued->delivered = delivered;
+        if (all)
+                queued->seen = delivered;
         queued->used = 0;
         queued->slots = calloc(SLOTS, sizeof(*queued->slots));
         if (!queued->slots)
@@ -68,11 +74,45 @@ static bool is_backlog(struct queued *queued)
         return is;
 }
 
+static void note(struct queued *queued, const char *term, struct stream_position position)
+{
+        uint64_t hash = hash_term(queued, term);
+        struct queued_key *slot = find(queued->slots, hash);
+        if (!slot->hash && queued->used >= SLOTS / 2)
+                return;
+        queued->used += !slot->hash;
+        if (!slot->hash || stream_position_compare(slot->position, position) < 0)
+                *slot = (struct queued_key){.hash = hash, .position = position};
+}
+
+/* What others published. */
+static int learn(struct queued *queued, struct redis *redis, const char *stream)
+{
+        struct stream_batch batch = {0};
+        char from[64];
+        size_t read;
+        pthread_mutex_lock(&queued->lock);
+        struct stream_position seen = stream_position_compare(queued->seen, queued->delivered) < 0 ? queued->delivered : queued->seen;
+        pthread_mutex_unlock(&queued->lock);
+        snprintf(from, sizeof(from), "(%" PRIu64 "-%" PRIu64, seen.ms, seen.seq);
+        int r = stream_range(redis, stream, from, "+", LEARN, &batch, &read);
+        pthread_mutex_lock(&queued->lock);
+        for (size_t i = 0; !r && i < batch.count; i++) {
+                const char *term = stream_entry_field(&batch.entries[i], "term_id", NULL);
+                queued->seen = (struct stream_position){batch.entries[i].ms, batch.entries[i].seq};
+                if (term)
+                        note(queued, term, queued->seen);
+        }
+        pthread_mutex_unlock(&queued->lock);
+        stream_batch_deinit(&batch);
+        return r;
+}
+
 size_t queued_filter(struct queued *queued, struct redis *redis, const char *stream, const char *group, struct stream_key *keys, size_t count)
 {
         struct stream_group reader;
         size_t left = 0;
-        if (!count || !is_backlog(queued) || stream_group_read(redis, stream, group, &reader) || !reader.alone)
+        if (!count || !is_backlog(queued) || learn(queued, redis, stream) || stream_group_read(redis, stream, group, &reader) || !reader.alone)
                 return count;
         pthread_mutex_lock(&queued->lock);
         if (stream_position_compare(reader.delivered, queued->delivered))
@@ -92,14 +132,7 @@ size_t queued_filter(struct queued *queued, struct redis *redis, const char *str
 void queued_note(struct queued *queued, const struct stream_key *keys, size_t count)
 {
         pthread_mutex_lock(&queued->lock);
-        for (size_t i = 0; i < count; i++) {
-                uint64_t hash = hash_term(queued, keys[i].term_id);
-                struct queued_key *slot = find(queued->slots, hash);
-                if (!slot->hash && queued->used >= SLOTS / 2)
-                        continue;
-                queued->used += !slot->hash;
-                if (!slot->hash || stream_position_compare(slot->position, keys[i].position) < 0)
-                        *slot = (struct queued_key){.hash = hash, .position = keys[i].position};
-        }
+        for (size_t i = 0; i < count; i++)
+                note(queued, keys[i].term_id, keys[i].position);
         pthread_mutex_unlock(&queued->lock);
 }

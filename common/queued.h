@@ -13,7 +13,8 @@ struct queued {
         pthread_mutex_t lock;
         struct queued_key *slots;
         size_t used, backlog;
-        struct stream_position delivered;
+        struct stream_position delivered; /* to its reader, as last heard */
+        struct stream_position seen;      /* entries up to here are in the table, whoever published them */
         uint64_t seed;
 };
 
