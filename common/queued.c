@@ -49,15 +49,14 @@ static struct queued_key *find(struct queued_key *slots, uint64_t hash)
 static void forget(struct queued *queued, struct stream_position delivered)
 {
         struct queued_key *before = queued->slots;
-        bool all = stream_position_compare(delivered, queued->delivered) < 0; /* another stream than before */
+        if (stream_position_compare(delivered, queued->delivered) <= 0)
+                return;
         queued->delivered = delivered;
-        if (all)
-                queued->seen = delivered;
         queued->used = 0;
         queued->slots = calloc(SLOTS, sizeof(*queued->slots));
         if (!queued->slots)
                 abort();
-        for (size_t i = 0; i < SLOTS && !all; i++) {
+        for (size_t i = 0; i < SLOTS; i++) {
                 if (!before[i].hash || stream_position_compare(before[i].position, delivered) <= 0)
                         continue;
                 *find(queued->slots, before[i].hash) = before[i];
@@ -112,14 +111,14 @@ size_t queued_filter(struct queued *queued, struct redis *redis, const char *str
 {
         struct stream_group reader;
         size_t left = 0;
-        if (!count || !is_backlog(queued) || learn(queued, redis, stream) || stream_group_read(redis, stream, group, &reader) || !reader.alone)
+        if (!count || !is_backlog(queued) || learn(queued, redis, stream) || stream_group_read(redis, stream, group, &reader))
                 return count;
         pthread_mutex_lock(&queued->lock);
-        if (stream_position_compare(reader.delivered, queued->delivered))
-                forget(queued, reader.delivered);
-        bool backlog = queued->used >= queued->backlog;
+        forget(queued, reader.delivered);
+        bool backlog = reader.alone && reader.lag >= (int64_t)queued->backlog;
         for (size_t i = 0; i < count && backlog; i++) {
-                if (find(queued->slots, hash_term(queued, keys[i].term_id))->hash)
+                const struct queued_key *slot = find(queued->slots, hash_term(queued, keys[i].term_id));
+                if (slot->hash && stream_position_compare(slot->position, reader.delivered) > 0)
                         continue;
                 struct stream_key key = keys[i];
                 keys[i] = keys[left];

@@ -486,7 +486,8 @@ static void gather(struct worker *worker, const struct db_rows *around, int64_t 
         int64_t left;
         while ((left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
                 if (!more_to_come(worker, around)) {
-                        atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
+                        if (db_rows_number(around, 0, 1) == 1)
+                                atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
                         return;
                 }
                 rest(worker, left > GATHER_LOOK_MS ? GATHER_LOOK_MS : left);
