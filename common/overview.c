@@ -197,7 +197,6 @@ int overview_ask_database(struct overview *overview, struct service *service, st
                 metrics_set(service->metrics, &stage_verify_differences, (double)db_rows_number(rows, 0, 1), NULL, NULL, NULL);
                 metrics_set(service->metrics, &stage_verify_age, (double)db_rows_number(rows, 0, 2), NULL, NULL, NULL);
         }
-        atomic_store(&service->replicas, db_rows_number(rows, 0, 4));
         pthread_mutex_lock(&overview->lock);
         for (size_t i = 0; i < db_rows_count(rows); i++)
                 if (db_rows_text(rows, i, 3))

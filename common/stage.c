@@ -59,6 +59,7 @@ GAUGE(stage_conflicting_blocks, "conflicting_blocks", "Numbers among the newest 
 GAUGE(stage_outbox_age, "outbox_oldest_seconds", "How long the oldest row of the stage's outbox has waited (cascade, analytics)",
         NULL);
 COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
+COUNTER(stage_keys_waiting, "keys_waiting_total", "Keys not published since an entry for their term waited unread", NULL);
 GAUGE(stage_verify_differences, "verify_differences", "Rows that the last verify of this program found different", NULL);
 GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this program", NULL);
 GAUGE(stage_trims, "stream_trimmed", "1 where this program trims the stream", "stream");
@@ -80,9 +81,9 @@ void stage_register(struct metrics *metrics, const char *program)
                 &stage_stream_lag_known, &stage_stream_pending, &stage_stream_oldest_pending, &stage_block_delay,
                 &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims, &stage_lost_entries,
                 &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_reorgs, &stage_rows_orphaned,
-                &stage_conflicting_blocks, &stage_backfilled_keys, &stage_outbox_age, &stage_verify_differences,
-                &stage_verify_age, &stage_trims, &stage_foreign_group, &stage_reorg_depth, &stage_redis_memory,
-                &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
+                &stage_conflicting_blocks, &stage_backfilled_keys, &stage_keys_waiting, &stage_outbox_age,
+                &stage_verify_differences, &stage_verify_age, &stage_trims, &stage_foreign_group, &stage_reorg_depth,
+                &stage_redis_memory, &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         metrics_set(metrics, &stage_build_info, 1, program, PROJECT_VERSION, NULL);

@@ -543,7 +543,8 @@ int stream_group_read(struct redis *redis, const char *stream, const char *group
                         continue;
                 *out = (struct stream_group){
                         .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag), .alone = redis_reply_count(groups) == 1};
-                parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL), &out->delivered.ms, &out->delivered.seq);
+                parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL), &out->delivered.ms,
+                        &out->delivered.seq);
                 return 0;
         }
         return r < 0 ? r : STREAM_NO_GROUP;

@@ -17,6 +17,7 @@
 #define REDIS_TIMEOUT_MS   10000
 #define BLOCK_SLICE_MS     500 /* a stop never waits longer for an idle read */
 #define FIRST_READ         5   /* messages a stream of a worker's first read: their size decides how many more fit */
+#define FAIR_READ          8   /* of so many batches from a backlog one is of the next stream in turn */
 #define SLOW_RETRY_MS      5000
 #define GATHER_FROM_MS     50
 #define GATHER_FACTOR      6
@@ -42,9 +43,10 @@ struct worker {
         const char **after;          /* the same, for stream_read */
         bool connected;              /* was once: a new connection counts as a reconnect */
         bool redis_failed;           /* in the step under way */
-        bool was_full;
-        bool full;                   /* the last read of new entries took as many as a batch may hold */
+        bool full, was_full;         /* the last read of new entries, and the one before, took as many as a batch may hold */
         size_t streams, average;     /* units of a message, lately; 0: not known */
+        size_t *averages;            /* the same by stream, as far as backlogs were read */
+        size_t backlogs;             /* batches that were read from one */
         int64_t claim_due, keep_due; /* monotonic ms */
         int64_t slow_due;            /* when entries left pending for being slow are tried again; 0: there are none */
 };
@@ -256,49 +258,57 @@ static int read_pending(struct worker *worker)
         return r;
 }
 
-/* The stream where most waits for each worker that is there; *most: how much. */
-static size_t find_backlog(struct worker *worker, int64_t *most)
+/* The stream where most waits for each worker that is at it, by place; now and then one in turn, so that none waits for the
+ * others. -1: nothing waits. */
+static int find_backlog(struct worker *worker)
 {
-        size_t best = 0;
-        *most = 0;
+        const size_t turn = ++worker->backlogs % FAIR_READ ? worker->streams
+                                                           : (worker->number + worker->backlogs / FAIR_READ) % worker->streams;
+        int64_t most = 0;
+        int best = -1;
         for (size_t s = 0; s < worker->streams; s++) {
                 struct stream_group group;
                 int64_t there = 1;
                 if (stream_group_read(worker->redis, worker->consumer.streams[s], worker->consumer.group, &group))
-                        continue; /* the read says so */
+                        continue; /* the read says why */
                 for (int64_t i = 0; i < settings(worker)->workers; i++)
                         there += atomic_load(&worker->service->at[i]) == (int)s + 1;
-                if (group.lag / there <= *most)
+                if (group.lag > 0 && s == turn)
+                        return (int)s;
+                if (group.lag <= most * there)
                         continue;
-                *most = group.lag / there;
-                best = s;
+                most = group.lag / there;
+                best = (int)s;
         }
         return best;
 }
 
-/* Behind a full batch more waits: as much as fits of one stream, since events of one kind cost less in one go; and of one where few others
- * are, who would meet us at its tables' hot rows. */
+/*
+ * Behind a full batch more waits: then a batch is of one stream, for events of one kind cost less in one go, and of one where few
+ * others are, whom it would meet at that kind's hot keys.
+ */
 static int read_backlog(struct worker *worker, size_t *units)
 {
         struct stream_consumer consumer = worker->consumer;
         size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size, read, count;
-        int64_t most;
-        size_t place = find_backlog(worker, &most);
+        int place = find_backlog(worker);
+        if (place < 0)
+                return 0;
+        size_t *average = &worker->averages[place];
         const char *alone[2] = {worker->consumer.streams[place]};
         consumer.streams = alone;
-        if (!most)
-                return 0;
-        atomic_store(&worker->service->at[worker->number], (int)place + 1);
+        atomic_store(&worker->service->at[worker->number], place + 1);
         do {
                 size_t from = worker->batch.count;
                 show_life(worker);
-                count = (max - *units) / (worker->average ? worker->average : 1);
+                count = *average ? (max - *units) / *average : FIRST_READ;
                 count = count < 1 ? 1 : count > size ? size : count;
                 int r = stream_read(&consumer, NULL, count, 0, &worker->batch, &read);
                 if (r)
                         return r;
                 *units += weigh(worker, from);
-        } while (read == count && *units < max);
+                *average = worker->batch.count ? (*units + worker->batch.count - 1) / worker->batch.count : *average;
+        } while (read == count && *units < max && !service_stopping());
         return 0;
 }
 
@@ -307,12 +317,11 @@ static int read_new(struct worker *worker)
 {
         size_t units = 0, read = 0, max = (size_t)settings(worker)->batch_max;
         int64_t waited = 0, pause = 0;
-        if (worker->was_full && !settings(worker)->messages_per_second) {
+        if (worker->was_full && worker->streams > 1 && !settings(worker)->messages_per_second) {
                 int r = read_backlog(worker, &units);
-                if (r || worker->batch.count) {
-                        worker->full = units >= max;
+                worker->full = units >= max;
+                if (r || worker->batch.count)
                         return r;
-                }
         }
         do {
                 show_life(worker);
@@ -388,20 +397,55 @@ static void count_batch(struct worker *worker, int64_t started)
                         metrics, &stage_block_delay, (double)now / 1000.0 - (double)work->newest_block_s, NULL, NULL, NULL);
 }
 
+/* Notes what other replicas have published, from the stream itself. */
+static int learn_queued(struct worker *worker, const char *target, struct stream_position seen)
+{
+        struct stream_batch batch = {0};
+        char from[64];
+        size_t read, count = 0;
+        snprintf(from, sizeof(from), "(%" PRIu64 "-%" PRIu64, seen.ms, seen.seq);
+        int r = stream_range(worker->redis, target, from, "+", (size_t)settings(worker)->batch_max, &batch, &read);
+        struct stream_key *keys = arena_alloc(&worker->arena, (read + 1) * sizeof(*keys));
+        for (size_t i = 0; !r && i < read; i++) {
+                const char *term = stream_entry_field(&batch.entries[i], "term_id", NULL);
+                if (term)
+                        keys[count++] =
+                                (struct stream_key){.term_id = term, .position = {batch.entries[i].ms, batch.entries[i].seq}};
+        }
+        queued_note(&worker->service->queued, keys, count, true);
+        stream_batch_deinit(&batch);
+        return r;
+}
+
+/* How many of the batch's keys, put in front, are to be published: under a backlog those that do not wait already. A redelivered
+ * batch publishes all of them. Where Redis does not answer, so does this one: what comes next says so. */
+static size_t sift_keys(struct worker *worker, const char *target)
+{
+        struct work *work = &worker->work;
+        struct queued *queued = &worker->service->queued;
+        struct stream_position seen;
+        struct stream_group reader;
+        work_fold_keys(work);
+        if (!target || !work->key_count)
+                return 0;
+        if (worker->batch.redelivered || !queued_may_wait(queued, &seen) || learn_queued(worker, target, seen) ||
+                stream_group_read(worker->redis, target, settings(worker)->group, &reader))
+                return work->key_count;
+        size_t count = queued_sift(queued, &reader, work->keys, work->key_count);
+        metrics_add(worker->service->metrics, &stage_keys_waiting, (double)(work->key_count - count), NULL, NULL, NULL);
+        return count;
+}
+
 static int finish(struct worker *worker)
 {
         const struct program *program = worker->service->program;
         struct work *work = &worker->work;
-        struct queued *queued = &worker->service->queued;
         const char *target = program->output(work->config);
-        work_fold_keys(work);
-        size_t keys = target ? work->key_count : 0;
-        if (!worker->batch.redelivered)
-                keys = queued_filter(queued, worker->redis, target, settings(worker)->group, work->keys, keys);
+        const size_t key_count = sift_keys(worker, target);
         const struct stream_outcome outcome = {
                 .target = target,
                 .keys = work->keys,
-                .key_count = keys,
+                .key_count = key_count,
                 .stage = program->name,
                 .letter_stream = settings(worker)->letter_stream,
                 .letters = work->letters,
@@ -409,7 +453,7 @@ static int finish(struct worker *worker)
         };
         int r = stream_finish(&worker->consumer, &worker->batch, &outcome);
         if (!r) {
-                queued_note(queued, work->keys, keys);
+                queued_note(&worker->service->queued, work->keys, key_count, false);
                 report_letters(worker);
         }
         return r;
@@ -432,8 +476,8 @@ static void leave_slow(struct worker *worker)
  * Where keys come again and again, whatever waits for one of them is done in one go, and two workers that meet at a hot key do
  * the same work twice. So a stage whose batches take long, since the machine or others of its kind are busy, works as one: a
  * single worker takes what waits, and rests in between, so that more gathers and those who are busy get on. Quick batches end
- * that at once, and so does a backlog to which nothing is added any more; where one worker does not get to the end of what waits
- * for ALONE_MS, the others join.
+ * that, and so does the end of what waits before the stages in front of it; where one worker does not get to the end of what
+ * waits for ALONE_MS, the others join.
  */
 static bool works_as_one(struct service *service)
 {
@@ -474,7 +518,8 @@ static bool more_to_come(struct worker *worker, const struct db_rows *streams)
                 return true;
         for (size_t i = 0; i < db_rows_count(streams); i++) {
                 struct stream_group group;
-                if (!stream_group_read(worker->redis, db_rows_text(streams, i, 0), worker->consumer.group, &group) && group.lag > 0)
+                if (!stream_group_read(worker->redis, db_rows_text(streams, i, 0), worker->consumer.group, &group) &&
+                        group.lag > 0)
                         return true;
         }
         return false;
@@ -503,7 +548,8 @@ static void gather_when_due(struct worker *worker)
                 gather(worker, around, until);
 }
 
-/* After a batch, by what it took. A full one leaves more behind: ALONE_MS runs on. Replicas gather side by side: each takes its time. */
+/* After a batch, by what it took. A full one leaves more behind: ALONE_MS runs on. Replicas gather side by side: each takes its
+ * time. */
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
         AUTO(db_rows) struct db_rows *around = NULL;
@@ -659,6 +705,7 @@ static void worker_free(struct worker *worker)
         redis_close(worker->redis);
         db_close(worker->db);
         free(worker->after);
+        free(worker->averages);
         free(worker->passed);
         free(worker);
 }
@@ -685,7 +732,8 @@ int worker_start(struct worker **out, struct service *service, unsigned number)
                 worker->streams++;
         worker->passed = calloc(worker->streams, sizeof(*worker->passed));
         worker->after = calloc(worker->streams + 1, sizeof(*worker->after));
-        if (!worker->passed || !worker->after)
+        worker->averages = calloc(worker->streams, sizeof(*worker->averages));
+        if (!worker->passed || !worker->after || !worker->averages)
                 abort();
         for (size_t i = 0; i < worker->streams; i++)
                 worker->after[i] = worker->passed[i];

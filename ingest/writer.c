@@ -11,8 +11,8 @@
 #include "ingest_sql.h"
 #include "sighting.h"
 
-#define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
-#define NOTICE_PATIENCE 120 /* times a batch's deadline */
+#define INDEXES_SHOWN    100 /* of a message's bad events in its dead letter */
+#define NOTICE_PATIENCE  120 /* times a batch's deadline */
 #define TURN_PATIENCE_MS 250
 _Static_assert(EVENT_KINDS <= WORK_TURNS, "a turn a kind");
 
@@ -548,8 +548,8 @@ static int store_kind(struct work *work, struct writer *writer, enum event_kind 
         return r;
 }
 
-/* Two transactions that fill one table wait for each other at its hot keys. So workers take turns, and do what others do not meanwhile; but
- * nobody waits long, least for a batch that is slow. */
+/* Two transactions that fill one table wait for each other at its hot keys. So workers take turns, and do what others do not
+ * meanwhile; but nobody waits long, least for a batch that is slow. */
 static bool take_turn(struct work *work, const bool *done, enum event_kind *kind)
 {
         enum event_kind first = EVENT_KINDS;

@@ -1,7 +1,6 @@
 -- $1 program. The pipeline at a glance, as JSON; the program's own last verify (NULL where there was none): differences, seconds ago; a stream of the pipeline
--- in each row; how many replicas of the program there are.
-SELECT pipeline_overview()::text, v.differences, extract(epoch FROM now() - v.finished_at)::bigint, s.stream,
-        (SELECT count(*) FROM pipeline_replica r WHERE r.program = p.program AND r.seen_at > now() - interval '30 seconds')
+-- in each row.
+SELECT pipeline_overview()::text, v.differences, extract(epoch FROM now() - v.finished_at)::bigint, s.stream
 FROM (VALUES ($1::text)) p (program)
 LEFT JOIN verify_result v ON v.program = p.program
 LEFT JOIN pipeline_stream s ON s.seen_at > now() - interval '1 day'
