@@ -20,7 +20,8 @@ struct work {
         struct arena *arena; /* reset after the batch */
         const struct stream_batch *batch;
         struct metrics *metrics;
-        pthread_mutex_t *turns; /* WORK_TURNS of them, the same for all workers: for what they had better not do side by side */
+        pthread_mutex_t *turns; /* WORK_TURNS of them, the same for all workers: for what they had better not do side by side;
+                                 * NULL: there are no others */
         int64_t deadline_ms, max_retries;
 
         struct stream_key *keys;

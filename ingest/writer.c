@@ -556,6 +556,8 @@ static bool take_turn(struct work *work, const bool *done, enum event_kind *kind
         for (*kind = 0; *kind < EVENT_KINDS; ++*kind) {
                 if (done[*kind])
                         continue;
+                if (!work->turns)
+                        return false;
                 if (work_take_turn(&work->turns[*kind], 0))
                         return true;
                 if (first == EVENT_KINDS)
