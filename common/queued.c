@@ -3,17 +3,16 @@
 #include <stdlib.h>
 #include "clock.h"
 
-#define SLOTS  65536 /* half of them are used at most */
-#define HASHED 18    /* characters of a term id: they are a hash themselves */
+#define SLOTS 65536 /* half of them are used at most */
 
-struct queued_term {
+struct queued_key {
         uint64_t hash;                   /* 0: free */
         struct stream_position position; /* of its last entry */
 };
 
-static struct queued_term *slots_new(void)
+static struct queued_key *slots_new(void)
 {
-        struct queued_term *slots = calloc(SLOTS, sizeof(*slots));
+        struct queued_key *slots = calloc(SLOTS, sizeof(*slots));
         if (!slots)
                 abort();
         return slots;
@@ -31,15 +30,22 @@ void queued_deinit(struct queued *queued)
 }
 
 /* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
-static uint64_t hash_term(const struct queued *queued, const char *term)
+static uint64_t hash_text(uint64_t hash, const char *text)
 {
-        uint64_t hash = 0xcbf29ce484222325 ^ queued->seed;
-        for (size_t i = 0; term[i] && i < HASHED; i++)
-                hash = (hash ^ (unsigned char)term[i]) * 0x100000001b3;
+        for (; *text; text++)
+                hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+        return hash;
+}
+
+static uint64_t hash_key(const struct queued *queued, const struct stream_key *key)
+{
+        uint64_t hash = hash_text(0xcbf29ce484222325 ^ queued->seed, key->term_id);
+        if (key->curve_id)
+                hash = hash_text(hash_text(hash, "/"), key->curve_id);
         return hash ? hash : 1;
 }
 
-static struct queued_term *find(struct queued_term *slots, uint64_t hash)
+static struct queued_key *find(struct queued_key *slots, uint64_t hash)
 {
         size_t i = (hash >> 32) % SLOTS;
         while (slots[i].hash && slots[i].hash != hash)
@@ -47,46 +53,57 @@ static struct queued_term *find(struct queued_term *slots, uint64_t hash)
         return &slots[i];
 }
 
-/* Forgets what has been delivered. */
+/* Forgets what has been delivered; all, where the reader stands further back than before: it may be another stream. */
 static void forget(struct queued *queued, struct stream_position delivered)
 {
-        struct queued_term *before = queued->slots;
-        if (stream_position_compare(delivered, queued->delivered) <= 0)
+        struct queued_key *before = queued->slots;
+        int order = stream_position_compare(delivered, queued->delivered);
+        if (!order)
                 return;
         queued->delivered = delivered;
         queued->used = 0;
         queued->slots = slots_new();
-        for (size_t i = 0; i < SLOTS; i++) {
+        for (size_t i = 0; i < SLOTS && order > 0; i++) {
                 if (!before[i].hash || stream_position_compare(before[i].position, delivered) <= 0)
                         continue;
                 *find(queued->slots, before[i].hash) = before[i];
                 queued->used++;
         }
+        if (order < 0 || stream_position_compare(queued->seen, delivered) < 0)
+                queued->seen = delivered;
         free(before);
 }
 
-bool queued_may_wait(struct queued *queued, struct stream_position *seen)
+bool queued_may_wait(struct queued *queued)
 {
         pthread_mutex_lock(&queued->lock);
-        *seen = stream_position_compare(queued->seen, queued->delivered) < 0 ? queued->delivered : queued->seen;
         bool may = queued->used >= queued->backlog;
         pthread_mutex_unlock(&queued->lock);
         return may;
+}
+
+bool queued_hear(struct queued *queued, const struct stream_group *reader, struct stream_position *seen)
+{
+        pthread_mutex_lock(&queued->lock);
+        forget(queued, reader->delivered);
+        *seen = queued->seen;
+        pthread_mutex_unlock(&queued->lock);
+        return reader->alone && reader->lag >= (int64_t)queued->backlog;
 }
 
 void queued_note(struct queued *queued, const struct stream_key *keys, size_t count, bool all)
 {
         pthread_mutex_lock(&queued->lock);
         for (size_t i = 0; i < count; i++) {
-                uint64_t hash = hash_term(queued, keys[i].term_id);
-                struct queued_term *slot = find(queued->slots, hash);
+                uint64_t hash = hash_key(queued, &keys[i]);
+                struct queued_key *slot = find(queued->slots, hash);
                 if (all && stream_position_compare(queued->seen, keys[i].position) < 0)
                         queued->seen = keys[i].position;
                 if (!slot->hash && queued->used >= SLOTS / 2)
                         continue;
                 queued->used += !slot->hash;
                 if (!slot->hash || stream_position_compare(slot->position, keys[i].position) < 0)
-                        *slot = (struct queued_term){.hash = hash, .position = keys[i].position};
+                        *slot = (struct queued_key){.hash = hash, .position = keys[i].position};
         }
         pthread_mutex_unlock(&queued->lock);
 }
@@ -94,12 +111,9 @@ void queued_note(struct queued *queued, const struct stream_key *keys, size_t co
 size_t queued_sift(struct queued *queued, const struct stream_group *reader, struct stream_key *keys, size_t count)
 {
         size_t left = 0;
-        if (!reader->alone || reader->lag < (int64_t)queued->backlog)
-                return count;
         pthread_mutex_lock(&queued->lock);
-        forget(queued, reader->delivered);
         for (size_t i = 0; i < count; i++) {
-                const struct queued_term *slot = find(queued->slots, hash_term(queued, keys[i].term_id));
+                const struct queued_key *slot = find(queued->slots, hash_key(queued, &keys[i]));
                 if (slot->hash && stream_position_compare(slot->position, reader->delivered) > 0)
                         continue; /* noted late, it may be behind what was delivered meanwhile */
                 struct stream_key key = keys[i];

@@ -59,7 +59,7 @@ GAUGE(stage_conflicting_blocks, "conflicting_blocks", "Numbers among the newest 
 GAUGE(stage_outbox_age, "outbox_oldest_seconds", "How long the oldest row of the stage's outbox has waited (cascade, analytics)",
         NULL);
 COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
-COUNTER(stage_keys_waiting, "keys_waiting_total", "Keys not published since an entry for their term waited unread", NULL);
+COUNTER(stage_keys_waiting, "keys_waiting_total", "Keys not published since an entry of theirs waited unread", NULL);
 GAUGE(stage_verify_differences, "verify_differences", "Rows that the last verify of this program found different", NULL);
 GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this program", NULL);
 GAUGE(stage_trims, "stream_trimmed", "1 where this program trims the stream", "stream");

@@ -174,9 +174,9 @@ bool work_take_turn(pthread_mutex_t *turn, int64_t wait_ms)
         struct timespec until;
         if (!wait_ms)
                 return !pthread_mutex_trylock(turn);
-        clock_gettime(CLOCK_REALTIME, &until); /* pthread_mutex_timedlock(3) knows no other */
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += wait_ms % 1000 * 1000000;
         until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        return !pthread_mutex_timedlock(turn, &until);
+        return !pthread_mutex_clocklock(turn, CLOCK_MONOTONIC, &until);
 }

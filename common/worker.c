@@ -21,7 +21,9 @@
 #define SLOW_RETRY_MS      5000
 #define GATHER_FROM_MS     50
 #define GATHER_FACTOR      6
-#define GATHER_MAX_MS      1000
+#define GATHER_MAX_MS      1000 /* a replica */
+#define GATHER_LONGEST_MS  3000
+#define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
 #define ALONE_MS           10000 /* so long has one worker to work off what waits, before the others join */
 
@@ -258,29 +260,33 @@ static int read_pending(struct worker *worker)
         return r;
 }
 
-/* The stream where most waits for each worker that is at it, by place; now and then one in turn, so that none waits for the
- * others. -1: nothing waits. */
-static int find_backlog(struct worker *worker)
+/* *place: the stream where most waits for each worker that is at it; now and then one in turn, so that none waits for the others.
+ * -1: nothing waits. Where Redis does not know a lag something may. */
+static int find_backlog(struct worker *worker, int *place)
 {
         const size_t turn = ++worker->backlogs % FAIR_READ ? worker->streams
                                                            : (worker->number + worker->backlogs / FAIR_READ) % worker->streams;
         int64_t most = 0;
-        int best = -1;
+        *place = -1;
         for (size_t s = 0; s < worker->streams; s++) {
                 struct stream_group group;
                 int64_t there = 1;
-                if (stream_group_read(worker->redis, worker->consumer.streams[s], worker->consumer.group, &group))
-                        continue; /* the read says why */
+                int r = stream_group_read(worker->redis, worker->consumer.streams[s], worker->consumer.group, &group);
+                if (r)
+                        return r;
                 for (int64_t i = 0; i < settings(worker)->workers; i++)
                         there += atomic_load(&worker->service->at[i]) == (int)s + 1;
-                if (group.lag > 0 && s == turn)
-                        return (int)s;
-                if (group.lag <= most * there)
+                int64_t lag = group.lag < 0 ? 1 : group.lag, share = lag / there;
+                if (lag && s == turn) {
+                        *place = (int)s;
+                        return 0;
+                }
+                if (share <= most)
                         continue;
-                most = group.lag / there;
-                best = (int)s;
+                most = share;
+                *place = (int)s;
         }
-        return best;
+        return 0;
 }
 
 /*
@@ -291,9 +297,9 @@ static int read_backlog(struct worker *worker, size_t *units)
 {
         struct stream_consumer consumer = worker->consumer;
         size_t max = (size_t)settings(worker)->batch_max, size = (size_t)settings(worker)->batch_size, read, count;
-        int place = find_backlog(worker);
-        if (place < 0)
-                return 0;
+        int place, r = find_backlog(worker, &place);
+        if (r || place < 0)
+                return r;
         size_t *average = &worker->averages[place];
         const char *alone[2] = {worker->consumer.streams[place]};
         consumer.streams = alone;
@@ -303,7 +309,7 @@ static int read_backlog(struct worker *worker, size_t *units)
                 show_life(worker);
                 count = *average ? (max - *units) / *average : FIRST_READ;
                 count = count < 1 ? 1 : count > size ? size : count;
-                int r = stream_read(&consumer, NULL, count, 0, &worker->batch, &read);
+                r = stream_read(&consumer, NULL, count, 0, &worker->batch, &read);
                 if (r)
                         return r;
                 *units += weigh(worker, from);
@@ -428,8 +434,9 @@ static size_t sift_keys(struct worker *worker, const char *target)
         work_fold_keys(work);
         if (!target || !work->key_count)
                 return 0;
-        if (worker->batch.redelivered || !queued_may_wait(queued, &seen) || learn_queued(worker, target, seen) ||
-                stream_group_read(worker->redis, target, settings(worker)->group, &reader))
+        if (worker->batch.redelivered || !queued_may_wait(queued) ||
+                stream_group_read(worker->redis, target, settings(worker)->group, &reader) ||
+                !queued_hear(queued, &reader, &seen) || learn_queued(worker, target, seen))
                 return work->key_count;
         size_t count = queued_sift(queued, &reader, work->keys, work->key_count);
         metrics_add(worker->service->metrics, &stage_keys_waiting, (double)(work->key_count - count), NULL, NULL, NULL);
@@ -508,7 +515,7 @@ static int look_around(struct worker *worker, struct db_rows **rows)
                 db_array_push_text(&own, output);
         const struct db_param params[] = {db_text(program->name), db_array_param(&own)};
         const struct db_call call = {.sql = &sql_60_pipeline_before, .params = params, .param_count = 2, .rows = rows};
-        return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS);
+        return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, LOOK_TIMEOUT_MS);
 }
 
 /* Whether entries wait in front of one of these streams; where none is known: they may. */
@@ -554,10 +561,11 @@ static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
         AUTO(db_rows) struct db_rows *around = NULL;
         struct service *service = worker->service;
-        if (!service->program->gathers || took_ms < GATHER_FROM_MS || look_around(worker, &around))
+        if (!service->program->gathers || took_ms < GATHER_FROM_MS || service_stopping() || look_around(worker, &around))
                 return;
         int64_t pause = took_ms * GATHER_FACTOR > GATHER_MAX_MS ? GATHER_MAX_MS : took_ms * GATHER_FACTOR;
-        int64_t until = clock_ms() + pause * db_rows_number(around, 0, 1);
+        pause *= db_rows_number(around, 0, 1);
+        int64_t until = clock_ms() + (pause > GATHER_LONGEST_MS ? GATHER_LONGEST_MS : pause);
         if (!worker->full)
                 atomic_store(&service->gather_until_ms, until);
         else if (works_as_one(service))

@@ -1,4 +1,4 @@
-"""Under a backlog: terms that wait unread in the next stage's stream are not queued twice, and no stream is forgotten for another."""
+"""Under a backlog: keys that wait unread in the next stage's stream are not queued twice, and no stream is forgotten for another."""
 import pytest
 
 import feeds
@@ -9,7 +9,7 @@ NEVER = 3_600_000   # no backfill comes to help
 
 
 def entries(pipeline, stream):
-    return [fields["term_id"] for _, fields in pipeline.redis().xrange(stream)]
+    return [(fields["term_id"], fields.get("curve_id")) for _, fields in pipeline.redis().xrange(stream)]
 
 
 def ingest_alone(pipeline, messages, **settings):
@@ -25,11 +25,14 @@ def ingest_alone(pipeline, messages, **settings):
     return left_out
 
 
-def test_terms_that_wait_are_not_queued_twice(make_pipeline, part):
+def test_keys_that_wait_are_not_queued_twice(make_pipeline, part):
     pipeline = make_pipeline(BACKFILL_INTERVAL_MS=NEVER).listen_to(part)
     left_out = ingest_alone(pipeline, part)
     queued = entries(pipeline, pipeline.vault_updates)
-    assert left_out > len(queued) / 4, f"{left_out} keys of waiting terms left out, {len(queued)} queued"
+    assert left_out > len(queued) / 4, f"{left_out} keys left out, {len(queued)} queued"
+    with pipeline.connect() as connection:
+        vaults = set(connection.execute("SELECT term_id, curve_id FROM vault").fetchall())
+    assert vaults <= set(queued), "each vault stands in the stream"
     pipeline.start("cascade", "analytics")
     pipeline.drain().assert_exact()
 
@@ -67,6 +70,27 @@ def test_nothing_is_left_behind_when_all_run(make_pipeline, recording, replicas)
         ingest += pipeline.start("ingest", "cascade", "analytics")[:1]
     pipeline.drain().assert_exact()
     assert sum(samples(one, "keys_waiting_total").get("", 0) for one in ingest) > 0
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_stream_whose_lag_is_not_known_does_not_wait(make_pipeline, recording, deleted):
+    """Entries that were deleted out of its middle, or all of it: Redis knows no lag, or no group; the other stream keeps every batch full."""
+    kind = [m for m in recording if m.stream.endswith("share_price_changed")]
+    other = [m for m in recording if m.stream.endswith("triple_created")][:20]
+    pipeline = make_pipeline(BATCH_SIZE=2, BATCH_MAX_EVENTS=20, WORKERS=1, CLAIM_IDLE_MS=NEVER).listen_to(kind + other)
+    client = pipeline.redis()
+    much, little = kind[0].stream, other[0].stream
+    pipeline.stop(pipeline.start("ingest").ready())
+    ids = [id_ for _, id_, _ in feeds.write(client, other)]
+    client.xdel(little, ids[1], ids[10])
+    pipeline.feed(feeds.regrouped(kind, seed=1, size=1))
+    ingest = pipeline.start("ingest").ready()
+    if deleted:
+        until(lambda: client.xinfo_groups(much)[0]["pending"], "it is busy", alive=[ingest])
+        client.delete(little)
+        ids = [id_ for _, id_, _ in feeds.write(client, other[-2:])]
+    until(lambda: [g for g in client.xinfo_groups(little) if g["last-delivered-id"] == ids[-1]], "the other stream is read", alive=[ingest])
+    assert client.xinfo_groups(much)[0]["lag"] > 0, "the backlog was there all the time"
 
 
 def test_a_stream_with_little_does_not_wait_for_one_with_much(make_pipeline, recording):
