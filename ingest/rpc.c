@@ -386,7 +386,7 @@ static int get_batch(struct rpc *rpc, const int64_t *numbers, size_t count, stru
                         i ? "," : "[", i, (uint64_t)numbers[i]);
         snprintf(at, (size_t)(request + sizeof(request) - at), "]");
         int r = exchange(rpc, "eth_getBlockByNumber", request, &answer);
-        if (r == RPC_BUSY || service_stopping())
+        if (r == RPC_BUSY || (r && service_stopping()))
                 return r;
         if (!r && cJSON_IsArray(answer)) {
                 r = read_batch(rpc, answer, numbers, count, blocks);
