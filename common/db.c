@@ -469,7 +469,7 @@ static int settle(struct db *db, int r, const struct sql *last, int64_t started,
         cancel_end(db);
         if (r)
                 roll_back(db);
-        if (r && !db->broken && clock_ms() - started >= deadline_ms)
+        if (r < 0 && !db->broken && clock_ms() - started >= deadline_ms)
                 r = DB_DEADLINE;
         if (db->options.observe && last)
                 db->options.observe(db->options.observe_context, last->name, (double)(clock_ms() - started) / 1000.0);

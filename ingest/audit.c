@@ -58,7 +58,7 @@ static void take_entry(
 {
         size_t size;
         struct decode_message message;
-        const char *payload = writer_payload(entry, &size);
+        const char *payload = writer_can_hold(entry) ? writer_payload(entry, &size) : NULL;
         if (!payload)
                 return;
         (void)!decode_message(payload, size, network, work->arena, &stage->scratch, &message);
@@ -96,6 +96,8 @@ int audit_note_entries(struct db *db, const struct stream_batch *batch)
         db_array_init(&ms, DB_BIGINT);
         db_array_init(&seq, DB_BIGINT);
         for (size_t i = 0; i < batch->count; i++) {
+                if (!writer_can_hold(&batch->entries[i]))
+                        continue;
                 db_array_push_number(&ms, (int64_t)batch->entries[i].ms);
                 db_array_push_number(&seq, (int64_t)batch->entries[i].seq);
         }

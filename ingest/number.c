@@ -43,7 +43,7 @@ static unsigned hex_value(char digit)
 
 static bool hex_marked(const char *text, size_t size)
 {
-        return size >= 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+        return size >= 2 && text[0] == '0' && text[1] == 'x';
 }
 
 static int digits_find(const char *text, size_t size, struct digits *digits)

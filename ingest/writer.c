@@ -110,6 +110,11 @@ const char *writer_payload(const struct stream_entry *entry, size_t *size)
         return payload ? payload : stream_entry_field(entry, "data", size);
 }
 
+bool writer_can_hold(const struct stream_entry *entry)
+{
+        return entry->ms <= INT64_MAX && entry->seq <= INT64_MAX;
+}
+
 size_t writer_weigh(const struct stream_entry *entry)
 {
         size_t size = 0;
@@ -234,6 +239,7 @@ static int take_notice(
                 db_text(arena_format(work->arena, "%" PRId64, notice->depth)),
                 db_text(notice->json),
                 db_text(arena_format(work->arena, "%" PRId64, config->copy_window_ms)),
+                db_text(work->batch->redelivered ? "true" : "false"),
         };
         const struct db_call calls[] = {
                 {.sql = &sql_10_event_lock_alone},
@@ -250,6 +256,11 @@ static int take_notice(
         }
         if (r)
                 return -1;
+        if (!db_rows_count(rows)) {
+                note_fault(work, verdict, 0, "network",
+                        arena_format(work->arena, "event_data[0].network: is not the network that has just been pinned"), 1);
+                return 0;
+        }
         add_touched(work, rows);
         metrics_add(work->metrics, &stage_reorgs, 1, entry->stream, NULL, NULL);
         metrics_observe(work->metrics, &stage_reorg_depth, (double)notice->depth, NULL, NULL, NULL);
@@ -269,7 +280,7 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
                         "the entry has none of the fields payload, event_data, data", 1);
                 return 0;
         }
-        if (entry->ms > INT64_MAX || entry->seq > INT64_MAX) {
+        if (!writer_can_hold(entry)) {
                 note_fault(work, verdict, DECODE_WHOLE_MESSAGE, "range", "the entry's id is above 9223372036854775807", 1);
                 return 0;
         }
@@ -358,19 +369,19 @@ static void seen_deinit(struct seen *seen)
 }
 
 /*
- * Ends the transaction under way, and pins the network where that is what it is for. Where another replica's transaction has just
- * pinned another network the event is not ours: nothing is stored, and learn_network finds the network that is pinned.
+ * Begins a transaction with its lock, and pins the network where that is what it is for: before the event is judged, for what
+ * notices of other networks said until now goes with that. Where another replica has just pinned another network the event is not
+ * ours: nothing is stored, and learn_network finds the network that is pinned.
  */
-static int commit(struct work *work, const struct writer *writer, const struct db_call *last, size_t count)
+static int begin(struct work *work, const struct writer *writer, const struct sql *lock, bool *other)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param pinned = db_text(writer->pin);
-        const struct db_call pin[] = {
-                {.sql = &sql_10_network_pin, .params = &pinned, .param_count = 1}, {.sql = &sql_10_network_get, .rows = &rows}};
-        int r = writer->pin ? db_run(work->db, pin, ARRAY_LENGTH(pin), DB_AUTOCOMMIT, work->deadline_ms) : 0;
-        if (!r && writer->pin && strcmp(db_rows_text(rows, 0, 0), writer->pin))
-                return db_run(work->db, NULL, 0, DB_ROLLBACK, work->deadline_ms);
-        return r ? r : db_run(work->db, last, count, DB_COMMIT, work->deadline_ms);
+        const struct db_param pin = db_text(writer->pin);
+        const struct db_call calls[] = {{.sql = lock}, {.sql = &sql_10_network_pin, .params = &pin, .param_count = 1},
+                {.sql = &sql_10_network_get, .rows = &rows}};
+        int r = db_run(work->db, calls, writer->pin ? ARRAY_LENGTH(calls) : 1, DB_BEGIN, work->deadline_ms);
+        *other = !r && writer->pin && strcmp(db_rows_text(rows, 0, 0), writer->pin) != 0;
+        return *other ? db_run(work->db, NULL, 0, DB_ROLLBACK, work->deadline_ms) : r;
 }
 
 /* The careful way in, for events whose blocks are not plainly live. */
@@ -381,36 +392,35 @@ static int take(struct work *work, const struct writer *writer, const struct ite
         sightings_init(&sightings);
         for (size_t i = 0; i < count; i++)
                 sightings_push(&sightings, items[i].event, items[i].entry, true, work->arena);
-        const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock_alone},
-                {.sql = &sql_10_event_take,
-                        .params = sightings_params(&sightings),
-                        .param_count = SIGHTING_COLUMNS,
-                        .rows = &rows},
-        };
-        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
-        if (!r)
-                r = commit(work, writer, NULL, 0);
-        if (!r)
+        const struct db_call call = {.sql = &sql_10_event_take,
+                .params = sightings_params(&sightings),
+                .param_count = SIGHTING_COLUMNS,
+                .rows = &rows};
+        bool other;
+        int r = begin(work, writer, &sql_10_event_lock_alone, &other);
+        if (!r && !other)
+                r = db_run(work->db, &call, 1, DB_COMMIT, work->deadline_ms);
+        if (!r && !other)
                 add_touched(work, rows);
         return r;
 }
 
 /* The plain way: shared lock, guard, rows; DB_DUPLICATE where one was there before. */
 static int copy(
-        struct work *work, const struct writer *writer, const struct db_call *begin, const struct item *items, size_t count)
+        struct work *work, const struct writer *writer, const struct db_call *guard, const struct item *items, size_t count)
 {
+        const struct db_call first[] = {{.sql = &sql_10_event_lock}, *guard};
         AUTO_ARRAY struct db_array rows;
         db_copy_init(&rows);
         for (size_t i = 0; i < count; i++) {
                 db_copy_row(&rows, COLUMN_VALUES + (int)items[i].event->value_count);
                 push_event(&rows, 0, &items[i]);
         }
-        return db_copy(work->db, begin, 2, copies[writer->kind], &rows, work->deadline_ms);
+        return db_copy(work->db, first, ARRAY_LENGTH(first), copies[writer->kind], &rows, work->deadline_ms);
 }
 
 /* The same for events some of which were there before: of those, their other positions. */
-static int insert(struct work *work, struct writer *writer, const struct db_call *begin, const struct item *items, size_t count)
+static int insert(struct work *work, struct writer *writer, const struct db_call *guard, const struct item *items, size_t count)
 {
         size_t width = COLUMN_VALUES + items[0].event->value_count;
         struct db_array columns[COLUMN_VALUES + EVENT_VALUES_MAX] = {0};
@@ -421,19 +431,21 @@ static int insert(struct work *work, struct writer *writer, const struct db_call
                 push_event(columns, 1, &items[i]);
         for (size_t i = 0; i < width; i++)
                 params[i] = db_array_param(&columns[i]);
-        const struct db_param again[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
+        const struct db_param others[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
                 params[COLUMN_STREAM], params[COLUMN_MS], params[COLUMN_SEQ]};
         int64_t written = 0;
         const struct db_call calls[] = {
-                begin[0],
-                begin[1],
+                *guard,
                 {.sql = inserts[writer->kind], .params = params, .param_count = (int)width, .affected = &written},
         };
-        const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = again, .param_count = ARRAY_LENGTH(again)};
-        int r = db_run(work->db, calls, ARRAY_LENGTH(calls), DB_BEGIN, work->deadline_ms);
+        const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = others, .param_count = ARRAY_LENGTH(others)};
+        bool other;
+        int r = begin(work, writer, &sql_10_event_lock, &other);
+        if (!r && !other)
+                r = db_run(work->db, calls, ARRAY_LENGTH(calls), 0, work->deadline_ms);
         writer->repeats[writer->kind] = r || (size_t)written < count;
-        if (!r)
-                r = commit(work, writer, &repeat, (size_t)written < count);
+        if (!r && !other)
+                r = db_run(work->db, &repeat, (size_t)written < count, DB_COMMIT, work->deadline_ms);
         for (size_t i = 0; i < width; i++)
                 db_array_deinit(&columns[i]);
         return r;
@@ -448,14 +460,12 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         const bool whole = count == events->count;
         struct seen seen;
         seen_init(&seen, whole ? blocks->list : items, whole ? blocks->count : count);
-        const struct db_call begin[] = {
-                {.sql = &sql_10_event_lock},
-                {.sql = &sql_10_event_guard, .params = seen.params, .param_count = ARRAY_LENGTH(seen.params)},
-        };
+        const struct db_call guard = {
+                .sql = &sql_10_event_guard, .params = seen.params, .param_count = ARRAY_LENGTH(seen.params)};
         bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin;
-        int r = fresh ? copy(work, writer, begin, items, count) : DB_DUPLICATE;
+        int r = fresh ? copy(work, writer, &guard, items, count) : DB_DUPLICATE;
         if (r == DB_DUPLICATE)
-                r = insert(work, writer, begin, items, count);
+                r = insert(work, writer, &guard, items, count);
         seen_deinit(&seen);
         if (r == DB_RAISED)
                 r = take(work, writer, items, count);
@@ -500,7 +510,7 @@ static int learn_network(struct work *work, struct writer *writer)
                 size_t size;
                 struct decode_message message;
                 struct stream_entry *entry = &work->batch->entries[i];
-                const char *payload = entry->fields ? writer_payload(entry, &size) : NULL;
+                const char *payload = entry->fields && writer_can_hold(entry) ? writer_payload(entry, &size) : NULL;
                 if (!payload)
                         continue;
                 (void)!decode_message(payload, size, NULL, work->arena, &writer->scratch, &message);
@@ -537,6 +547,27 @@ static struct stream_entry *item_entry(void *context, size_t unit)
         return writer->events[writer->kind].list[unit].entry;
 }
 
+/* An event may have moved others of its block when it came the first time, and nobody may have heard of them. */
+static int add_block_keys(struct work *work, const struct items *blocks)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        AUTO_ARRAY struct db_array numbers = {0};
+        AUTO_ARRAY struct db_array hashes = {0};
+        db_array_init(&numbers, DB_BIGINT);
+        db_array_init(&hashes, DB_TEXT);
+        for (size_t i = 0; i < blocks->count; i++) {
+                db_array_push_number(&numbers, blocks->list[i].event->block_number);
+                db_array_push_text(&hashes, blocks->list[i].event->block_hash);
+        }
+        const struct db_param params[] = {db_array_param(&numbers), db_array_param(&hashes)};
+        const struct db_call call = {
+                .sql = &sql_10_event_keys, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, work->deadline_ms);
+        if (!r)
+                add_touched(work, rows);
+        return r < 0 ? r : 0; /* where it takes too long the backfill finds them */
+}
+
 static int store_kind(struct work *work, struct writer *writer, enum event_kind kind)
 {
         const struct work_bisect bisect = {.run = store, .blame = blame, .entry = item_entry, .context = writer};
@@ -545,6 +576,8 @@ static int store_kind(struct work *work, struct writer *writer, enum event_kind 
         int r = work_run(work, &bisect, 0, events->count);
         for (size_t i = 0; !r && i < events->count; i++)
                 add_keys(work, &events->list[i]);
+        if (!r && work->batch->redelivered)
+                r = add_block_keys(work, &writer->blocks[kind]);
         return r;
 }
 

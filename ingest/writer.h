@@ -19,5 +19,7 @@ MUST_CHECK int writer_pin_network(struct db *db, int64_t deadline_ms, const char
 MUST_CHECK int writer_get_network(struct db *db, int64_t deadline_ms, char **network);
 /* The JSON of an entry: its field payload, else event_data, else data; NULL: it has none of them. */
 const char *writer_payload(const struct stream_entry *entry, size_t *size);
+/* Whether its id fits PostgreSQL's numbers. */
+bool writer_can_hold(const struct stream_entry *entry);
 /* About how many events an entry holds, by its size. */
 size_t writer_weigh(const struct stream_entry *entry);

@@ -210,10 +210,15 @@ CREATE FUNCTION row_difference(expected JSONB, actual JSONB) RETURNS TEXT LANGUA
         END
 $$;
 
+-- to_timestamp() takes a double, and rounds far years. 24 hours are no day: those are longer or shorter twice a year in some time zones.
+CREATE FUNCTION event_time(seconds BIGINT) RETURNS TIMESTAMPTZ LANGUAGE sql STABLE AS $$
+        SELECT 'epoch'::timestamptz + seconds / 86400 * interval '24 hours' + seconds % 86400 * interval '1 second'
+$$;
+
 -- A whole event row as JSON: what its type has of its own, and what all have.
 CREATE FUNCTION event_row(own JSONB, transaction_hash TEXT, log_index BIGINT, address TEXT, block_hash TEXT, block_number BIGINT, network TEXT,
         transaction_index BIGINT, block_timestamp BIGINT) RETURNS JSONB LANGUAGE sql STABLE AS $$
         SELECT own || jsonb_build_object('transaction_hash', transaction_hash, 'log_index', log_index, 'address', address,
                 'block_hash', block_hash, 'block_number', block_number, 'network', network, 'transaction_index', transaction_index,
-                'block_timestamp', to_timestamp(block_timestamp))
+                'block_timestamp', event_time(block_timestamp))
 $$;

@@ -238,7 +238,8 @@ BEGIN
                 UNION ALL
                 SELECT o.event_row ->> 'term_id', o.event_row ->> 'curve_id'
                 FROM unnest(versions) v JOIN orphaned_events o USING (source_table, transaction_hash, log_index, block_hash)
-                WHERE v.wins AND v.source_table IN ('deposited_events', 'redeemed_events', 'share_price_changed_events')
+                WHERE v.wins AND o.reason <> 'not in stream'
+                        AND v.source_table IN ('deposited_events', 'redeemed_events', 'share_price_changed_events')
         ) m
         ORDER BY 1, 2
         ON CONFLICT (term_id, curve_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
@@ -265,9 +266,11 @@ BEGIN
                                 DELETE FROM orphaned_events o USING unnest($1) v
                                 WHERE o.source_table = %1$L AND v.source_table = %1$L AND v.wins AND v.transaction_hash = o.transaction_hash
                                         AND v.log_index = o.log_index AND v.block_hash = o.block_hash
+                                        AND o.reason <> ''not in stream'' -- what no stream held is not what stands
                                 RETURNING o.*)
                         INSERT INTO %1$I SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r
-                        ORDER BY r.transaction_hash, r.log_index', name) USING versions;
+                        ORDER BY r.transaction_hash, r.log_index
+                        ON CONFLICT (transaction_hash, log_index) DO NOTHING -- it stands already: one of the two was too much', name) USING versions;
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
@@ -297,6 +300,32 @@ BEGIN
         RETURN QUERY SELECT NULL::text, NULL::text, 0::bigint, moved;
         RETURN QUERY SELECT o.term_id, o.curve_id, max(o.block_number), 0::bigint
                 FROM vault_outbox o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
+END $$;
+
+-- The keys of all that is known of the given blocks, in the same form: for what is delivered again. What moved the first time may not have been told.
+CREATE FUNCTION event_keys(numbers BIGINT[], hashes TEXT[])
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+        RETURN QUERY SELECT k.t, k.c, max(k.b), 0::bigint FROM (
+                SELECT e.term_id AS t, NULL::text AS c, e.block_number AS b, e.block_hash AS h FROM atom_created_events e
+                WHERE e.block_number = ANY (numbers)
+                UNION ALL
+                SELECT u.id, NULL, e.block_number, e.block_hash FROM triple_created_events e
+                CROSS JOIN LATERAL (VALUES (e.term_id), (e.counter_term_id)) u (id) WHERE e.block_number = ANY (numbers)
+                UNION ALL
+                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM deposited_events e WHERE e.block_number = ANY (numbers)
+                UNION ALL
+                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM redeemed_events e WHERE e.block_number = ANY (numbers)
+                UNION ALL
+                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM share_price_changed_events e WHERE e.block_number = ANY (numbers)
+                UNION ALL
+                SELECT u.id, o.event_row ->> 'curve_id', o.block_number, o.block_hash FROM orphaned_events o
+                CROSS JOIN LATERAL (VALUES (o.event_row ->> 'term_id'), (o.event_row ->> 'counter_term_id')) u (id)
+                WHERE o.block_number = ANY (numbers) AND o.source_table <> 'generic_events' AND u.id IS NOT NULL
+        ) k
+        WHERE (k.b, k.h) IN (SELECT * FROM unnest(numbers, hashes))
+        GROUP BY k.t, k.c;
 END $$;
 
 -- Each version that is new is stored as orphaned, each sighting noted; event_settle then brings them to where they belong.
@@ -334,7 +363,9 @@ BEGIN
 END $$;
 
 -- A notice, under the exclusive lock. Notices of one stream with equal network, fork block and depth within window_ms of the first are one.
-CREATE FUNCTION reorg_take(stream_ TEXT, ms BIGINT, seq BIGINT, network_ TEXT, fork BIGINT, depth_ BIGINT, notice_ JSONB, window_ms BIGINT)
+-- again: it was delivered before. No row at all: it is of another network than the one pinned.
+CREATE FUNCTION reorg_take(stream_ TEXT, ms BIGINT, seq BIGINT, network_ TEXT, fork BIGINT, depth_ BIGINT, notice_ JSONB, window_ms BIGINT,
+        again BOOLEAN)
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -366,13 +397,16 @@ BEGIN
                         WHERE (r.stream, r.stream_ms, r.stream_seq) = (stream_, n.stream_ms, n.stream_seq);
                 END IF;
         END LOOP;
-        IF changed THEN
+        IF changed OR again THEN
                 SELECT array_agg(b.block_number), array_agg(b.block_hash) INTO numbers, hashes
                 FROM (SELECT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_
                         UNION -- it ends the chain's verdicts, whatever streams their blocks were seen in
                         SELECT c.block_number, c.block_hash FROM chain_block c WHERE c.block_number >= fork) b;
         END IF;
         RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes) END);
+        IF again THEN
+                RETURN QUERY SELECT * FROM event_keys(numbers, hashes);
+        END IF;
 END $$;
 
 -- For verify and rebuild: the blocks whose state is not plain, and the versions in them that do not stand where they belong.
@@ -395,7 +429,9 @@ LANGUAGE sql STABLE AS $$
         SELECT v.source_table, v.transaction_hash, v.log_index, v.block_hash, v.wins
         FROM reorg_blocks() b CROSS JOIN LATERAL event_verdict(b.numbers, b.hashes) v
         WHERE v.wins <> EXISTS (SELECT FROM event_standing s WHERE (s.source_table, s.transaction_hash, s.log_index, s.block_hash)
-                = (v.source_table, v.transaction_hash, v.log_index, v.block_hash))
+                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash))
+                OR v.wins AND EXISTS (SELECT FROM orphaned_events o WHERE (o.source_table, o.transaction_hash, o.log_index, o.block_hash)
+                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash) AND o.reason <> 'not in stream')
 $$;
 
 -- What others added to an atom (label, image …) outlives the atom: a reorg that takes it away and brings it back brings that back, too.

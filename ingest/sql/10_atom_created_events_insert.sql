@@ -4,7 +4,7 @@ INSERT INTO atom_created_events (
         stream_ms, stream_seq, creator, term_id, atom_data, raw_data, atom_wallet)
 SELECT
         e.transaction_hash, e.log_index, e.address, e.block_hash, e.block_number, e.network, e.transaction_index,
-        to_timestamp(e.block_timestamp), e.stream, e.stream_ms, e.stream_seq, e.creator, e.term_id, e.atom_data, e.raw_data,
+        event_time(e.block_timestamp), e.stream, e.stream_ms, e.stream_seq, e.creator, e.term_id, e.atom_data, e.raw_data,
         e.atom_wallet
 FROM unnest(
         $1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],

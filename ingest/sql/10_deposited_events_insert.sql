@@ -5,7 +5,7 @@ INSERT INTO deposited_events (
         vault_type)
 SELECT
         e.transaction_hash, e.log_index, e.address, e.block_hash, e.block_number, e.network, e.transaction_index,
-        to_timestamp(e.block_timestamp), e.stream, e.stream_ms, e.stream_seq, e.sender, e.receiver, e.term_id, e.curve_id,
+        event_time(e.block_timestamp), e.stream, e.stream_ms, e.stream_seq, e.sender, e.receiver, e.term_id, e.curve_id,
         e.assets, e.assets_after_fees, e.shares, e.total_shares, e.vault_type::smallint
 FROM unnest(
         $1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],

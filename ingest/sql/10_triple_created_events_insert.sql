@@ -4,7 +4,7 @@ INSERT INTO triple_created_events (
         stream_ms, stream_seq, creator, term_id, subject_id, predicate_id, object_id, counter_term_id)
 SELECT
         e.transaction_hash, e.log_index, e.address, e.block_hash, e.block_number, e.network, e.transaction_index,
-        to_timestamp(e.block_timestamp), e.stream, e.stream_ms, e.stream_seq, e.creator, e.term_id, e.subject_id,
+        event_time(e.block_timestamp), e.stream, e.stream_ms, e.stream_seq, e.creator, e.term_id, e.subject_id,
         e.predicate_id, e.object_id, e.counter_term_id
 FROM unnest(
         $1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],

@@ -105,7 +105,7 @@ static struct decode_message with(const char *text, const char *old, const char 
 static const char atom[] = MESSAGE(
         "AtomCreated", "{'atomData':'68656c6c6f','atomWallet':'" LOWER "','creator':'" LOWER "','termId':'0x" ID "'," PLACE "}");
 static const char triple[] =
-        MESSAGE("TripleCreated", "{'creator':'" LOWER "','objectId':'" ID "','predicateId':'0x" ID "','subjectId':'0X" UPPER_ID
+        MESSAGE("TripleCreated", "{'creator':'" LOWER "','objectId':'" ID "','predicateId':'0x" ID "','subjectId':'0x" UPPER_ID
                                  "','termId':'b60991c2ac699d46aeea204b8994a3d9636a615d6944d2aeb2f0d5c565fac1b7'," PLACE "}");
 static const char deposited[] =
         MESSAGE("Deposited", "{'assets':'10','assetsAfterFees':'9','curveId':'1','receiver':'" LOWER "','sender':'" LOWER
@@ -189,7 +189,7 @@ static void atom_data(void **state)
         } cases[] = {
                 {"", "", NULL, 0},
                 {"0x", "", NULL, 0},
-                {"0X41", "A", NULL, 1},
+                {"0x41", "A", NULL, 1},
                 {"f09f9880", "\xf0\x9f\x98\x80", NULL, 4},
                 {"00", NULL, "\0", 1},
                 {"410042", NULL, "A\0B", 3},
@@ -224,7 +224,7 @@ static void number_forms(void **state)
 {
         static const struct {
                 const char *json, *decimal;
-        } good[] = {{"0", "0"}, {"'0'", "0"}, {"'007'", "7"}, {"'0x0'", "0"}, {"'0XfF'", "255"},
+        } good[] = {{"0", "0"}, {"'0'", "0"}, {"'007'", "7"}, {"'0x0'", "0"}, {"'0xfF'", "255"},
                 {"9007199254740993", "9007199254740993"}, {U256_MAX, U256_MAX}, {"'" U256_MAX "'", U256_MAX},
                 {"'0xffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff'", U256_MAX}};
         static const struct {
@@ -282,7 +282,8 @@ static void hex_forms(void **state)
 {
         (void)state;
         check_value(with(price, ID, UPPER_ID).events, 0, "0x" ID);
-        check_value(with(price, ID, "0X" UPPER_ID).events, 0, "0x" ID);
+        check_value(with(price, ID, "0x" UPPER_ID).events, 0, "0x" ID);
+        check_fault(with(price, ID, "0X" ID), "format", "event_data[0].termId: '0X" ID "' is not 32 bytes of hex");
         check_value(with(deposited, LOWER "','sender'", "5AAEB6053F3E94C9B9A09F33669435E7EF1BEAED','sender'").events, 1, CHECKED);
         check_fault(with(price, ID, HEX_32), "format", "event_data[0].termId: '" HEX_32 "' is not 32 bytes of hex");
         check_fault(with(price, ID, ID "00"), "format", "event_data[0].termId: '" ID "00' is not 32 bytes of hex");

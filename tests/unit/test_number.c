@@ -11,8 +11,9 @@
 #define HEX_16(d) d d d d d d d d d d d d d d d d
 #define HEX_64(d) HEX_16(d) HEX_16(d) HEX_16(d) HEX_16(d)
 
-static const char *const not_numbers[] = {"", "0x", "0X", "x", "0xg", "0x1g", "1.5", "1e5", "1E5", "1.0", "-1", "-0", "+1", " 1",
-        "1 ", "1_000", "a", "12a", "0b1", "0o7", "0x-1", "0x 1", "00x1", "1\xc2\xb2", "\xd9\xa1", "NaN", "1\n", "0x0x1"};
+static const char *const not_numbers[] = {"", "0x", "0X", "0X1f", "x", "0xg", "0x1g", "1.5", "1e5", "1E5", "1.0", "-1", "-0",
+        "+1", " 1", "1 ", "1_000", "a", "12a", "0b1", "0o7", "0x-1", "0x 1", "00x1", "1\xc2\xb2", "\xd9\xa1", "NaN", "1\n",
+        "0x0x1"};
 
 static void u256_forms(void **state)
 {
@@ -26,7 +27,7 @@ static void u256_forms(void **state)
                 {"9007199254740993", "9007199254740993"},
                 {"0x0", "0"},
                 {"0x00000", "0"},
-                {"0X1f", "31"},
+                {"0x1f", "31"},
                 {"0xDeAdBeEf", "3735928559"},
                 {"0x3b9aca00", "1000000000"},
                 {"0x3b9ac9ff", "999999999"},
@@ -144,7 +145,7 @@ static void hex(void **state)
         assert_int_equal(number_read_hex("00fF10", 6, bytes, &count), 0);
         assert_int_equal(count, 3);
         assert_memory_equal(bytes, "\0\xff\x10", 3);
-        assert_int_equal(number_read_hex("0XAb", 4, bytes, &count), 0);
+        assert_int_equal(number_read_hex("0xAb", 4, bytes, &count), 0);
         assert_int_equal(count, 1);
         assert_int_equal(bytes[0], 0xab);
         for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
