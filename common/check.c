@@ -153,16 +153,16 @@ static void check_postgres(struct report *report, struct service *service)
                 return;
         }
         const char *encoding = db_rows_text(rows, 0, 0), *may_create = db_rows_text(rows, 0, 1);
-        bool utf8 = !strcmp(encoding, "UTF8"), creates = may_create && !strcmp(may_create, "t"),
-             standby = !strcmp(db_rows_text(rows, 0, 3), "t");
+        bool utf8 = !strcmp(encoding, "UTF8"), creates = may_create && !strcmp(may_create, "t");
+        const char *closed_to_writes = db_rows_text(rows, 0, 3);
         bool recent = db_server_version(db) >= 140000;
         tell(report, VERDICT_OK, "postgresql", "reachable, database %s", db_rows_text(rows, 0, 4));
         tell(report, recent ? VERDICT_OK : VERDICT_FAIL, "postgresql version", "%s%s", db_rows_text(rows, 0, 5),
                 recent ? "" : ": 14 or later is needed");
         tell(report, utf8 ? VERDICT_OK : VERDICT_FAIL, "database encoding", "%s%s", encoding,
                 utf8 ? "" : ": make the database with ENCODING 'UTF8'");
-        tell(report, standby ? VERDICT_FAIL : VERDICT_OK, "database role", "%s",
-                standby ? "a standby: it takes no writes" : "takes writes");
+        tell(report, closed_to_writes ? VERDICT_FAIL : VERDICT_OK, "database role", "%s",
+                closed_to_writes ? closed_to_writes : "takes writes");
         tell(report, creates ? VERDICT_OK : VERDICT_WARN, "privileges", "%s",
                 creates ? "may create tables" : "may not create tables: migrate with another user, RUN_MIGRATIONS=false");
         const char *closed = db_rows_text(rows, 0, 6);

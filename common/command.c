@@ -1,6 +1,7 @@
 #include "command.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,7 +278,7 @@ static int command_rebuild(struct service *service)
         return r ? 1 : 0;
 }
 
-int command_run(struct service *service, int argc, char **argv)
+static int run(struct service *service, int argc, char **argv)
 {
         struct options options;
         const struct service_command *own = find_command(service->program, argv[1]);
@@ -295,4 +296,13 @@ int command_run(struct service *service, int argc, char **argv)
         if (!strcmp(argv[1], "rebuild"))
                 return command_rebuild(service);
         return glance_run(service, options.watch, options.json);
+}
+
+int command_run(struct service *service, int argc, char **argv)
+{
+        int code = run(service, argc, argv);
+        if (!fflush(stdout) && !ferror(stdout))
+                return code;
+        fprintf(stderr, "%s: what it found cannot be written: %s\n", service->program->name, strerror(errno));
+        return code ? code : 1;
 }

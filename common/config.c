@@ -21,6 +21,11 @@ static const char *check_name(const char *value)
         return strlen(value) > 200 ? "is longer than 200 bytes" : NULL;
 }
 
+static const char *check_suffix(const char *value)
+{
+        return strcmp(value, "replay") ? check_name(value) : "is what ingest replay calls its own group";
+}
+
 static const char *check_address(const char *value)
 {
         struct in6_addr address;
@@ -58,7 +63,7 @@ static const struct setting rows[] = {
         {.name = "CONSUMER_GROUP_SUFFIX",
                 .kind = SETTING_TEXT,
                 .offset = AT(suffix),
-                .check = check_name,
+                .check = check_suffix,
                 .help = "appended as -SUFFIX to CONSUMER_GROUP and to the names of the internal streams and of the dead letters, "
                         "so that "
                         "two pipelines share one Redis"},

@@ -589,6 +589,20 @@ static int connect_wait(struct db *db, int64_t deadline)
         return 0;
 }
 
+static bool are_ports(const char *text)
+{
+        while (*text) {
+                size_t digits = strspn(text, "0123456789");
+                long port = strtol(text, NULL, 10);
+                if (digits && (digits > 5 || port < 1 || port > 65535))
+                        return false;
+                text += digits;
+                if (*text && *text++ != ',')
+                        return false;
+        }
+        return true;
+}
+
 const char *db_url_check(const char *url)
 {
         static const char *const sslmodes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
@@ -604,8 +618,8 @@ const char *db_url_check(const char *url)
                         continue;
                 while (known < ARRAY_LENGTH(sslmodes) && strcmp(o->val, sslmodes[known]))
                         known++;
-                if (!strcmp(o->keyword, "port") && o->val[strspn(o->val, "0123456789,")])
-                        problem = "has a port that is not a number";
+                if (!strcmp(o->keyword, "port") && !are_ports(o->val))
+                        problem = "has a port that is not from 1 to 65535";
                 else if (!strcmp(o->keyword, "sslmode") && known == ARRAY_LENGTH(sslmodes))
                         problem = "has an sslmode other than disable, allow, prefer, require, verify-ca, verify-full";
         }
@@ -663,6 +677,11 @@ struct db *db_close(struct db *db)
 const char *db_error(const struct db *db)
 {
         return db->error;
+}
+
+bool db_lock_failed(const struct db *db)
+{
+        return strstr(db->error, "SQLSTATE 55P03") || strstr(db->error, "SQLSTATE 40P01"); /* as an error ends */
 }
 
 bool db_alive(const struct db *db)

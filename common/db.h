@@ -106,6 +106,7 @@ MUST_CHECK int db_copy(struct db *db, const struct db_call *calls, size_t count,
 MUST_CHECK int db_script(struct db *db, const char *text, int64_t deadline_ms);
 
 const char *db_error(const struct db *db);                       /* one line: message and SQLSTATE of the last failure */
+bool db_lock_failed(const struct db *db);                        /* that failure: a lock not to be had in time, a deadlock */
 bool db_alive(const struct db *db);                              /* false: close it and open anew */
 int db_server_version(const struct db *db);                      /* 150004 */
 const char *db_parameter(const struct db *db, const char *name); /* a ParameterStatus value; NULL if unknown */

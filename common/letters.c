@@ -284,7 +284,7 @@ static int look(struct service *service, struct redis *redis, const char *id, bo
                 printf(id ? "\n" : "]\n");
         else if (json && !id)
                 printf("]\n");
-        else if (!id && !view.count)
+        else if (!r && !id && !view.count)
                 fprintf(stderr, "%s: no dead letters\n", service->program->name);
         return r;
 }
@@ -324,7 +324,7 @@ int letters_command(struct service *service, int argc, char **argv)
         if (!redis)
                 return 1;
         int r = list || show ? look(service, redis, show ? argv[2] : NULL, json) : change(service, redis, again, argv + 2, count);
-        if (r < 0 && !redis_alive(redis))
+        if (r && *redis_error(redis))
                 fprintf(stderr, "%s: Redis: %s\n", service->program->name, redis_error(redis));
         return r ? 1 : 0;
 }

@@ -25,6 +25,7 @@
 #define GATHER_LONGEST_MS  3000
 #define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
+#define STALE_MS           1000  /* a connection that was not used for so long may have died meanwhile */
 #define ALONE_MS           10000 /* so long has one worker to work off what waits, before the others join */
 
 struct worker {
@@ -45,6 +46,8 @@ struct worker {
         const char **after;          /* the same, for stream_read */
         bool connected;              /* was once: a new connection counts as a reconnect */
         bool redis_failed;           /* in the step under way */
+        bool stale;                  /* it met connections that had not been used for STALE_MS */
+        int64_t used_ms;             /* monotonic: when both were last known to work */
         bool full, was_full;         /* the last read of new entries, and the one before, took as many as a batch may hold */
         size_t streams, average;     /* units of a message, lately; 0: not known */
         size_t *averages;            /* the same by stream, as far as backlogs were read */
@@ -153,6 +156,7 @@ static int connect_both(struct worker *worker)
 {
         struct service *service = worker->service;
         char *problem = NULL;
+        const bool made = !worker->redis || !worker->db;
         if (!worker->redis) {
                 if (service_open_redis(service, &worker->redis, REDIS_TIMEOUT_MS, &problem))
                         return fail_to_connect(worker, "redis", problem);
@@ -176,6 +180,8 @@ static int connect_both(struct worker *worker)
                 if (worker->connected)
                         metrics_add(service->metrics, &stage_reconnects, 1, "postgresql", NULL, NULL);
         }
+        if (made)
+                worker->used_ms = clock_ms();
         worker->connected = true;
         return 0;
 }
@@ -597,6 +603,7 @@ static int process(struct worker *worker)
                         worker->batch.entries[0].stream, worker->batch.entries[0].id, redis_error(worker->redis));
                 return -1;
         }
+        worker->used_ms = clock_ms();
         count_batch(worker, started);
         plan_to_gather(worker, clock_ms() - started);
         return 0;
@@ -629,9 +636,12 @@ static int probe(struct worker *worker)
 {
         const struct db_call call = {.sql = &sql_00_ping};
         worker->redis_failed = redis_call(worker->redis, NULL, "PING", NULL) != 0;
-        if (worker->redis_failed)
-                return -1;
-        return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS) ? -1 : 0;
+        if (!worker->redis_failed && !db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS))
+                return 0;
+        log_write(LOG_WARN, "the circuit breaker's probe failed", "worker=%u server=%s error=%s", worker->number,
+                worker->redis_failed ? "redis" : "postgresql",
+                worker->redis_failed ? redis_error(worker->redis) : db_error(worker->db));
+        return -1;
 }
 
 enum { STEP_IDLE = 1 }; /* nothing was there: says nothing about the servers' health */
@@ -643,6 +653,11 @@ static int step(struct worker *worker)
         stream_batch_reset(&worker->batch);
         arena_reset(&worker->arena);
         atomic_store(&worker->service->at[worker->number], 0);
+        worker->stale = false;
+        if (probing) { /* what this worker had may have died long ago: that would say nothing of the servers */
+                worker->db = db_close(worker->db);
+                worker->redis = worker->consumer.redis = redis_close(worker->redis);
+        }
         int r = connect_both(worker);
         if (!r && probing)
                 r = probe(worker);
@@ -651,8 +666,10 @@ static int step(struct worker *worker)
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
         if (turn)
                 gather_when_due(worker);
-        if (!r)
+        if (!r) {
                 r = read_batch(worker);
+                worker->stale = clock_ms() - worker->used_ms > STALE_MS;
+        }
         if (!r && worker->batch.count)
                 r = process(worker);
         else if (!r && !probing && !fresh)
@@ -676,6 +693,8 @@ static void settle(struct worker *worker, int r)
                 metrics_add(service->metrics, &stage_retries, 1, NULL, NULL, NULL);
                 disconnect(worker);
                 enum breaker_state before = breaker_get(&service->breaker);
+                if (worker->stale && before == BREAKER_CLOSED)
+                        return; /* it is made anew at once; how that goes counts */
                 if (breaker_fail(&service->breaker, clock_ms()) == BREAKER_OPEN && before != BREAKER_OPEN)
                         log_write(
                                 LOG_ERROR, "circuit breaker open", "probe_in_ms=%" PRId64, settings(worker)->breaker_timeout_ms);

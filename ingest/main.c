@@ -22,11 +22,17 @@
 
 static const char *check_streams(const char *value)
 {
-        size_t size = strlen(RANGE_STREAM);
+        size_t size;
         for (const char *item = value; item; item = strchr(item, ','), item += item ? 1 : 0) {
                 item += strspn(item, " \t\r\n");
+                size = strlen(RANGE_STREAM);
                 if (!strncmp(item, RANGE_STREAM, size) && strchr(", \t\r\n", item[size]))
                         return "has the item " RANGE_STREAM ", which is what rows from the chain are marked with";
+                size = strcspn(item, ",");
+                while (size && strchr(" \t\r\n", item[size - 1]))
+                        size--;
+                if (strcspn(item, " \t\r\n") < size)
+                        return "has an item with a blank in it: items are separated by commas";
         }
         return NULL;
 }
@@ -127,9 +133,10 @@ static int prepare(struct service *service, struct db *db, const char **problem)
                 return r;
         r = writer_pin_network(db, service->shared->processing_timeout_ms, config->network);
         if (r == WRITER_OTHER_NETWORK)
-                *problem = "this database holds the events of another network than NETWORK says: set NETWORK to that of "
-                           "pinned_network, "
-                           "or give this network a database of its own";
+                *problem =
+                        "this database holds the events of another network than NETWORK says: set NETWORK to that of "
+                        "pinned_network, or give this network a database of its own; where no event is stored and it was pinned "
+                        "by mistake: DELETE FROM pinned_network";
         return r;
 }
 

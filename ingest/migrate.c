@@ -19,12 +19,28 @@ static void tell_user(const struct migration *migration)
         fflush(stdout);
 }
 
+#define WAITS "another program migrates, or is at a table that is to be changed"
+
+static bool wait_at_start(unsigned times)
+{
+        if (!times)
+                log_write(LOG_WARN, "waiting", "for=schema reason=%s", WAITS);
+        return !service_stopping();
+}
+
+static bool wait_for_user(unsigned times)
+{
+        if (!times)
+                fprintf(stderr, "ingest: waiting: " WAITS "\n");
+        return true;
+}
+
 int migrate_at_start(struct service *service, struct db *db)
 {
         const struct ingest_config *config = service->config;
         if (!config->run_migrations)
                 return 0;
-        int r = schema_migrate(db, tell_log);
+        int r = schema_migrate(db, tell_log, wait_at_start);
         return r < 0 ? r : 0; /* a schema that does not fit is what the caller looks for next */
 }
 
@@ -65,7 +81,7 @@ int migrate_command(struct service *service, int argc, char **argv)
                 return 1;
         if (status)
                 return show_status(db, json);
-        int r = schema_migrate(db, tell_user);
+        int r = schema_migrate(db, tell_user, wait_for_user);
         if (!r)
                 printf("the schema is at version %" PRId64 "\n", schema_known());
         return report(db, r);

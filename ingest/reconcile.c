@@ -114,14 +114,16 @@ static int run_command(struct chain *chain, const struct options *options)
         if (e)
                 return e;
         int64_t to = options->to < 0 || options->to > chain->head ? chain->head : options->to;
-        if (to < options->to || to < options->from)
+        if (to < options->from)
+                return chain_say(chain, -EINVAL,
+                        "the node's newest block is %" PRId64 ", below --from-block: nothing is compared", chain->head);
+        if (to < options->to)
                 fprintf(stderr,
                         "ingest: reconcile: the node's newest block is %" PRId64 "; nothing is said of what is above it\n",
                         chain->head);
         progress_begin(&progress, chain->check ? "comparing with the chain" : "reconciling with the chain", "blocks",
                 to - options->from + 1);
-        if (to >= options->from)
-                e = range_reconcile(chain, options->from, to, &progress);
+        e = range_reconcile(chain, options->from, to, &progress);
         if (e)
                 return e;
         progress_end(&progress);
@@ -237,8 +239,10 @@ static int do_pass(struct beside *beside, const struct due *due)
                 from -= chain->head - due->reached;
         if (due->fork >= 0 && due->fork < from)
                 from = due->fork;
+        if (from < 0)
+                from = 0;
         chain->waits = false;
-        e = range_reconcile(chain, from < 0 ? 0 : from, chain->head, NULL);
+        e = range_reconcile(chain, from, chain->head, NULL);
         if (!e)
                 e = note_done(chain, due, due->fork <= chain->head);
         if (e)

@@ -109,9 +109,12 @@ static int refuse_loss(struct replay *replay)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct ingest_config *config = replay->service->config;
-        const struct db_param reconciles = db_text(config->rpc_url ? "true" : "false");
-        const struct db_call create = {.sql = &sql_10_audit_create_entry},
-                             loss = {.sql = &sql_50_replay_loss, .params = &reconciles, .param_count = 1, .rows = &rows};
+        const struct db_param params[] = {
+                db_text(config->rpc_url ? "true" : "false"), db_text(config->contract ? "true" : "false")};
+        const struct db_call create = {.sql = &sql_10_audit_create_entry}, loss = {.sql = &sql_50_replay_loss,
+                                                                                   .params = params,
+                                                                                   .param_count = ARRAY_LENGTH(params),
+                                                                                   .rows = &rows};
         int r = db_run(replay->db, &create, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
         if (!r)
                 r = walk(replay, "looking for what the streams still hold", note);
@@ -132,8 +135,11 @@ static int refuse_loss(struct replay *replay)
                 "ingest: replay: refused, nothing was changed: the streams no longer hold %" PRId64
                 " of the events and notices that the tables hold, for one %s. --reset would lose them. Replay without --reset "
                 "keeps them; "
-                "--accept-loss does it all the same.\n",
-                db_rows_number(rows, 0, 0), db_rows_text(rows, 0, 1));
+                "--accept-loss does it all the same.%s\n",
+                db_rows_number(rows, 0, 0), db_rows_text(rows, 0, 1),
+                config->rpc_url && !config->contract
+                        ? " Rows that came from the chain come back by themselves where CONTRACT_ADDRESS is set."
+                        : "");
         return 1;
 }
 
@@ -163,8 +169,11 @@ static int empty_tables(struct replay *replay)
         const struct db_param from = db_text(replay->from);
         const struct db_call call = {.sql = &sql_50_replay_reset, .params = &from, .param_count = 1};
         int r = -1;
-        for (int i = 0; r && i < RESET_TRIES && db_alive(replay->db) && !service_wait(i ? RESET_PAUSE_MS : 0); i++)
+        for (int i = 0; r && i < RESET_TRIES && db_alive(replay->db) && !service_wait(i ? RESET_PAUSE_MS : 0); i++) {
                 r = db_run(replay->db, &call, 1, DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
+                if (r && !db_lock_failed(replay->db))
+                        break;
+        }
         if (r)
                 fprintf(stderr, "ingest: replay: cannot empty the tables, nothing was changed: %s\n", db_error(replay->db));
         else

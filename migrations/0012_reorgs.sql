@@ -302,29 +302,41 @@ BEGIN
                 FROM vault_outbox o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
 END $$;
 
--- The keys of all that is known of the given blocks, in the same form: for what is delivered again. What moved the first time may not have been told.
+-- The keys of all that is known of those of the given blocks where events may have moved, in the same form: for what is delivered again, for nobody
+-- may have been told of what moved the first time.
 CREATE FUNCTION event_keys(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+        reached_numbers BIGINT[];
+        reached_hashes TEXT[];
 BEGIN
+        SELECT array_agg(e.b), array_agg(e.h) INTO reached_numbers, reached_hashes
+        FROM (SELECT DISTINCT u.b, u.h FROM unnest(numbers, hashes) u (b, h)) e
+        WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= e.b)
+                OR EXISTS (SELECT FROM chain_block c WHERE c.block_number = e.b AND c.block_hash = e.h)
+                OR EXISTS (SELECT FROM chain_absent a WHERE a.block_number = e.b AND a.block_hash = e.h);
+        IF reached_numbers IS NULL THEN
+                RETURN;
+        END IF;
         RETURN QUERY SELECT k.t, k.c, max(k.b), 0::bigint FROM (
                 SELECT e.term_id AS t, NULL::text AS c, e.block_number AS b, e.block_hash AS h FROM atom_created_events e
-                WHERE e.block_number = ANY (numbers)
+                WHERE e.block_number = ANY (reached_numbers)
                 UNION ALL
                 SELECT u.id, NULL, e.block_number, e.block_hash FROM triple_created_events e
-                CROSS JOIN LATERAL (VALUES (e.term_id), (e.counter_term_id)) u (id) WHERE e.block_number = ANY (numbers)
+                CROSS JOIN LATERAL (VALUES (e.term_id), (e.counter_term_id)) u (id) WHERE e.block_number = ANY (reached_numbers)
                 UNION ALL
-                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM deposited_events e WHERE e.block_number = ANY (numbers)
+                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM deposited_events e WHERE e.block_number = ANY (reached_numbers)
                 UNION ALL
-                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM redeemed_events e WHERE e.block_number = ANY (numbers)
+                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM redeemed_events e WHERE e.block_number = ANY (reached_numbers)
                 UNION ALL
-                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM share_price_changed_events e WHERE e.block_number = ANY (numbers)
+                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM share_price_changed_events e WHERE e.block_number = ANY (reached_numbers)
                 UNION ALL
                 SELECT u.id, o.event_row ->> 'curve_id', o.block_number, o.block_hash FROM orphaned_events o
                 CROSS JOIN LATERAL (VALUES (o.event_row ->> 'term_id'), (o.event_row ->> 'counter_term_id')) u (id)
-                WHERE o.block_number = ANY (numbers) AND o.source_table <> 'generic_events' AND u.id IS NOT NULL
+                WHERE o.block_number = ANY (reached_numbers) AND o.source_table <> 'generic_events' AND u.id IS NOT NULL
         ) k
-        WHERE (k.b, k.h) IN (SELECT * FROM unnest(numbers, hashes))
+        WHERE (k.b, k.h) IN (SELECT * FROM unnest(reached_numbers, reached_hashes))
         GROUP BY k.t, k.c;
 END $$;
 

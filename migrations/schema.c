@@ -6,10 +6,8 @@
 #include "../common/clock.h"
 #include "migrations_sql.h"
 
-#define LOOK_MS            10000
-#define LOCK_NOT_AVAILABLE "SQLSTATE 55P03" /* as db_error ends */
-#define DEADLOCK_DETECTED  "SQLSTATE 40P01"
-#define MIGRATE_MS         3600000
+#define LOOK_MS    10000
+#define MIGRATE_MS 3600000
 
 int64_t schema_known(void)
 {
@@ -101,7 +99,7 @@ static int apply(struct db *db, const struct migration *migration, bool *applied
         return fold(r);
 }
 
-int schema_migrate(struct db *db, void (*told)(const struct migration *migration))
+int schema_migrate(struct db *db, void (*told)(const struct migration *migration), bool (*waits)(unsigned times))
 {
         int64_t version;
         int r = schema_check(db, &version);
@@ -112,10 +110,10 @@ int schema_migrate(struct db *db, void (*told)(const struct migration *migration
                 if (m->version <= version)
                         continue;
                 int64_t until = clock_ms() + MIGRATE_MS;
+                unsigned times = 0;
                 do
                         r = apply(db, m, &applied);
-                while (r && clock_ms() < until &&
-                        (strstr(db_error(db), LOCK_NOT_AVAILABLE) || strstr(db_error(db), DEADLOCK_DETECTED)));
+                while (r && clock_ms() < until && db_lock_failed(db) && waits(times++));
                 if (r)
                         return r;
                 if (applied && told)

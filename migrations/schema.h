@@ -26,8 +26,9 @@ enum {
 int64_t schema_known(void); /* the version this program is made for */
 /* 0: it is that version, or ahead by additive migrations only. *version: where the database stands, 0: empty. */
 MUST_CHECK int schema_check(struct db *db, int64_t *version);
-/* Applies what is missing. told is called for each one applied. 0, SCHEMA_FOREIGN, SCHEMA_NEW, SCHEMA_EDITED, or negative. */
-MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration));
+/* Applies what is missing. told is called for each one applied, waits each few seconds while another program migrates
+ * or is at a table (times: 0 at first); false ends it. 0, SCHEMA_FOREIGN, SCHEMA_NEW, SCHEMA_EDITED, or negative. */
+MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration), bool (*waits)(unsigned times));
 /* A sentence for people on what the two above returned. */
 #define SCHEMA_EXPLAIN_SIZE 600
 void schema_explain(struct db *db, int result, char text[SCHEMA_EXPLAIN_SIZE]);

@@ -159,6 +159,8 @@ def test_a_range_of_blocks(pipeline, small, make_node):
     assert f"blocks 0 to {numbers[-2]}" in done.stdout
     done = reconcile(pipeline, node, "--to-block", str(numbers[-1]))
     assert "newest block" in done.stderr
+    done = reconcile(pipeline, node, "--check", "--from-block", str(numbers[-1]), code=1)
+    assert "nothing is compared" in done.stderr and done.stdout == ""
 
 
 def notice(stream, fork, depth=1, id_=None, network="intuition-testnet"):
