@@ -302,7 +302,7 @@ BEGIN
                 FROM vault_outbox o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
 END $$;
 
--- The keys of all that is known of those of the given blocks where events may have moved, in the same form: for what is delivered again, for nobody
+-- For what is delivered again, in the same form: the keys of all versions of the events of those given blocks where events may have moved. Nobody
 -- may have been told of what moved the first time.
 CREATE FUNCTION event_keys(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
@@ -319,25 +319,40 @@ BEGIN
         IF reached_numbers IS NULL THEN
                 RETURN;
         END IF;
-        RETURN QUERY SELECT k.t, k.c, max(k.b), 0::bigint FROM (
-                SELECT e.term_id AS t, NULL::text AS c, e.block_number AS b, e.block_hash AS h FROM atom_created_events e
-                WHERE e.block_number = ANY (reached_numbers)
+        RETURN QUERY WITH key AS MATERIALIZED (
+                SELECT DISTINCT s.source_table AS t, s.transaction_hash AS x, s.log_index AS i FROM event_sighting s
+                WHERE s.block_number = ANY (reached_numbers)
+                        AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(reached_numbers, reached_hashes))
+        ), version AS ( -- by key, however few rows the planner takes the tables to have
+                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text AS counter, NULL::text AS curve_id, e.block_number
+                        FROM atom_created_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
+                WHERE k.t = 'atom_created_events'
                 UNION ALL
-                SELECT u.id, NULL, e.block_number, e.block_hash FROM triple_created_events e
-                CROSS JOIN LATERAL (VALUES (e.term_id), (e.counter_term_id)) u (id) WHERE e.block_number = ANY (reached_numbers)
+                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, e.counter_term_id, NULL::text, e.block_number
+                        FROM triple_created_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
+                WHERE k.t = 'triple_created_events'
                 UNION ALL
-                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM deposited_events e WHERE e.block_number = ANY (reached_numbers)
+                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text, e.curve_id, e.block_number
+                        FROM deposited_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
+                WHERE k.t = 'deposited_events'
                 UNION ALL
-                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM redeemed_events e WHERE e.block_number = ANY (reached_numbers)
+                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text, e.curve_id, e.block_number
+                        FROM redeemed_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
+                WHERE k.t = 'redeemed_events'
                 UNION ALL
-                SELECT e.term_id, e.curve_id, e.block_number, e.block_hash FROM share_price_changed_events e WHERE e.block_number = ANY (reached_numbers)
+                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text, e.curve_id, e.block_number
+                        FROM share_price_changed_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
+                WHERE k.t = 'share_price_changed_events'
                 UNION ALL
-                SELECT u.id, o.event_row ->> 'curve_id', o.block_number, o.block_hash FROM orphaned_events o
-                CROSS JOIN LATERAL (VALUES (o.event_row ->> 'term_id'), (o.event_row ->> 'counter_term_id')) u (id)
-                WHERE o.block_number = ANY (reached_numbers) AND o.source_table <> 'generic_events' AND u.id IS NOT NULL
-        ) k
-        WHERE (k.b, k.h) IN (SELECT * FROM unnest(reached_numbers, reached_hashes))
-        GROUP BY k.t, k.c;
+                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT o.event_row ->> 'term_id', o.event_row ->> 'counter_term_id',
+                                o.event_row ->> 'curve_id', o.block_number
+                        FROM orphaned_events o WHERE o.source_table = k.t AND o.transaction_hash = k.x AND o.log_index = k.i OFFSET 0) v
+                WHERE k.t <> 'generic_events'
+        )
+        SELECT u.id, v.curve_id, max(v.block_number), 0::bigint
+        FROM version v CROSS JOIN LATERAL (VALUES (v.term_id), (v.counter)) u (id)
+        WHERE u.id IS NOT NULL
+        GROUP BY u.id, v.curve_id;
 END $$;
 
 -- Each version that is new is stored as orphaned, each sighting noted; event_settle then brings them to where they belong.

@@ -111,7 +111,9 @@ def test_killed_between_commit_and_publish(make_pipeline, redis_server, way):
     pipeline.streams = [STREAM]
     pipeline.start("cascade", "analytics")
     first = pipeline.start("ingest", WORKERS=1)
-    pipeline.feed([deposits(deposit(n, term=n)) for n in range(1, 6)])
+    # the last one also stands in an earlier block, with another term: the notice brings that version back
+    pipeline.feed([*[deposits(deposit(n, term=n)) for n in range(1, 6)],
+                   deposits(deposit(6, number=4, hash_=4, term=7)), deposits(deposit(6, term=6))])
     pipeline.drain()
     if way == "event":
         pipeline.feed([notice(5, 1), notice(5, 2)])
