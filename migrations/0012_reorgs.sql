@@ -302,9 +302,9 @@ BEGIN
                 FROM vault_outbox o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
 END $$;
 
--- For what is delivered again, in the same form: the keys of all versions of the events of those given blocks where events may have moved. Nobody
--- may have been told of what moved the first time.
-CREATE FUNCTION event_keys(numbers BIGINT[], hashes TEXT[])
+-- The keys of all versions of the events of the given blocks, or of those of them where events may have moved, in the same form. For what is
+-- delivered again: nobody may have been told of what moved the first time.
+CREATE FUNCTION event_keys(numbers BIGINT[], hashes TEXT[], only_moved BOOLEAN)
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -313,7 +313,7 @@ DECLARE
 BEGIN
         SELECT array_agg(e.b), array_agg(e.h) INTO reached_numbers, reached_hashes
         FROM (SELECT DISTINCT u.b, u.h FROM unnest(numbers, hashes) u (b, h)) e
-        WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= e.b)
+        WHERE NOT only_moved OR EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= e.b)
                 OR EXISTS (SELECT FROM chain_block c WHERE c.block_number = e.b AND c.block_hash = e.h)
                 OR EXISTS (SELECT FROM chain_absent a WHERE a.block_number = e.b AND a.block_hash = e.h);
         IF reached_numbers IS NULL THEN
@@ -432,7 +432,7 @@ BEGIN
         END IF;
         RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes) END);
         IF again THEN
-                RETURN QUERY SELECT * FROM event_keys(numbers, hashes);
+                RETURN QUERY SELECT * FROM event_keys(numbers, hashes, true);
         END IF;
 END $$;
 

@@ -111,11 +111,21 @@ END $$;
 -- Under the exclusive lock: rows of one event table whose content is not the chain's get it, and come from the chain from now on; where they came
 -- from before stays a sighting. One statement on the event table, so that its trigger takes locks in the usual order. Returns what event_take returns.
 CREATE FUNCTION chain_mend(name TEXT, ms BIGINT, event_rows JSONB[])
-RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
+RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
         columns TEXT := event_columns(name);
         mended BIGINT;
 BEGIN
+        -- the vaults of all that follows in one pass in order: cascade locks vaults, too
+        PERFORM FROM vault v
+        WHERE (v.term_id, v.curve_id) IN (
+                SELECT k.term_id, k.curve_id
+                FROM (SELECT array_agg((r ->> 'block_number')::bigint) AS b, array_agg(r ->> 'block_hash') AS h FROM unnest(event_rows) r) blocks
+                CROSS JOIN LATERAL event_keys(blocks.b, blocks.h, false) k
+                UNION
+                SELECT r ->> 'term_id', r ->> 'curve_id' FROM unnest(event_rows) r)
+        ORDER BY v.term_id, v.curve_id FOR UPDATE;
         EXECUTE format('INSERT INTO repeated_sightings
                 SELECT %1$L, t.transaction_hash, t.log_index, t.block_hash, (r ->> ''block_number'')::bigint, t.stream, t.stream_ms, t.stream_seq
                 FROM unnest($1) r JOIN %1$I t ON (t.transaction_hash, t.log_index, t.block_hash)

@@ -341,7 +341,7 @@ class Pipeline:
         assert not differences, oracle.report(differences)
         letters = self.dead_letters()
         assert not letters, f"{len(letters)} dead letters, the first: {letters[0]}"
-        assert self.deadlocks() == 0
+        assert self.deadlocks() == 0, self.postgres_server.said("deadlock detected")
 
     def assert_verified(self):
         for name in SERVICES:

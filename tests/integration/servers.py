@@ -84,6 +84,11 @@ class Server:
     def code(self):
         return self.process.poll()
 
+    def said(self, what, lines=25):
+        """What follows in the server's log each time it says so."""
+        log = self.log.read_text(errors="replace").splitlines()
+        return "\n".join("\n".join(log[i:i + lines]) for i, line in enumerate(log) if what in line)
+
     def tail(self):
         return f"--- {self.label} {self.log}\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 

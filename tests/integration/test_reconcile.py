@@ -650,13 +650,15 @@ def write_verdict(connection, verdict):
         rows.append(connection.execute("SELECT event_row(%s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s)",
                                        [json.dumps(own), *(row[name] for name in ABOUT), time]).fetchone()[0])
     dead, absent, block = verdict.live is False, verdict.absent, [verdict.block_number, verdict.block_hash]
-    with connection.transaction():
-        connection.execute("SELECT event_lock(true)")
-        if verdict.mends:
-            for name in {table for table, _ in verdict.rows}:
+    if verdict.mends:
+        for name in {table for table, _ in verdict.rows}:   # one table a transaction
+            with connection.transaction():
+                connection.execute("SELECT event_lock(true)")
                 connection.execute("SELECT count(*) FROM chain_mend(%s, %s, %s::text[]::jsonb[])", [name, verdict.milliseconds, [
                     json.dumps(row) for row, (table, _) in zip(rows, verdict.rows) if table == name]])
-            return
+        return
+    with connection.transaction():
+        connection.execute("SELECT event_lock(true)")
         connection.execute(
             "SELECT count(*) FROM chain_settle(%s, %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],"
             " %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[]::jsonb[])",
