@@ -10,7 +10,9 @@ from node import Node
 from programs import Pipeline, close_all
 from servers import PostgresServer, RedisServer, new_folder
 
-SEED = int(os.environ.get("TEST_SEED") or random.SystemRandom().randrange(10**9))
+# In the environment: the processes that pytest-xdist starts have the same.
+os.environ["TEST_SEED"] = os.environ.get("TEST_SEED") or str(random.SystemRandom().randrange(10**9))
+SEED = int(os.environ["TEST_SEED"])
 
 
 def pytest_report_header():

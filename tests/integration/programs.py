@@ -89,8 +89,17 @@ class Service:
         self.process.wait(timeout=PATIENCE)
         return self.process.returncode
 
+    def _minds_signals(self):
+        """Before its main() blocks SIGTERM, to wait for it, a process simply dies of it."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except ProcessLookupError:
+            return True
+        return not self.running() or int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1
+
     def ask_to_stop(self):
         if self.running():
+            until(self._minds_signals, f"{self.label} minds signals", pause=0.005)
             self.signal(signal.SIGTERM)
 
     def stopped(self):

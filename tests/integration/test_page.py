@@ -123,7 +123,7 @@ def test_what_stands_still(pipeline, small, browser):
     proxy.close()   # only cascade does not reach Redis any more
     shows(browser, "cascade: circuit breaker Open", "#state", services)
     shows(browser, "circuit breaker Open", "#stages", services)
-    assert "cascade: circuit breaker Open" in json.loads(services[2].get("/status")[1])["problems"]
+    until(lambda: "cascade: circuit breaker Open" in json.loads(services[2].get("/status")[1])["problems"], "analytics shows it, too", alive=services)
     assert "\ncascade: circuit breaker Open\n" in pipeline.run("analytics", "status").stdout
     assert "cascade: circuit breaker Open" in json.loads(pipeline.run("analytics", "status", "--json").stdout)["problems"]
 
