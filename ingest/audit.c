@@ -39,7 +39,7 @@ static int add_events(struct work *work, void *context, size_t from, size_t coun
                 sightings_push(&sightings, stage->sightings[i].event, stage->sightings[i].entry, stage->sightings[i].settled,
                         work->arena);
         const struct db_call call = {
-                .sql = &sql_10_audit_add_events, .params = sightings_params(&sightings), .param_count = SIGHTING_COLUMNS};
+                .sql = &sql_10_audit_add_events, .params = sightings_params(&sightings), .param_count = SIGHTING_PLACED};
         return db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
 

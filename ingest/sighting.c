@@ -32,21 +32,21 @@ static char *own_columns(const struct event *event, struct arena *arena)
 
 void sightings_init(struct sightings *sightings)
 {
-        static const bool numbers[SIGHTING_COLUMNS] = {
-                [2] = true, [5] = true, [7] = true, [8] = true, [10] = true, [11] = true, [12] = true};
-        for (size_t i = 0; i < SIGHTING_COLUMNS; i++)
+        static const bool numbers[SIGHTING_PLACED] = {
+                [2] = true, [5] = true, [7] = true, [8] = true, [10] = true, [11] = true, [12] = true, [14] = true};
+        for (size_t i = 0; i < SIGHTING_PLACED; i++)
                 db_array_init(&sightings->columns[i], numbers[i] ? DB_BIGINT : DB_TEXT);
 }
 
 void sightings_deinit(struct sightings *sightings)
 {
-        for (size_t i = 0; i < SIGHTING_COLUMNS; i++)
+        for (size_t i = 0; i < SIGHTING_PLACED; i++)
                 db_array_deinit(&sightings->columns[i]);
 }
 
 const struct db_param *sightings_params(struct sightings *sightings)
 {
-        for (size_t i = 0; i < SIGHTING_COLUMNS; i++)
+        for (size_t i = 0; i < SIGHTING_PLACED; i++)
                 sightings->params[i] = db_array_param(&sightings->columns[i]);
         return sightings->params;
 }
@@ -72,4 +72,5 @@ void sightings_push(struct sightings *sightings, const struct event *event, cons
         db_array_push_number(&columns[11], (int64_t)entry->seq);
         db_array_push_number(&columns[12], settled);
         db_array_push_text(&columns[13], own_columns(event, arena));
+        db_array_push_number(&columns[14], (int64_t)event->index);
 }

@@ -9,10 +9,11 @@
 #include "event.h"
 
 #define SIGHTING_COLUMNS 14
+#define SIGHTING_PLACED  15 /* with the event's place in its entry, for those that read streams */
 
 struct sightings {
-        struct db_array columns[SIGHTING_COLUMNS];
-        struct db_param params[SIGHTING_COLUMNS];
+        struct db_array columns[SIGHTING_PLACED];
+        struct db_param params[SIGHTING_PLACED];
 };
 
 void sightings_init(struct sightings *sightings);

@@ -257,8 +257,7 @@ static int take_notice(
         if (r)
                 return -1;
         if (!db_rows_count(rows)) {
-                note_fault(work, verdict, 0, "network",
-                        arena_format(work->arena, "event_data[0].network: is not the network that has just been pinned"), 1);
+                note_fault(work, verdict, 0, "network", "event_data[0].network: is not the network that has just been pinned", 1);
                 return 0;
         }
         add_touched(work, rows);
@@ -392,10 +391,8 @@ static int take(struct work *work, const struct writer *writer, const struct ite
         sightings_init(&sightings);
         for (size_t i = 0; i < count; i++)
                 sightings_push(&sightings, items[i].event, items[i].entry, true, work->arena);
-        const struct db_call call = {.sql = &sql_10_event_take,
-                .params = sightings_params(&sightings),
-                .param_count = SIGHTING_COLUMNS,
-                .rows = &rows};
+        const struct db_call call = {
+                .sql = &sql_10_event_take, .params = sightings_params(&sightings), .param_count = SIGHTING_PLACED, .rows = &rows};
         bool other;
         int r = begin(work, writer, &sql_10_event_lock_alone, &other);
         if (!r && !other)

@@ -8,7 +8,8 @@
 -- * Notices with fork_block <= b cut a stream into epochs. A block seen in consecutive epochs is announced in the first, a straggler in the
 --   second, announced again in the third …: it is live if the run of epochs that ends with the last one has odd length.
 -- * An event version (an event in one block) is live if its block is live in a stream it was seen in. Of live versions of one
---   (transaction, log index) the one with the latest sighting stands in its event table, all others in orphaned_events.
+--   (transaction, log index) the one with the latest sighting stands in its event table, all others in orphaned_events; of several in that
+--   entry the first.
 -- * A verdict of the chain on a block (0011) is in every stream what stands there at its position, and nothing stands before it. While no
 --   notice behind it reaches the block, it is the block's state. Rows that came from the chain are sightings in a stream of their own, `chain`,
 --   which no input stream can be called: their state is that of the verdict, and false once a notice of whatever stream has ended it.
@@ -42,33 +43,40 @@ CREATE TABLE repeated_sightings (
         stream TEXT COLLATE "C" NOT NULL,
         stream_ms BIGINT NOT NULL,
         stream_seq BIGINT NOT NULL,
+        place BIGINT, -- in event_data, where one entry holds several versions of the event; these are all here, the rows' own positions, too
         PRIMARY KEY (source_table, transaction_hash, log_index, block_hash, stream, stream_ms, stream_seq)
 );
 CREATE INDEX ON repeated_sightings (block_number);
 
--- The event tables as one, and all sightings.
+-- The event tables as one, with the keys that their rows are about, and all sightings.
 CREATE VIEW event_standing AS
-SELECT 'atom_created_events' COLLATE "C" AS source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq
+SELECT 'atom_created_events' COLLATE "C" AS source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq,
+        term_id, NULL COLLATE "C" AS counter_term_id, NULL COLLATE "C" AS curve_id
 FROM atom_created_events
 UNION ALL
-SELECT 'triple_created_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM triple_created_events
+SELECT 'triple_created_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, counter_term_id, NULL
+FROM triple_created_events
 UNION ALL
-SELECT 'deposited_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM deposited_events
+SELECT 'deposited_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, NULL, curve_id
+FROM deposited_events
 UNION ALL
-SELECT 'redeemed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM redeemed_events
+SELECT 'redeemed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, NULL, curve_id
+FROM redeemed_events
 UNION ALL
-SELECT 'share_price_changed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq
+SELECT 'share_price_changed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, NULL, curve_id
 FROM share_price_changed_events
 UNION ALL
-SELECT 'generic_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM generic_events;
+SELECT 'generic_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL, NULL, NULL
+FROM generic_events;
 
 CREATE VIEW event_sighting AS
-SELECT * FROM event_standing
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL::bigint AS place
+FROM event_standing
 UNION ALL
-SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL
 FROM orphaned_events WHERE reason <> 'not in stream'
 UNION ALL
-SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq FROM repeated_sightings;
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, place FROM repeated_sightings;
 
 -- The state of blocks in each stream they were seen in.
 CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[])
@@ -205,11 +213,11 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
                 LEFT JOIN chain_absent a ON (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
                         = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
                 ORDER BY v.source_table, v.transaction_hash, v.log_index, v.block_hash, s.live DESC,
-                        v.stream_ms DESC, v.stream_seq DESC, v.stream DESC
+                        v.stream_ms DESC, v.stream_seq DESC, v.stream DESC, v.place
         )
         SELECT b.source_table, b.transaction_hash, b.log_index, b.block_hash, b.live,
                 b.live AND row_number() OVER (PARTITION BY b.source_table, b.transaction_hash, b.log_index
-                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC, b.block_hash) = 1
+                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC, b.place NULLS FIRST, b.block_hash) = 1
         FROM best b
 $$;
 
@@ -324,40 +332,22 @@ BEGIN
                 WHERE s.block_number = ANY (reached_numbers)
                         AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(reached_numbers, reached_hashes))
         ), version AS ( -- by key, however few rows the planner takes the tables to have
-                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text AS counter, NULL::text AS curve_id, e.block_number
-                        FROM atom_created_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
-                WHERE k.t = 'atom_created_events'
-                UNION ALL
-                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, e.counter_term_id, NULL::text, e.block_number
-                        FROM triple_created_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
-                WHERE k.t = 'triple_created_events'
-                UNION ALL
-                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text, e.curve_id, e.block_number
-                        FROM deposited_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
-                WHERE k.t = 'deposited_events'
-                UNION ALL
-                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text, e.curve_id, e.block_number
-                        FROM redeemed_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
-                WHERE k.t = 'redeemed_events'
-                UNION ALL
-                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, NULL::text, e.curve_id, e.block_number
-                        FROM share_price_changed_events e WHERE e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
-                WHERE k.t = 'share_price_changed_events'
+                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, e.counter_term_id, e.curve_id, e.block_number
+                        FROM event_standing e WHERE e.source_table = k.t AND e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
                 UNION ALL
                 SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT o.event_row ->> 'term_id', o.event_row ->> 'counter_term_id',
                                 o.event_row ->> 'curve_id', o.block_number
                         FROM orphaned_events o WHERE o.source_table = k.t AND o.transaction_hash = k.x AND o.log_index = k.i OFFSET 0) v
-                WHERE k.t <> 'generic_events'
         )
         SELECT u.id, v.curve_id, max(v.block_number), 0::bigint
-        FROM version v CROSS JOIN LATERAL (VALUES (v.term_id), (v.counter)) u (id)
-        WHERE u.id IS NOT NULL
+        FROM version v CROSS JOIN LATERAL (VALUES (v.term_id), (v.counter_term_id)) u (id)
+        WHERE u.id IS NOT NULL -- generic events have none
         GROUP BY u.id, v.curve_id;
 END $$;
 
 -- Each version that is new is stored as orphaned, each sighting noted; event_settle then brings them to where they belong.
 CREATE FUNCTION event_note(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
-        streams TEXT[], ms BIGINT[], seq BIGINT[])
+        streams TEXT[], ms BIGINT[], seq BIGINT[], places BIGINT[])
 RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
@@ -378,14 +368,23 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
                 AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q) OFFSET 0)
         ON CONFLICT DO NOTHING;
+
+        -- of several versions in one entry the first one stands
+        INSERT INTO repeated_sightings AS r
+        SELECT e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q, min(e.p)
+        FROM unnest(tables, transactions, indexes, blocks, block_hashes, streams, ms, seq, places) e (t, x, i, b, h, s, m, q, p)
+        WHERE EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
+                AND v.block_hash <> e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q) OFFSET 0)
+        GROUP BY e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q
+        ON CONFLICT ON CONSTRAINT repeated_sightings_pkey DO UPDATE SET place = least(r.place, excluded.place);
 END $$;
 
 -- The careful way in: events whose blocks are not plainly live.
 CREATE FUNCTION event_take(tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[], block_hashes TEXT[], event_rows JSONB[],
-        streams TEXT[], ms BIGINT[], seq BIGINT[])
+        streams TEXT[], ms BIGINT[], seq BIGINT[], places BIGINT[])
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql AS $$
 BEGIN
-        PERFORM event_note(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq);
+        PERFORM event_note(tables, transactions, indexes, blocks, block_hashes, event_rows, streams, ms, seq, places);
         RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes));
 END $$;
 
@@ -430,7 +429,7 @@ BEGIN
                         UNION -- it ends the chain's verdicts, whatever streams their blocks were seen in
                         SELECT c.block_number, c.block_hash FROM chain_block c WHERE c.block_number >= fork) b;
         END IF;
-        RETURN QUERY SELECT * FROM event_touched(CASE WHEN numbers IS NULL THEN 0 ELSE event_settle(numbers, hashes) END);
+        RETURN QUERY SELECT * FROM event_touched(CASE WHEN changed AND numbers IS NOT NULL THEN event_settle(numbers, hashes) ELSE 0 END);
         IF again THEN
                 RETURN QUERY SELECT * FROM event_keys(numbers, hashes, true);
         END IF;

@@ -6,7 +6,7 @@ RETURNS TABLE (transaction_hash TEXT, log_index BIGINT, difference TEXT, verdict
 BEGIN
         RETURN QUERY EXECUTE format($query$
                 WITH sighting AS MATERIALIZED (
-                        SELECT a.transaction_hash, a.log_index, a.event_row ->> 'block_hash' AS block_hash, a.settled, a.stream, a.stream_ms, a.stream_seq,
+                        SELECT a.transaction_hash, a.log_index, a.event_row ->> 'block_hash' AS block_hash, a.settled, a.stream, a.stream_ms, a.stream_seq, a.place,
                                 event_content(to_jsonb(jsonb_populate_record(NULL::%1$I, a.event_row))) AS content
                         FROM audit_event a WHERE a.source_table = %1$L
                 ), stored AS MATERIALIZED (
@@ -29,7 +29,7 @@ BEGIN
                                 x.block_hash = o.block_hash DESC, x.stream_ms, x.stream_seq LIMIT 1) a ON true
                 UNION ALL
                 SELECT a.transaction_hash, a.log_index, row_difference(a.content, NULL), 'missing',
-                        a.content || jsonb_build_object('stream', a.stream, 'stream_ms', a.stream_ms, 'stream_seq', a.stream_seq)
+                        a.content || jsonb_build_object('stream', a.stream, 'stream_ms', a.stream_ms, 'stream_seq', a.stream_seq, 'place', a.place)
                 FROM sighting a
                 WHERE a.settled
                         AND NOT EXISTS (SELECT FROM %1$I t WHERE t.transaction_hash = a.transaction_hash AND t.log_index = a.log_index
@@ -60,10 +60,11 @@ BEGIN
                 PERFORM t.* FROM (
                         SELECT array_agg(name) AS tables, array_agg(f.transaction_hash) AS transactions, array_agg(f.log_index) AS indexes,
                                 array_agg((f.expected ->> 'block_number')::bigint) AS blocks, array_agg(f.expected ->> 'block_hash') AS hashes,
-                                array_agg(f.expected) AS event_rows, array_agg(f.expected ->> 'stream') AS streams,
-                                array_agg((f.expected ->> 'stream_ms')::bigint) AS ms, array_agg((f.expected ->> 'stream_seq')::bigint) AS seq
+                                array_agg(f.expected - 'place') AS event_rows, array_agg(f.expected ->> 'stream') AS streams,
+                                array_agg((f.expected ->> 'stream_ms')::bigint) AS ms, array_agg((f.expected ->> 'stream_seq')::bigint) AS seq,
+                                array_agg((f.expected ->> 'place')::bigint) AS places
                         FROM audit_found f
-                ) a CROSS JOIN LATERAL event_take(a.tables, a.transactions, a.indexes, a.blocks, a.hashes, a.event_rows, a.streams, a.ms, a.seq) t;
+                ) a CROSS JOIN LATERAL event_take(a.tables, a.transactions, a.indexes, a.blocks, a.hashes, a.event_rows, a.streams, a.ms, a.seq, a.places) t;
         ELSE
                 EXECUTE format('WITH gone AS (DELETE FROM %1$I t USING audit_found f
                                 WHERE (t.transaction_hash, t.log_index) = (f.transaction_hash, f.log_index) RETURNING t.*)

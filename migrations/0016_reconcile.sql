@@ -104,7 +104,7 @@ BEGIN
         FROM other x WHERE o.id = x.id;
         PERFORM event_note(tables, transactions, indexes, blocks, block_hashes, event_rows,
                 array_fill('chain'::text, ARRAY[cardinality(tables)]), array_fill(ms, ARRAY[cardinality(tables)]),
-                array_fill(0::bigint, ARRAY[cardinality(tables)]));
+                array_fill(0::bigint, ARRAY[cardinality(tables)]), array_fill(0::bigint, ARRAY[cardinality(tables)]));
         RETURN QUERY SELECT * FROM event_touched(event_settle(dead_blocks || absent_blocks || blocks, dead_hashes || absent_hashes || block_hashes));
 END $$;
 

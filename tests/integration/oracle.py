@@ -366,6 +366,7 @@ def sort_out(entries, network=None, window=5000, verdicts=()):
             sightings[stream][row["block_number"], row["block_hash"]].add(position)
             event = (stream, table, row["transaction_hash"], row["log_index"], row["block_hash"])
             if event not in events or events[event][0] < position:
+                events.pop(event, None)   # of several versions in one entry the first one counts: they stand in the entry's order
                 events[event] = (position, row)
     for verdict in verdicts:
         for table, row in verdict.rows:

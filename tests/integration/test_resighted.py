@@ -3,6 +3,7 @@ import pytest
 
 import feeds
 from feeds import Message
+from programs import SERVICES
 from proxy import Proxy, Trap
 from test_sequences import NETWORK, STREAM, about, deposit, deposits, id32, notice, pending
 from waiting import until
@@ -131,6 +132,45 @@ def test_killed_between_commit_and_publish(make_pipeline, redis_server, way):
     until(lambda: "claimed" in again.messages(), "the entry is claimed", alive=[again])
     pipeline.drain()
     pipeline.assert_exact()
+
+
+@pytest.mark.parametrize("first", [4, 7])
+@pytest.mark.parametrize("way", ["alone", "beside a bad one", "twice", "again", "behind a notice", "rebuilt"])
+def test_two_versions_in_one_entry(pipeline, way, first):
+    """The first of them stands, whatever else is in the batch and however often it comes."""
+    pipeline.streams = [STREAM]
+    second = 11 - first
+    versions = [deposit(1, number=first, hash_=first, term=first), deposit(1, number=second, hash_=second, term=second)]
+    others = [deposit(n, number=6, hash_=6, term=n) for n in (2, 3)]
+    pipeline.start()
+    if way == "beside a bad one":   # the batch is split until that one is alone
+        pipeline.drain()
+        with pipeline.connect() as connection:
+            connection.execute("ALTER TABLE deposited_events ADD CHECK (block_number <> 6)")
+    if way == "twice":
+        pipeline.feed([deposits(*reversed(versions)), deposits(versions[0], *others, versions[1], *versions)])
+    elif way == "behind a notice":
+        pipeline.feed([deposits(*reversed(versions)), notice(first, 1), deposits(*versions)])
+    else:
+        pipeline.feed([deposits(*versions, *others, versions[0])])
+    pipeline.drain()
+    if way in ("again", "rebuilt"):
+        pipeline.stop()
+        if way == "again":
+            pipeline.redis().xgroup_setid(STREAM, pipeline.group, "0")
+        else:
+            with pipeline.connect() as connection:
+                connection.execute("DELETE FROM deposited_events")
+                connection.execute("TRUNCATE orphaned_events, repeated_sightings")
+            for name in SERVICES:
+                assert pipeline.run(name, "rebuild").returncode == 0
+        pipeline.start()
+        pipeline.drain()
+    if way == "beside a bad one":
+        with pipeline.connect() as connection:
+            assert connection.execute("SELECT block_number FROM deposited_events").fetchall() == [(first,)]
+    else:
+        pipeline.assert_exact()
 
 
 # 2^40 is the last; a double holds microseconds of these only to the nearest 64
