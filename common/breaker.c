@@ -70,13 +70,6 @@ enum breaker_state breaker_fail(struct breaker *breaker, int64_t now_ms)
         return now;
 }
 
-void breaker_release(struct breaker *breaker)
-{
-        pthread_mutex_lock(&breaker->lock);
-        breaker->probing = 0;
-        pthread_mutex_unlock(&breaker->lock);
-}
-
 enum breaker_state breaker_get(struct breaker *breaker)
 {
         enum breaker_state state;

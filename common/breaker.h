@@ -2,8 +2,7 @@
  * A circuit breaker, shared by a program's workers. Time is handed in (CLOCK_MONOTONIC milliseconds), so tests need no clock.
  *
  * closed: work goes on; `threshold` consecutive failures open it. open: nobody works until timeout_ms have passed. half-open: one
- * worker probes; its success closes, its failure opens again. A probe whose worker gave up without a word (stopped, nothing to
- * do) is released by breaker_release; only a worker whose last breaker_ask said 0 may call it. While it is open, a success or
+ * worker probes, and has to say how that went; its success closes, its failure opens again. While it is open, a success or
  * failure of work begun before neither closes it nor prolongs the wait.
  */
 #pragma once
@@ -27,5 +26,4 @@ void breaker_deinit(struct breaker *breaker);
 MUST_CHECK int64_t breaker_ask(struct breaker *breaker, int64_t now_ms);
 enum breaker_state breaker_succeed(struct breaker *breaker);              /* the state it had before */
 enum breaker_state breaker_fail(struct breaker *breaker, int64_t now_ms); /* the state it has now */
-void breaker_release(struct breaker *breaker);
 enum breaker_state breaker_get(struct breaker *breaker);

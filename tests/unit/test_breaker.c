@@ -85,16 +85,6 @@ static void failed_probe_opens_again(void **state)
         assert_int_equal(breaker_ask(&breaker, 2300), 200);
 }
 
-static void released_probe_goes_to_another(void **state)
-{
-        (void)state;
-        assert_int_equal(breaker_ask(&breaker, 1500), 0);
-        breaker_release(&breaker);
-        assert_int_equal(breaker_get(&breaker), BREAKER_HALF_OPEN);
-        assert_int_equal(breaker_ask(&breaker, 1500), 0);
-        assert_int_equal(breaker_ask(&breaker, 1500), 200);
-}
-
 static void short_timeouts(void **state)
 {
         struct breaker fast;
@@ -116,7 +106,6 @@ int main(void)
                 cmocka_unit_test_setup_teardown(ignores_work_begun_before_it_opened, setup_open, teardown),
                 cmocka_unit_test_setup_teardown(one_probe_closes, setup_open, teardown),
                 cmocka_unit_test_setup_teardown(failed_probe_opens_again, setup_open, teardown),
-                cmocka_unit_test_setup_teardown(released_probe_goes_to_another, setup_open, teardown),
                 cmocka_unit_test(short_timeouts),
         };
 
