@@ -129,19 +129,14 @@ struct metrics *metrics_free(struct metrics *metrics)
         return NULL;
 }
 
-/* A count without labels is shown from 0 on: a rate() needs the 0. A gauge is not: nobody has looked yet. */
-static void family_begin(struct metric *family)
-{
-        if (family->kind != METRIC_GAUGE && metric_label_count(family) == 0)
-                series_get(family, LABELS(NULL, NULL, NULL), true);
-}
-
 void metrics_register(struct metrics *metrics, struct metric *family)
 {
         pthread_mutex_lock(&metrics->lock);
         *metrics->end = family;
         metrics->end = &family->next;
-        family_begin(family);
+        /* a count without labels is shown from 0 on: a rate() needs the 0; a gauge is not: nobody has looked yet */
+        if (family->kind != METRIC_GAUGE && metric_label_count(family) == 0)
+                series_get(family, LABELS(NULL, NULL, NULL), true);
         pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -226,14 +221,6 @@ bool metrics_quantiles(struct metrics *metrics, struct metric *family, uint64_t 
         }
         pthread_mutex_unlock(&metrics->lock);
         return total > 0;
-}
-
-void metrics_forget(struct metrics *metrics, struct metric *family)
-{
-        pthread_mutex_lock(&metrics->lock);
-        series_free_all(family);
-        family_begin(family);
-        pthread_mutex_unlock(&metrics->lock);
 }
 
 static void print_escaped(FILE *out, const char *text, const char *special)

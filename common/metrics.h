@@ -39,8 +39,6 @@ double metrics_get(struct metrics *metrics, struct metric *family, const char *l
 /* Upper bounds under which half and 99 % lie of what a histogram without labels saw since the call before, what lies beyond its
  * last bound left out. counts, as many as it has bounds, is kept in between and begins as zeros. False: it saw nothing. */
 bool metrics_quantiles(struct metrics *metrics, struct metric *family, uint64_t *counts, double *half, double *most);
-/* drops all its series (a count without labels is 0 again): for gauges of things that go away */
-void metrics_forget(struct metrics *metrics, struct metric *family);
 
 /* The whole exposition; malloc'd, caller frees. NULL: no memory. A counter or histogram without labels is shown from 0
  * on, a gauge from its first metrics_set on. */
