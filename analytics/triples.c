@@ -1,8 +1,6 @@
 #include "triples.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "../common/progress.h"
 #include "analytics_sql.h"
 

@@ -1,6 +1,5 @@
 #include "clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 static int64_t read_clock(clockid_t id)

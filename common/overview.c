@@ -1,7 +1,6 @@
 #include "overview.h"
 
 #include <cjson/cJSON.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 #include "status.h"
 
 #include <cjson/cJSON.h>
-#include <inttypes.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>

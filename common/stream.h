@@ -21,11 +21,6 @@ struct stream_position {
 /* <0, 0, >0 */
 int stream_position_compare(struct stream_position left, struct stream_position right);
 
-struct stream_field {
-        const char *name, *value;
-        size_t name_size, value_size;
-};
-
 struct stream_entry {
         const char *stream; /* as handed to stream_read */
         const char *id;     /* ms-seq */

@@ -13,7 +13,6 @@
 
 #define TIMEOUT_MS 3600000
 #define READ_COUNT 100
-#define COLUMNS    14
 
 struct sighting {
         const struct event *event;

@@ -10,7 +10,6 @@
 #include "../common/command.h"
 #include "../common/log.h"
 #include "../common/progress.h"
-#include "../common/stage.h"
 #include "ingest.h"
 #include "ingest_sql.h"
 #include "number.h"

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "../common/clock.h"
 #include "../common/command.h"
 #include "../common/log.h"
 #include "../common/progress.h"

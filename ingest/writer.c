@@ -1,7 +1,6 @@
 #include "writer.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../common/log.h"
