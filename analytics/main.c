@@ -4,29 +4,11 @@
 #include "triples.h"
 #include "analytics_sql.h"
 
-struct analytics_config {
-        struct config shared;
-        int64_t backfill_interval_ms;
-        const char *inputs[2];
-};
-
-static const struct setting rows[] = {
-        {.name = "BACKFILL_INTERVAL_MS",
-                .kind = SETTING_NUMBER,
-                .fallback = "10000",
-                .min = 100,
-                .max = 86400000,
-                .offset = offsetof(struct analytics_config, backfill_interval_ms),
-                .help = "how often keys that stayed behind in the outbox are queued again"},
-        {0},
-};
-static const struct settings_table settings = {.rows = rows, .next = &config_settings};
-
 static const char *const *inputs(void *config)
 {
-        struct analytics_config *analytics = config;
-        analytics->inputs[0] = analytics->shared.analytics_stream;
-        return analytics->inputs;
+        struct config *shared = config;
+        shared->input[0] = shared->analytics_stream;
+        return shared->input;
 }
 
 static const char *output(const void *config)
@@ -39,11 +21,6 @@ static bool trims_inputs(const void *config)
 {
         (void)config;
         return true;
-}
-
-static int64_t backfill_interval_ms(const void *config)
-{
-        return ((const struct analytics_config *)config)->backfill_interval_ms;
 }
 
 static size_t weigh(const struct stream_entry *entry)
@@ -74,8 +51,8 @@ int main(int argc, char **argv)
                            "changed",
                 .examples = "  DATABASE_URL=postgresql://user@localhost/intuition analytics\n"
                             "  DATABASE_URL=... analytics verify\n",
-                .settings = &settings,
-                .config_size = sizeof(struct analytics_config),
+                .settings = &config_outbox_settings,
+                .config_size = sizeof(struct config),
                 .inputs = inputs,
                 .output = output,
                 .trims_inputs = trims_inputs,
@@ -83,7 +60,6 @@ int main(int argc, char **argv)
                 .weigh = weigh,
                 .process = triples_process,
                 .outbox_stale = &sql_40_outbox_stale,
-                .backfill_interval_ms = backfill_interval_ms,
                 .gauge_sql = &sql_40_outbox_age,
                 .gauge = &stage_outbox_age,
                 .checks = checks,

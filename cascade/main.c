@@ -4,45 +4,22 @@
 #include "aggregate.h"
 #include "cascade_sql.h"
 
-struct cascade_config {
-        struct config shared;
-        int64_t backfill_interval_ms;
-        const char *inputs[2];
-};
-
-static const struct setting rows[] = {
-        {.name = "BACKFILL_INTERVAL_MS",
-                .kind = SETTING_NUMBER,
-                .fallback = "10000",
-                .min = 100,
-                .max = 86400000,
-                .offset = offsetof(struct cascade_config, backfill_interval_ms),
-                .help = "how often keys that stayed behind in the outbox are queued again"},
-        {0},
-};
-static const struct settings_table settings = {.rows = rows, .next = &config_settings};
-
 static const char *const *inputs(void *config)
 {
-        struct cascade_config *cascade = config;
-        cascade->inputs[0] = cascade->shared.cascade_stream;
-        return cascade->inputs;
+        struct config *shared = config;
+        shared->input[0] = shared->cascade_stream;
+        return shared->input;
 }
 
 static const char *output(const void *config)
 {
-        return ((const struct cascade_config *)config)->shared.analytics_stream;
+        return ((const struct config *)config)->analytics_stream;
 }
 
 static bool trims_inputs(const void *config)
 {
         (void)config;
         return true;
-}
-
-static int64_t backfill_interval_ms(const void *config)
-{
-        return ((const struct cascade_config *)config)->backfill_interval_ms;
 }
 
 static size_t weigh(const struct stream_entry *entry)
@@ -70,8 +47,8 @@ int main(int argc, char **argv)
                 .summary = "keeps vault.position_count and term up to date with what ingest stored",
                 .examples = "  DATABASE_URL=postgresql://user@localhost/intuition cascade\n"
                             "  DATABASE_URL=... cascade verify\n",
-                .settings = &settings,
-                .config_size = sizeof(struct cascade_config),
+                .settings = &config_outbox_settings,
+                .config_size = sizeof(struct config),
                 .inputs = inputs,
                 .output = output,
                 .trims_inputs = trims_inputs,
@@ -79,7 +56,6 @@ int main(int argc, char **argv)
                 .weigh = weigh,
                 .process = aggregate_process,
                 .outbox_stale = &sql_30_outbox_stale,
-                .backfill_interval_ms = backfill_interval_ms,
                 .gauge_sql = &sql_30_outbox_age,
                 .gauge = &stage_outbox_age,
                 .checks = checks,

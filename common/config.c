@@ -212,6 +212,19 @@ static const struct setting rows[] = {
 
 const struct settings_table config_settings = {.rows = rows};
 
+static const struct setting outbox_rows[] = {
+        {.name = "BACKFILL_INTERVAL_MS",
+                .kind = SETTING_NUMBER,
+                .fallback = "10000",
+                .min = 100,
+                .max = MS_MAX,
+                .offset = AT(backfill_interval_ms),
+                .help = "how often keys that stayed behind in the outbox are queued again"},
+        {0},
+};
+
+const struct settings_table config_outbox_settings = {.rows = outbox_rows, .next = &config_settings};
+
 static char *format_name(const char *base, const char *suffix)
 {
         char *text = NULL;

@@ -20,11 +20,14 @@ struct config {
         char *http_bind;
         bool prepared;
         int log_level, log_format;
+        int64_t backfill_interval_ms; /* of config_outbox_settings */
+        const char *input[2];         /* for a program that reads one stream: its inputs */
 };
 
 #define CONFIG_STREAMS_MAX 62 /* that a program reads; config_check says so in words */
 
 extern const struct settings_table config_settings;
+extern const struct settings_table config_outbox_settings; /* and those of a program with an outbox */
 
 /* Fills what is derived: host name and process id for CONSUMER_NAME, the suffixed names. */
 void config_derive(struct config *config);

@@ -258,7 +258,7 @@ static int backfill(struct keeper *keeper)
                 return -1;
         if (still_queued(keeper, &state))
                 return 0;
-        int64_t interval = program->backfill_interval_ms(keeper->service->config);
+        int64_t interval = keeper->service->shared->backfill_interval_ms;
         snprintf(age, sizeof(age), "%" PRId64, interval + (state.waiting_ms > 0 ? state.waiting_ms : 0));
         const struct db_param name = db_text(program->name), limit = db_text(age);
         const struct db_call calls[] = {
@@ -352,7 +352,7 @@ static int keep_once(struct keeper *keeper)
                 r = trim(keeper);
         if (!r && due(&keeper->tidy_due, TIDY_INTERVAL_MS))
                 r = tidy(keeper);
-        if (!r && program->outbox_stale && due(&keeper->backfill_due, program->backfill_interval_ms(keeper->service->config)))
+        if (!r && program->outbox_stale && due(&keeper->backfill_due, keeper->service->shared->backfill_interval_ms))
                 r = link_open_db(keeper, &keeper->work, 5000) ? backfill(keeper) : -1;
         if (!r && due(&keeper->gauge_due, GAUGE_INTERVAL_MS)) {
                 ask_memory(keeper);

@@ -54,7 +54,6 @@ struct program {
         int (*prepare)(struct service *service, struct db *db, const char **problem);
         const struct sql *
                 outbox_stale; /* $1 age in ms: keys (term, curve or NULL, block) whose outbox rows are older; NULL: no backfill */
-        int64_t (*backfill_interval_ms)(const void *config);
 
         void *(*beside)(void *service); /* a thread of its own beside the workers, until service_stopping(); may be NULL */
 
