@@ -17,18 +17,6 @@ static const char *output(const void *config)
         return NULL; /* the end of the line */
 }
 
-static bool trims_inputs(const void *config)
-{
-        (void)config;
-        return true;
-}
-
-static size_t weigh(const struct stream_entry *entry)
-{
-        (void)entry;
-        return 1;
-}
-
 static int rebuild(struct service *service, struct db *db)
 {
         (void)service;
@@ -55,9 +43,7 @@ int main(int argc, char **argv)
                 .config_size = sizeof(struct config),
                 .inputs = inputs,
                 .output = output,
-                .trims_inputs = trims_inputs,
                 .gathers = true,
-                .weigh = weigh,
                 .process = triples_process,
                 .outbox_stale = &sql_40_outbox_stale,
                 .gauge_sql = &sql_40_outbox_age,

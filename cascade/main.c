@@ -16,18 +16,6 @@ static const char *output(const void *config)
         return ((const struct config *)config)->analytics_stream;
 }
 
-static bool trims_inputs(const void *config)
-{
-        (void)config;
-        return true;
-}
-
-static size_t weigh(const struct stream_entry *entry)
-{
-        (void)entry;
-        return 1;
-}
-
 static int rebuild(struct service *service, struct db *db)
 {
         (void)service;
@@ -51,9 +39,7 @@ int main(int argc, char **argv)
                 .config_size = sizeof(struct config),
                 .inputs = inputs,
                 .output = output,
-                .trims_inputs = trims_inputs,
                 .gathers = true,
-                .weigh = weigh,
                 .process = aggregate_process,
                 .outbox_stale = &sql_30_outbox_stale,
                 .gauge_sql = &sql_30_outbox_age,

@@ -73,13 +73,18 @@ static bool link_open_db(struct keeper *keeper, struct link *link, int64_t timeo
         return link->db;
 }
 
+static bool trims_inputs(const struct service *service)
+{
+        return !service->program->trims_inputs || service->program->trims_inputs(service->config);
+}
+
 /* ---- the looker ---- */
 
 static void set_gauges(struct keeper *keeper, const struct status *status)
 {
         struct metrics *metrics = keeper->service->metrics;
         const char *group = keeper->service->shared->group;
-        bool trims = keeper->service->program->trims_inputs(keeper->service->config);
+        bool trims = trims_inputs(keeper->service);
         for (size_t i = 0; i < status->count; i++) {
                 const char *stream = status->rows[i].stream;
                 const struct stream_state *state = &status->rows[i].state;
@@ -184,7 +189,7 @@ static int trim(struct keeper *keeper)
 {
         const struct service *service = keeper->service;
         const char *const *streams = service->program->inputs(service->config);
-        if (!service->program->trims_inputs(service->config))
+        if (!trims_inputs(service))
                 return 0;
         for (size_t i = 0; streams[i]; i++) {
                 int64_t trimmed = 1;

@@ -41,12 +41,12 @@ struct program {
         size_t config_size;                         /* of a struct that begins with struct config */
         const char *const *(*inputs)(void *config); /* streams it reads, NULL-ended */
         const char *(*output)(const void *config);  /* stream its keys go to; NULL: none */
-        bool (*trims_inputs)(const void *config);
+        bool (*trims_inputs)(const void *config);   /* NULL: always */
         bool gathers; /* one pass over a key does all that waits for it: a busy stage does well to wait for more */
 
         void *(*state_new)(const void *config); /* a worker's own; may be NULL */
         void (*state_free)(void *state);
-        size_t (*weigh)(const struct stream_entry *entry); /* about how many units an entry holds */
+        size_t (*weigh)(const struct stream_entry *entry); /* about how many units an entry holds; NULL: one */
         int (*process)(struct work *work);                 /* 0, or negative: nothing is acked */
 
         /* Before the workers start (migrations). 0; else it is tried again, and *problem (static text, or left NULL: db_error)

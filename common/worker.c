@@ -213,9 +213,10 @@ static int claim_when_due(struct worker *worker)
 
 static size_t weigh(const struct worker *worker, size_t from)
 {
+        const struct program *program = worker->service->program;
         size_t units = 0;
         for (size_t i = from; i < worker->batch.count; i++)
-                units += worker->service->program->weigh(&worker->batch.entries[i]);
+                units += program->weigh ? program->weigh(&worker->batch.entries[i]) : 1;
         return units;
 }
 
