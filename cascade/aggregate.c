@@ -36,16 +36,18 @@ static bool is_among(const struct db_rows *rows, const char *term)
         return false;
 }
 
-static int aggregate(struct db *db, const struct db_rows *rows, int64_t deadline_ms)
+/* Of some of the rows. count_holders: what makes position_count right, by what waits or anew. */
+static int aggregate(struct db *db, const struct sql *count_holders, const struct db_rows *rows, size_t from, size_t count,
+        int64_t deadline_ms)
 {
         AUTO_ARRAY struct db_array terms = {0};
         db_array_init(&terms, DB_TEXT);
-        for (size_t i = 0; i < db_rows_count(rows); i++)
+        for (size_t i = from; i < from + count; i++)
                 db_array_push_text(&terms, db_rows_text(rows, i, 0));
         const struct db_param param = db_array_param(&terms);
         const struct db_call calls[] = {
                 {.sql = &sql_30_term_lock, .params = &param, .param_count = 1},
-                {.sql = &sql_30_vault_fold, .params = &param, .param_count = 1},
+                {.sql = count_holders, .params = &param, .param_count = 1},
                 {.sql = &sql_30_vault_bury, .params = &param, .param_count = 1},
                 {.sql = &sql_31_term_recompute, .params = &param, .param_count = 1},
         };
@@ -59,7 +61,7 @@ static int run(struct work *work, void *context, size_t from, size_t count)
         (void)context;
         int r = find_waiting(work->db, keys, count, &waiting, work->deadline_ms);
         if (!r && db_rows_count(waiting))
-                r = aggregate(work->db, waiting, work->deadline_ms);
+                r = aggregate(work->db, &sql_30_vault_fold, waiting, 0, db_rows_count(waiting), work->deadline_ms);
         if (r)
                 return r;
         for (size_t i = 0; i < count && !work->batch->redelivered; i++)
@@ -75,22 +77,6 @@ int aggregate_process(struct work *work)
 
 /* ---- rebuild ---- */
 
-static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, size_t count)
-{
-        AUTO_ARRAY struct db_array terms = {0};
-        db_array_init(&terms, DB_TEXT);
-        for (size_t i = from; i < from + count; i++)
-                db_array_push_text(&terms, db_rows_text(rows, i, 0));
-        const struct db_param param = db_array_param(&terms);
-        const struct db_call calls[] = {
-                {.sql = &sql_30_term_lock, .params = &param, .param_count = 1},
-                {.sql = &sql_30_vault_recount, .params = &param, .param_count = 1},
-                {.sql = &sql_30_vault_bury, .params = &param, .param_count = 1},
-                {.sql = &sql_31_term_recompute, .params = &param, .param_count = 1},
-        };
-        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, REBUILD_TIMEOUT_MS);
-}
-
 int aggregate_rebuild(struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
@@ -101,7 +87,7 @@ int aggregate_rebuild(struct db *db)
         progress_begin(&progress, "making terms anew", "terms", (int64_t)total);
         for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK) {
                 size_t count = total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK;
-                r = rebuild_some(db, rows, from, count);
+                r = aggregate(db, &sql_30_vault_recount, rows, from, count, REBUILD_TIMEOUT_MS);
                 progress_add(&progress, (int64_t)count);
         }
         if (r)
