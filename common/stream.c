@@ -259,15 +259,6 @@ static void push_pair(struct redis_command *command, const char *name, const cha
         redis_command_push_bytes(command, value, size);
 }
 
-static void push_letter_fields(struct redis_command *command, const struct stream_consumer *consumer, const char *stage,
-        const char *stream, const char *id)
-{
-        push_pair(command, "stage", stage, strlen(stage));
-        push_pair(command, "stream", stream, strlen(stream));
-        push_pair(command, "id", id, strlen(id));
-        push_pair(command, "group", consumer->group, strlen(consumer->group));
-}
-
 /* Entries without JSON (the internal streams') are kept as they are, and as words for people. */
 static void push_payload(struct redis_command *command, const struct stream_entry *entry)
 {
@@ -294,8 +285,7 @@ static void push_payload(struct redis_command *command, const struct stream_entr
         }
 }
 
-static void push_letter(struct redis_command *command, const struct stream_consumer *consumer,
-        const struct stream_outcome *outcome, const struct stream_letter *letter)
+static void push_letter(struct redis_command *command, const struct stream_consumer *consumer, const struct stream_letter *letter)
 {
         char seen[32];
         const struct stream_entry *entry = letter->entry;
@@ -304,10 +294,13 @@ static void push_letter(struct redis_command *command, const struct stream_consu
         redis_command_push(command, text_dead_letter);
         redis_command_push(command, "2");
         redis_command_push(command, entry->stream);
-        redis_command_push(command, outcome->letter_stream);
+        redis_command_push(command, consumer->letter_stream);
         redis_command_push(command, consumer->group);
         redis_command_push(command, entry->id);
-        push_letter_fields(command, consumer, outcome->stage, entry->stream, entry->id);
+        push_pair(command, "stage", consumer->stage, strlen(consumer->stage));
+        push_pair(command, "stream", entry->stream, strlen(entry->stream));
+        push_pair(command, "id", entry->id, strlen(entry->id));
+        push_pair(command, "group", consumer->group, strlen(consumer->group));
         push_pair(command, "event_index", letter->event_index, strlen(letter->event_index));
         push_pair(command, "error_class", letter->error_class, strlen(letter->error_class));
         push_pair(command, "error", letter->error, strlen(letter->error));
@@ -400,7 +393,7 @@ int stream_finish(const struct stream_consumer *consumer, const struct stream_ba
                 r = send_keys(redis, outcome->target, outcome->keys, outcome->key_count);
         for (size_t i = 0; !r && i < outcome->letter_count; i++) {
                 AUTO_COMMAND struct redis_command command = {0};
-                push_letter(&command, consumer, outcome, &outcome->letters[i]);
+                push_letter(&command, consumer, &outcome->letters[i]);
                 r = redis_send(redis, &command);
         }
         if (!r)

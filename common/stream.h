@@ -48,10 +48,10 @@ const char *stream_entry_field(const struct stream_entry *entry, const char *nam
 struct stream_consumer {
         struct redis *redis;
         const char *group, *name;
-        const char *const *streams; /* NULL-ended */
-        const char *stage,
-                *letter_stream; /* of the letters of entries that turn out to be trimmed away while they were pending */
-        void (*lost)(void *context, const char *stream, const char *id); /* told of each, when its letter is written */
+        const char *const *streams;        /* NULL-ended */
+        const char *stage, *letter_stream; /* of its dead letters */
+        /* told of each entry that turns out to be trimmed away while it was pending, when its letter is written */
+        void (*lost)(void *context, const char *stream, const char *id);
         void *context;
 };
 
@@ -92,7 +92,6 @@ struct stream_outcome {
         const char *target; /* stream the keys go to, NULL: none */
         struct stream_key *keys;
         size_t key_count;
-        const char *stage, *letter_stream;
         struct stream_letter *letters; /* a letter's entry is acked by the script that writes it */
         size_t letter_count;
 };

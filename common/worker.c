@@ -459,8 +459,6 @@ static int finish(struct worker *worker)
                 .target = target,
                 .keys = work->keys,
                 .key_count = key_count,
-                .stage = program->name,
-                .letter_stream = settings(worker)->letter_stream,
                 .letters = work->letters,
                 .letter_count = work->letter_count,
         };
