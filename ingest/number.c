@@ -7,28 +7,8 @@
 #define LIMBS           8
 
 /* Value plus one, so that 0 means: no hex digit. A table, as digits of hashes defeat branch prediction. */
-static const unsigned char hex_values[256] = {['0'] = 1,
-        ['1'] = 2,
-        ['2'] = 3,
-        ['3'] = 4,
-        ['4'] = 5,
-        ['5'] = 6,
-        ['6'] = 7,
-        ['7'] = 8,
-        ['8'] = 9,
-        ['9'] = 10,
-        ['a'] = 11,
-        ['b'] = 12,
-        ['c'] = 13,
-        ['d'] = 14,
-        ['e'] = 15,
-        ['f'] = 16,
-        ['A'] = 11,
-        ['B'] = 12,
-        ['C'] = 13,
-        ['D'] = 14,
-        ['E'] = 15,
-        ['F'] = 16};
+static const unsigned char hex_values[256] = {
+        ['0'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ['A'] = 11, 12, 13, 14, 15, 16, ['a'] = 11, 12, 13, 14, 15, 16};
 
 struct digits {
         const char *at; /* the first that is not a leading zero */
