@@ -518,14 +518,6 @@ int stream_position_compare(struct stream_position left, struct stream_position 
         return left.seq < right.seq ? -1 : left.seq > right.seq;
 }
 
-int stream_id_compare(const char *left, const char *right)
-{
-        struct stream_position a, b;
-        parse_id(left, &a.ms, &a.seq);
-        parse_id(right, &b.ms, &b.seq);
-        return stream_position_compare(a, b);
-}
-
 int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out)
 {
         AUTO(redis_reply) struct redis_reply *groups = NULL;
@@ -547,7 +539,7 @@ int stream_bounds_read(struct redis *redis, const char *stream, const char *grou
 {
         AUTO(redis_reply) struct redis_reply *groups = NULL;
         AUTO(redis_reply) struct redis_reply *pending = NULL;
-        *bounds = (struct stream_bounds){.delivered = "0-0", .settled = "0-0"};
+        *bounds = (struct stream_bounds){.delivered = "0-0"};
         int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
         if (r)
                 return r == REDIS_REFUSED && error_is(redis, "ERR no such key") ? 0 : -1;
@@ -560,13 +552,8 @@ int stream_bounds_read(struct redis *redis, const char *stream, const char *grou
                 if (redis_call(redis, &pending, "XPENDING", stream, group, NULL))
                         return -1;
                 const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
-                if (oldest) {
-                        snprintf(bounds->settled, sizeof(bounds->settled), "%s", oldest);
-                        continue;
-                }
-                uint64_t ms, seq;
-                parse_id(bounds->delivered, &ms, &seq);
-                snprintf(bounds->settled, sizeof(bounds->settled), "%" PRIu64 "-%" PRIu64, ms, seq + 1);
+                parse_id(oldest ? oldest : bounds->delivered, &bounds->settled.ms, &bounds->settled.seq);
+                bounds->settled.seq += !oldest;
         }
         return 0;
 }

@@ -109,10 +109,11 @@ struct stream_state {
 };
 /* State of a stream and a group. */
 MUST_CHECK int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state);
-/* What a group has behind it: ids up to `delivered` were delivered, those below `settled` (exclusive) are acked, too. "0-0" where
- * there is no group. */
+/* What a group has behind it: ids up to `delivered` were delivered, those below `settled` (exclusive) are acked, too. "0-0" and
+ * 0-0 where there is no group. */
 struct stream_bounds {
-        char delivered[64], settled[64];
+        char delivered[64];
+        struct stream_position settled;
 };
 MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds);
 /* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
@@ -127,8 +128,6 @@ struct stream_group {
         bool alone;                       /* no other group reads the stream */
 };
 MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);
-/* Compares two ids by their place in a stream: <0, 0, >0. */
-int stream_id_compare(const char *left, const char *right);
 /* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went. */
 MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed);
 /* Removes names of consumers that have nothing pending and have not read for idle_ms. */

@@ -52,8 +52,8 @@ static void leave_out(struct work *work, void *context, size_t unit, const char 
         (void)attempts;
 }
 
-static void take_entry(
-        struct stage *stage, struct work *work, const struct stream_entry *entry, const char *network, const char *settled)
+static void take_entry(struct stage *stage, struct work *work, const struct stream_entry *entry, const char *network,
+        struct stream_position settled)
 {
         size_t size;
         struct decode_message message;
@@ -71,12 +71,12 @@ static void take_entry(
                 stage->sightings[stage->count++] = (struct sighting){
                         .event = &message.events[i],
                         .entry = entry,
-                        .settled = stream_id_compare(entry->id, settled) < 0,
+                        .settled = stream_position_compare((struct stream_position){entry->ms, entry->seq}, settled) < 0,
                 };
         }
 }
 
-static int stage_batch(struct work *work, const struct stream_batch *batch, const char *network, const char *settled)
+static int stage_batch(struct work *work, const struct stream_batch *batch, const char *network, struct stream_position settled)
 {
         struct stage stage = {0};
         const struct work_bisect bisect = {.run = add_events, .blame = leave_out, .context = &stage};
