@@ -83,7 +83,8 @@ static int run_single(struct work *work, const struct work_bisect *bisect, size_
                         break;
         }
         if (r == DB_BAD_DATA) {
-                bisect->blame(work, bisect->context, unit, db_error(work->db), work->max_retries);
+                if (bisect->blame)
+                        bisect->blame(work, bisect->context, unit, db_error(work->db), work->max_retries);
                 return 0;
         }
         if (r == DB_DEADLINE && bisect->entry) {

@@ -47,8 +47,8 @@ void work_deinit(struct work *work);
  * its entry pending, to be tried again later. Nothing else waits for either.
  */
 struct work_bisect {
-        int (*run)(struct work *work, void *context, size_t from, size_t count); /* as db_run */
-        void (*blame)(struct work *work, void *context, size_t unit, const char *error, int64_t attempts);
+        int (*run)(struct work *work, void *context, size_t from, size_t count);                           /* as db_run */
+        void (*blame)(struct work *work, void *context, size_t unit, const char *error, int64_t attempts); /* may be NULL */
         struct stream_entry *(*entry)(void *context, size_t unit); /* the one a unit came in; a NULL function: it has none */
         void *context;
 };

@@ -42,16 +42,6 @@ static int add_events(struct work *work, void *context, size_t from, size_t coun
         return db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
 
-/* What PostgreSQL refuses cannot be in the tables either: it is a dead letter. */
-static void leave_out(struct work *work, void *context, size_t unit, const char *error, int64_t attempts)
-{
-        (void)work;
-        (void)context;
-        (void)unit;
-        (void)error;
-        (void)attempts;
-}
-
 static void take_entry(struct stage *stage, struct work *work, const struct stream_entry *entry, const char *network,
         struct stream_position settled)
 {
@@ -79,7 +69,8 @@ static void take_entry(struct stage *stage, struct work *work, const struct stre
 static int stage_batch(struct work *work, const struct stream_batch *batch, const char *network, struct stream_position settled)
 {
         struct stage stage = {0};
-        const struct work_bisect bisect = {.run = add_events, .blame = leave_out, .context = &stage};
+        /* no blame: what PostgreSQL refuses cannot be in the tables either, it is a dead letter */
+        const struct work_bisect bisect = {.run = add_events, .context = &stage};
         for (size_t i = 0; i < batch->count; i++)
                 take_entry(&stage, work, &batch->entries[i], network, settled);
         int r = work_run(work, &bisect, 0, stage.count);
