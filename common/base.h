@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -25,3 +26,26 @@
 #define AUTO(name) __attribute__((cleanup(auto_release_##name)))
 
 #define ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Memory of the heap. Out of memory ends the process: no state is lost by it, since nothing is acked before its commit. */
+static inline void *memory_new(size_t count, size_t size)
+{
+        void *memory = calloc(count, size);
+        if (!memory)
+                abort();
+        return memory;
+}
+
+/* data with room for `needed` elements at least; *capacity: for how many there is. */
+static inline void *memory_grow(void *data, size_t *capacity, size_t needed, size_t size)
+{
+        if (needed <= *capacity)
+                return data;
+        *capacity = *capacity ? *capacity : 64;
+        while (*capacity < needed)
+                *capacity *= 2;
+        data = realloc(data, *capacity * size);
+        if (!data)
+                abort();
+        return data;
+}

@@ -330,9 +330,7 @@ static int drain(struct db *db, struct wait *wait, const struct db_call *const *
                 if (status == PGRES_COMMAND_OK && call && call->affected)
                         *call->affected = strtoll(PQcmdTuples(result), NULL, 10);
                 if (status == PGRES_TUPLES_OK && call && call->rows) {
-                        struct db_rows *kept = malloc(sizeof(*kept));
-                        if (!kept)
-                                abort();
+                        struct db_rows *kept = memory_new(1, sizeof(*kept));
                         kept->result = result;
                         db_rows_free(*call->rows);
                         *call->rows = kept;
@@ -650,9 +648,7 @@ static int connect_start(struct db *db)
 
 int db_open(struct db **out, const struct db_options *options, char **problem)
 {
-        struct db *db = calloc(1, sizeof(*db));
-        if (!db)
-                abort();
+        struct db *db = memory_new(1, sizeof(*db));
         db->options = *options;
         int r = connect_start(db);
         if (r) {

@@ -229,9 +229,7 @@ static bool still_queued(const struct keeper *keeper, const struct stream_state 
 static int publish_rows(struct keeper *keeper, const char *stream, const struct db_rows *rows)
 {
         size_t count = db_rows_count(rows);
-        struct stream_key *keys = calloc(count, sizeof(*keys));
-        if (!keys)
-                abort();
+        struct stream_key *keys = memory_new(count, sizeof(*keys));
         for (size_t i = 0; i < count; i++)
                 keys[i] = (struct stream_key){.term_id = db_rows_text(rows, i, 0),
                         .curve_id = db_rows_text(rows, i, 1),
@@ -398,9 +396,7 @@ static void *keeper_run(void *argument)
 
 int keeper_start(struct keeper **out, struct service *service)
 {
-        struct keeper *keeper = calloc(1, sizeof(*keeper));
-        if (!keeper)
-                abort();
+        struct keeper *keeper = memory_new(1, sizeof(*keeper));
         keeper->service = service;
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;

@@ -35,9 +35,7 @@ struct overview {
 
 struct overview *overview_new(void)
 {
-        struct overview *overview = calloc(1, sizeof(*overview));
-        if (!overview)
-                abort();
+        struct overview *overview = memory_new(1, sizeof(*overview));
         pthread_mutex_init(&overview->lock, NULL);
         return overview;
 }
@@ -66,9 +64,7 @@ static struct history *history_of(struct overview *overview, const char *stream)
         if (i == STATUS_STREAMS_MAX)
                 return NULL;
         if (!overview->streams[i]) {
-                overview->streams[i] = calloc(1, sizeof(struct history));
-                if (!overview->streams[i])
-                        abort();
+                overview->streams[i] = memory_new(1, sizeof(struct history));
                 overview->streams[i]->stream = stream;
                 for (size_t j = 0; j < SAMPLES; j++)
                         overview->streams[i]->rate[j] = -1;

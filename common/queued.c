@@ -10,18 +10,12 @@ struct queued_key {
         struct stream_position position; /* of its last entry */
 };
 
-static struct queued_key *slots_new(void)
-{
-        struct queued_key *slots = calloc(SLOTS, sizeof(*slots));
-        if (!slots)
-                abort();
-        return slots;
-}
-
 void queued_init(struct queued *queued, size_t backlog)
 {
-        *queued = (struct queued){
-                .lock = PTHREAD_MUTEX_INITIALIZER, .slots = slots_new(), .backlog = backlog, .seed = (uint64_t)clock_wall_ms()};
+        *queued = (struct queued){.lock = PTHREAD_MUTEX_INITIALIZER,
+                .slots = memory_new(SLOTS, sizeof(struct queued_key)),
+                .backlog = backlog,
+                .seed = (uint64_t)clock_wall_ms()};
 }
 
 void queued_deinit(struct queued *queued)
@@ -62,7 +56,7 @@ static void forget(struct queued *queued, struct stream_position delivered)
                 return;
         queued->delivered = delivered;
         queued->used = 0;
-        queued->slots = slots_new();
+        queued->slots = memory_new(SLOTS, sizeof(struct queued_key));
         for (size_t i = 0; i < SLOTS && order > 0; i++) {
                 if (!before[i].hash || stream_position_compare(before[i].position, delivered) <= 0)
                         continue;

@@ -175,24 +175,10 @@ const char *redis_error(const struct redis *redis)
 
 /* ---- commands ---- */
 
-static void *grow(void *data, size_t *capacity, size_t needed, size_t unit)
-{
-        if (needed <= *capacity)
-                return data;
-        size_t size = *capacity ? *capacity : 64;
-        while (size < needed)
-                size *= 2;
-        data = realloc(data, size * unit);
-        if (!data)
-                abort(); /* nothing is acked before its commit: a restart loses nothing */
-        *capacity = size;
-        return data;
-}
-
 void redis_command_push_bytes(struct redis_command *command, const void *data, size_t size)
 {
-        command->data = grow(command->data, &command->capacity, command->size + size + 1, 1);
-        command->ends = grow(command->ends, &command->slots, command->count + 1, sizeof(*command->ends));
+        command->data = memory_grow(command->data, &command->capacity, command->size + size + 1, 1);
+        command->ends = memory_grow(command->ends, &command->slots, command->count + 1, sizeof(*command->ends));
         if (size)
                 memcpy(command->data + command->size, data, size);
         command->size += size;
@@ -225,10 +211,8 @@ void redis_command_deinit(struct redis_command *command)
 
 int redis_send(struct redis *redis, struct redis_command *command)
 {
-        const char **words = calloc(command->count, sizeof(*words));
-        size_t *sizes = calloc(command->count, sizeof(*sizes));
-        if (!words || !sizes)
-                abort();
+        const char **words = memory_new(command->count, sizeof(*words));
+        size_t *sizes = memory_new(command->count, sizeof(*sizes));
         for (size_t i = 0, start = 0; i < command->count; start = command->ends[i++]) {
                 words[i] = command->data + start;
                 sizes[i] = command->ends[i] - start;
@@ -333,9 +317,7 @@ int redis_open(struct redis **out, const char *url, int64_t timeout_ms, char **p
                 address_deinit(&address);
                 return -1;
         }
-        struct redis *redis = calloc(1, sizeof(*redis));
-        if (!redis)
-                abort();
+        struct redis *redis = memory_new(1, sizeof(*redis));
         redis->timeout_ms = timeout_ms;
         struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
         redis->context = redisConnectWithTimeout(address.host, address.port, limit);

@@ -328,11 +328,9 @@ static void touch_counters(struct service *service)
 static void run_workers(struct service *service)
 {
         size_t count = (size_t)service->shared->workers, started = 0;
-        struct worker **workers = calloc(count, sizeof(*workers));
+        struct worker **workers = memory_new(count, sizeof(*workers));
         void *(*beside)(void *) = service->program->beside;
         pthread_t thread;
-        if (!workers)
-                abort();
         if (beside && pthread_create(&thread, NULL, beside, service)) {
                 log_write(LOG_ERROR, "cannot start a thread", "error=%s", strerror(errno));
                 _exit(1);
@@ -399,9 +397,7 @@ static void service_deinit(struct service *service)
 int service_main(const struct program *program, int argc, char **argv)
 {
         struct service service = {.program = program, .health.lock = PTHREAD_MUTEX_INITIALIZER};
-        service.config = calloc(1, program->config_size);
-        if (!service.config)
-                abort();
+        service.config = memory_new(1, program->config_size);
         service.shared = service.config;
         int code;
         if (command_needs_no_settings(program, argc, argv, &code)) {

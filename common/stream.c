@@ -15,17 +15,6 @@
 
 /* ---- batches ---- */
 
-static void *grow(void *data, size_t *capacity, size_t needed, size_t unit)
-{
-        if (needed <= *capacity)
-                return data;
-        *capacity = needed < 64 ? 64 : needed * 2;
-        data = realloc(data, *capacity * unit);
-        if (!data)
-                abort();
-        return data;
-}
-
 void stream_batch_reset(struct stream_batch *batch)
 {
         for (size_t i = 0; i < batch->reply_count; i++)
@@ -66,7 +55,7 @@ static void batch_add(struct stream_batch *batch, const char *stream, const stru
         for (size_t i = 0; i < redis_reply_count(entries); i++) {
                 const struct redis_reply *item = redis_reply_item(entries, i);
                 const struct redis_reply *fields = redis_reply_item(item, 1);
-                batch->entries = grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
+                batch->entries = memory_grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
                 batch->entries[batch->count++] = stream_entry_make(
                         stream, redis_reply_text(redis_reply_item(item, 0), NULL), redis_reply_is_nil(fields) ? NULL : fields);
         }
@@ -74,7 +63,8 @@ static void batch_add(struct stream_batch *batch, const char *stream, const stru
 
 static void batch_keep(struct stream_batch *batch, struct redis_reply *reply)
 {
-        batch->replies = grow(batch->replies, &batch->reply_capacity, batch->reply_count + 1, sizeof(struct redis_reply *));
+        batch->replies =
+                memory_grow(batch->replies, &batch->reply_capacity, batch->reply_count + 1, sizeof(struct redis_reply *));
         batch->replies[batch->reply_count++] = reply;
 }
 

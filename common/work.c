@@ -5,20 +5,9 @@
 #include <time.h>
 #include "log.h"
 
-static void *grow(void *data, size_t *capacity, size_t needed, size_t unit)
-{
-        if (needed <= *capacity)
-                return data;
-        *capacity = needed < 64 ? 64 : needed * 2;
-        data = realloc(data, *capacity * unit);
-        if (!data)
-                abort();
-        return data;
-}
-
 void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number)
 {
-        work->keys = grow(work->keys, &work->key_capacity, work->key_count + 1, sizeof(*work->keys));
+        work->keys = memory_grow(work->keys, &work->key_capacity, work->key_count + 1, sizeof(*work->keys));
         work->keys[work->key_count++] =
                 (struct stream_key){.term_id = term_id, .curve_id = curve_id, .reason = reason, .block_number = block_number};
 }
@@ -26,7 +15,7 @@ void work_add_key(struct work *work, const char *term_id, const char *curve_id, 
 void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
         const char *error, int64_t attempts)
 {
-        work->letters = grow(work->letters, &work->letter_capacity, work->letter_count + 1, sizeof(*work->letters));
+        work->letters = memory_grow(work->letters, &work->letter_capacity, work->letter_count + 1, sizeof(*work->letters));
         work->letters[work->letter_count++] = (struct stream_letter){
                 .entry = entry,
                 .event_index = event_index,

@@ -738,9 +738,7 @@ static void worker_free(struct worker *worker)
 int worker_start(struct worker **out, struct service *service, unsigned number)
 {
         const struct program *program = service->program;
-        struct worker *worker = calloc(1, sizeof(*worker));
-        if (!worker)
-                abort();
+        struct worker *worker = memory_new(1, sizeof(*worker));
         worker->service = service;
         worker->number = number;
         snprintf(worker->name, sizeof(worker->name), "%s-%u", service->shared->consumer_name, number);
@@ -755,11 +753,9 @@ int worker_start(struct worker **out, struct service *service, unsigned number)
         };
         for (size_t i = 0; worker->consumer.streams[i]; i++)
                 worker->streams++;
-        worker->passed = calloc(worker->streams, sizeof(*worker->passed));
-        worker->after = calloc(worker->streams + 1, sizeof(*worker->after));
-        worker->averages = calloc(worker->streams, sizeof(*worker->averages));
-        if (!worker->passed || !worker->after || !worker->averages)
-                abort();
+        worker->passed = memory_new(worker->streams, sizeof(*worker->passed));
+        worker->after = memory_new(worker->streams + 1, sizeof(*worker->after));
+        worker->averages = memory_new(worker->streams, sizeof(*worker->averages));
         for (size_t i = 0; i < worker->streams; i++)
                 worker->after[i] = worker->passed[i];
         begin_pass(worker);

@@ -52,12 +52,7 @@ static void take_entry(struct stage *stage, struct work *work, const struct stre
                 return;
         (void)!decode_message(payload, size, network, work->arena, &stage->scratch, &message);
         for (size_t i = 0; i < message.event_count; i++) {
-                if (stage->count == stage->capacity) {
-                        stage->capacity = stage->capacity ? stage->capacity * 2 : 1024;
-                        stage->sightings = realloc(stage->sightings, stage->capacity * sizeof(*stage->sightings));
-                        if (!stage->sightings)
-                                abort();
-                }
+                stage->sightings = memory_grow(stage->sightings, &stage->capacity, stage->count + 1, sizeof(*stage->sightings));
                 stage->sightings[stage->count++] = (struct sighting){
                         .event = &message.events[i],
                         .entry = entry,

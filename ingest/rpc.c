@@ -64,12 +64,7 @@ static size_t receive(char *data, size_t one, size_t count, void *context)
                 rpc->too_large = true;
                 return 0; /* ends the transfer */
         }
-        if (rpc->size + size + 1 > rpc->capacity) {
-                rpc->capacity = 2 * (rpc->size + size + 1);
-                rpc->answer = realloc(rpc->answer, rpc->capacity);
-                if (!rpc->answer)
-                        abort();
-        }
+        rpc->answer = memory_grow(rpc->answer, &rpc->capacity, rpc->size + size + 1, 1);
         memcpy(rpc->answer + rpc->size, data, size);
         rpc->size += size;
         rpc->answer[rpc->size] = '\0';
@@ -85,9 +80,7 @@ static void start_curl(void)
 int rpc_open(struct rpc **out, const char *url)
 {
         static pthread_once_t started = PTHREAD_ONCE_INIT;
-        struct rpc *rpc = calloc(1, sizeof(*rpc));
-        if (!rpc)
-                abort();
+        struct rpc *rpc = memory_new(1, sizeof(*rpc));
         pthread_once(&started, start_curl);
         rpc->multi = curl_multi_init();
         rpc->easy = curl_easy_init();

@@ -81,9 +81,7 @@ static const struct {
 void *writer_new(const void *config)
 {
         const struct ingest_config *ingest = config;
-        struct writer *writer = calloc(1, sizeof(*writer));
-        if (!writer)
-                abort();
+        struct writer *writer = memory_new(1, sizeof(*writer));
         if (ingest->network)
                 writer->network = strdup(ingest->network);
         return writer;
@@ -181,12 +179,7 @@ int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network)
 
 static void push_item(struct items *items, struct item item)
 {
-        if (items->count == items->capacity) {
-                items->capacity = items->capacity ? items->capacity * 2 : 256;
-                items->list = realloc(items->list, items->capacity * sizeof(struct item));
-                if (!items->list)
-                        abort();
-        }
+        items->list = memory_grow(items->list, &items->capacity, items->count + 1, sizeof(struct item));
         items->list[items->count++] = item;
 }
 
