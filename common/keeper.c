@@ -133,32 +133,27 @@ static void *looker_run(void *argument)
 
 /* ---- the monitor ---- */
 
-static void note_since(int64_t *since_ms, bool before, bool now)
+static void note_server(struct health *health, struct server *server, bool up)
 {
-        if (!*since_ms || before != now)
-                *since_ms = clock_wall_ms();
+        pthread_mutex_lock(&health->lock);
+        if (!server->since_ms || server->up != up)
+                server->since_ms = clock_wall_ms();
+        server->up = up;
+        server->looked_ms = clock_ms();
+        health->checked_ms = clock_wall_ms();
+        pthread_mutex_unlock(&health->lock);
 }
 
 static void look_once(struct keeper *keeper)
 {
-        struct service *service = keeper->service;
+        struct health *health = &keeper->service->health;
         const struct db_call ping = {.sql = &sql_00_ping};
         bool redis = link_open_redis(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
                      !redis_call(keeper->watch.redis, NULL, "PING", NULL);
-        pthread_mutex_lock(&service->health.lock);
-        note_since(&service->health.redis_since_ms, service->health.redis, redis);
-        service->health.redis = redis;
-        service->health.redis_ms = clock_ms();
-        service->health.checked_ms = clock_wall_ms();
-        pthread_mutex_unlock(&service->health.lock);
+        note_server(health, &health->redis, redis);
         bool postgres = link_open_db(keeper, &keeper->watch, MONITOR_TIMEOUT_MS) &&
                         !db_run(keeper->watch.db, &ping, 1, DB_AUTOCOMMIT, MONITOR_TIMEOUT_MS);
-        pthread_mutex_lock(&service->health.lock);
-        note_since(&service->health.postgres_since_ms, service->health.postgres, postgres);
-        service->health.postgres = postgres;
-        service->health.postgres_ms = clock_ms();
-        service->health.checked_ms = clock_wall_ms();
-        pthread_mutex_unlock(&service->health.lock);
+        note_server(health, &health->postgres, postgres);
 }
 
 static void *monitor_run(void *argument)

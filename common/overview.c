@@ -230,8 +230,8 @@ static void add_servers(cJSON *root, struct service *service)
         status_servers(service, &redis, &postgres);
         cJSON *servers = cJSON_AddObjectToObject(root, "servers");
         pthread_mutex_lock(&service->health.lock);
-        add_server(servers, "redis", redis, service->health.redis_since_ms);
-        add_server(servers, "postgresql", postgres, service->health.postgres_since_ms);
+        add_server(servers, "redis", redis, service->health.redis.since_ms);
+        add_server(servers, "postgresql", postgres, service->health.postgres.since_ms);
         cJSON_AddStringToObject(root, "waiting_for", service->health.waiting);
         pthread_mutex_unlock(&service->health.lock);
 }

@@ -222,7 +222,7 @@ static void answer_status(void *context, struct http_answer *out)
 {
         struct service *service = context;
         pthread_mutex_lock(&service->health.lock);
-        bool looked = service->health.postgres_ms;
+        bool looked = service->health.postgres.looked_ms;
         pthread_mutex_unlock(&service->health.lock);
         out->body = looked ? overview_json(service->overview, service) : strdup("{\"error\":\"the first look is under way\"}");
         out->status = looked ? 200 : 503;

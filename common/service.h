@@ -72,11 +72,13 @@ struct program {
 /* Up to the second, written by the monitor. */
 struct health {
         pthread_mutex_t lock;
-        bool redis, postgres;
-        int64_t redis_ms, postgres_ms;             /* monotonic: when each answered, or failed, last */
-        int64_t checked_ms;                        /* wall clock */
-        int64_t redis_since_ms, postgres_since_ms; /* wall clock: how long each has been as it is */
-        char waiting[600];                         /* written by the start: what it waits for, "": nothing */
+        struct server {
+                bool up;
+                int64_t looked_ms; /* monotonic: when it answered, or failed, last */
+                int64_t since_ms;  /* wall clock: how long it has been as it is */
+        } redis, postgres;
+        int64_t checked_ms; /* wall clock */
+        char waiting[600];  /* written by the start: what it waits for, "": nothing */
 };
 
 struct service {

@@ -119,8 +119,8 @@ void status_servers(struct service *service, bool *redis, bool *postgres)
 {
         int64_t fresh_ms = clock_ms() - HEALTH_FRESH_MS; /* a server that lets us wait longer is not healthy */
         pthread_mutex_lock(&service->health.lock);
-        *redis = service->health.redis && service->health.redis_ms >= fresh_ms;
-        *postgres = service->health.postgres && service->health.postgres_ms >= fresh_ms;
+        *redis = service->health.redis.up && service->health.redis.looked_ms >= fresh_ms;
+        *postgres = service->health.postgres.up && service->health.postgres.looked_ms >= fresh_ms;
         pthread_mutex_unlock(&service->health.lock);
 }
 
