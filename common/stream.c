@@ -36,6 +36,14 @@ const char *stream_entry_field(const struct stream_entry *entry, const char *nam
         return redis_reply_text(redis_reply_field(entry->fields, name), size);
 }
 
+const char *stream_entry_payload(const struct stream_entry *entry, size_t *size)
+{
+        const char *payload = stream_entry_field(entry, "payload", size);
+        if (!payload)
+                payload = stream_entry_field(entry, "event_data", size);
+        return payload ? payload : stream_entry_field(entry, "data", size);
+}
+
 static void parse_id(const char *id, uint64_t *ms, uint64_t *seq)
 {
         char *end;
@@ -252,14 +260,11 @@ static void push_pair(struct redis_command *command, const char *name, const cha
 /* Entries without JSON (the internal streams') are kept as they are, and as words for people. */
 static void push_payload(struct redis_command *command, const struct stream_entry *entry)
 {
-        static const char *const names[] = {"payload", "event_data", "data"};
         size_t size = 0;
-        for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
-                const char *payload = stream_entry_field(entry, names[i], &size);
-                if (payload) {
-                        push_pair(command, "payload", payload, size);
-                        return;
-                }
+        const char *payload = stream_entry_payload(entry, &size);
+        if (payload) {
+                push_pair(command, "payload", payload, size);
+                return;
         }
         AUTO_COMMAND struct redis_command words = {0};
         size_t count = redis_reply_count(entry->fields);

@@ -44,6 +44,8 @@ void stream_batch_deinit(struct stream_batch *batch);
 struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields);
 /* The value of a field, NULL where the entry has none of that name. */
 const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size);
+/* The JSON of an entry: its field payload, else event_data, else data; NULL: it has none of them. */
+const char *stream_entry_payload(const struct stream_entry *entry, size_t *size);
 
 struct stream_consumer {
         struct redis *redis;

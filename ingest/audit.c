@@ -47,7 +47,7 @@ static void take_entry(struct stage *stage, struct work *work, const struct stre
 {
         size_t size;
         struct decode_message message;
-        const char *payload = writer_can_hold(entry) ? writer_payload(entry, &size) : NULL;
+        const char *payload = writer_can_hold(entry) ? stream_entry_payload(entry, &size) : NULL;
         if (!payload)
                 return;
         (void)!decode_message(payload, size, network, work->arena, &stage->scratch, &message);

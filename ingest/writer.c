@@ -99,14 +99,6 @@ void writer_free(void *state)
         free(writer);
 }
 
-const char *writer_payload(const struct stream_entry *entry, size_t *size)
-{
-        const char *payload = stream_entry_field(entry, "payload", size);
-        if (!payload)
-                payload = stream_entry_field(entry, "event_data", size);
-        return payload ? payload : stream_entry_field(entry, "data", size);
-}
-
 bool writer_can_hold(const struct stream_entry *entry)
 {
         return entry->ms <= INT64_MAX && entry->seq <= INT64_MAX;
@@ -115,7 +107,7 @@ bool writer_can_hold(const struct stream_entry *entry)
 size_t writer_weigh(const struct stream_entry *entry)
 {
         size_t size = 0;
-        return writer_payload(entry, &size) && size > 1200 ? size / 700 : 1;
+        return stream_entry_payload(entry, &size) && size > 1200 ? size / 700 : 1;
 }
 
 /* ---- faults ---- */
@@ -265,7 +257,7 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
 {
         size_t size;
         struct decode_message message;
-        const char *payload = writer_payload(entry, &size);
+        const char *payload = stream_entry_payload(entry, &size);
         if (!payload) {
                 note_fault(work, verdict, DECODE_WHOLE_MESSAGE, "missing",
                         "the entry has none of the fields payload, event_data, data", 1);
@@ -499,7 +491,7 @@ static int learn_network(struct work *work, struct writer *writer)
                 size_t size;
                 struct decode_message message;
                 struct stream_entry *entry = &work->batch->entries[i];
-                const char *payload = entry->fields && writer_can_hold(entry) ? writer_payload(entry, &size) : NULL;
+                const char *payload = entry->fields && writer_can_hold(entry) ? stream_entry_payload(entry, &size) : NULL;
                 if (!payload)
                         continue;
                 (void)!decode_message(payload, size, NULL, work->arena, &writer->scratch, &message);

@@ -17,8 +17,6 @@ enum { WRITER_OTHER_NETWORK = 1 };
 MUST_CHECK int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network);
 /* The network pinned in the database, malloc'd; *network stays NULL where none is yet. */
 MUST_CHECK int writer_get_network(struct db *db, int64_t deadline_ms, char **network);
-/* The JSON of an entry: its field payload, else event_data, else data; NULL: it has none of them. */
-const char *writer_payload(const struct stream_entry *entry, size_t *size);
 /* Whether its id fits PostgreSQL's numbers. */
 bool writer_can_hold(const struct stream_entry *entry);
 /* About how many events an entry holds, by its size. */
