@@ -109,21 +109,9 @@ void db_array_push_time(struct db_array *array, int64_t unix_seconds)
         db_array_push_number(array, (unix_seconds - 946684800) * 1000000);
 }
 
-void db_array_push_null(struct db_array *array)
-{
-        db_array_push(array, NULL, 0);
-}
-
 struct db_param db_array_param(struct db_array *array)
 {
-        static const struct {
-                enum db_element element;
-                unsigned array_type;
-        } types[] = {{DB_TEXT, 1009}, {DB_BYTES, 1001}, {DB_BIGINT, 1016}};
-        unsigned type = 0;
-        for (size_t i = 0; i < ARRAY_LENGTH(types); i++)
-                if (types[i].element == array->element)
-                        type = types[i].array_type;
+        const unsigned type = array->element == DB_TEXT ? 1009 : array->element == DB_BYTES ? 1001 : 1016; /* of the array */
         uint32_t length = htonl((uint32_t)array->count);
         memcpy(array->data + 12, &length, sizeof(length));
         return (struct db_param){.type = type, .data = array->data, .size = (int)array->size, .binary = true};

@@ -60,7 +60,6 @@ void db_array_push_text(struct db_array *array, const char *text);         /* NU
 void db_array_push_number(struct db_array *array, int64_t number);
 void db_array_push_small(struct db_array *array, int16_t number);
 void db_array_push_time(struct db_array *array, int64_t unix_seconds);
-void db_array_push_null(struct db_array *array);
 struct db_param db_array_param(struct db_array *array);
 struct db_param db_text(const char *text);
 

@@ -64,7 +64,7 @@ void sightings_push(struct sightings *sightings, const struct event *event, cons
         db_array_push_text(&columns[6], event->network);
         db_array_push_number(&columns[7], event->transaction_index);
         if (event->block_timestamp < 0)
-                db_array_push_null(&columns[8]);
+                db_array_push(&columns[8], NULL, 0);
         else
                 db_array_push_number(&columns[8], event->block_timestamp);
         db_array_push_text(&columns[9], entry->stream);

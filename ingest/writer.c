@@ -307,7 +307,7 @@ static void push_event(struct db_array *to, size_t step, const struct item *item
         db_array_push_text(&to[5 * step], event->network);
         db_array_push_number(&to[6 * step], event->transaction_index);
         if (event->block_timestamp < 0)
-                db_array_push_null(&to[COLUMN_TIME * step]);
+                db_array_push(&to[COLUMN_TIME * step], NULL, 0);
         else if (step)
                 db_array_push_number(&to[COLUMN_TIME * step], event->block_timestamp);
         else
