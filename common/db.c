@@ -117,6 +117,28 @@ struct db_param db_array_param(struct db_array *array)
         return (struct db_param){.type = type, .data = array->data, .size = (int)array->size, .binary = true};
 }
 
+void db_columns_init(struct db_columns *columns, const char *elements)
+{
+        columns->count = strlen(elements);
+        if (columns->count > DB_COLUMNS_MAX)
+                abort();
+        for (size_t i = 0; i < columns->count; i++)
+                db_array_init(&columns->arrays[i], elements[i] == 't' ? DB_TEXT : elements[i] == 'b' ? DB_BYTES : DB_BIGINT);
+}
+
+void db_columns_deinit(struct db_columns *columns)
+{
+        for (size_t i = 0; i < columns->count; i++)
+                db_array_deinit(&columns->arrays[i]);
+}
+
+const struct db_param *db_columns_params(struct db_columns *columns)
+{
+        for (size_t i = 0; i < columns->count; i++)
+                columns->params[i] = db_array_param(&columns->arrays[i]);
+        return columns->params;
+}
+
 void db_copy_init(struct db_array *rows)
 {
         static const char head[11 + 4 + 4] = "PGCOPY\n\377\r\n"; /* signature, no flags, no extension */

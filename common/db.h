@@ -63,6 +63,19 @@ void db_array_push_time(struct db_array *array, int64_t unix_seconds);
 struct db_param db_array_param(struct db_array *array);
 struct db_param db_text(const char *text);
 
+/* Arrays, one a column, that are a statement's parameters side by side. */
+#define DB_COLUMNS_MAX 24
+struct db_columns {
+        struct db_array arrays[DB_COLUMNS_MAX];
+        struct db_param params[DB_COLUMNS_MAX]; /* by db_columns_params */
+        size_t count;
+};
+
+void db_columns_init(struct db_columns *columns, const char *elements); /* a letter a column: t text, b bytes, n bigint */
+void db_columns_deinit(struct db_columns *columns);
+const struct db_param *db_columns_params(struct db_columns *columns);
+#define AUTO_COLUMNS __attribute__((cleanup(db_columns_deinit)))
+
 struct db_call {
         const struct sql *sql;
         const struct db_param *params;

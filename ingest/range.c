@@ -20,6 +20,8 @@
 #define NODE_TRIES    4   /* of a node that fails after it has answered */
 #define TURN_MS       200 /* how often it is asked whether another process is done */
 #define GONE_COLUMNS  7
+#define GONE_ELEMENTS "ntttnnt"
+_Static_assert(sizeof(GONE_ELEMENTS) == GONE_COLUMNS + 1, "one a column");
 
 struct metric range_rows = {.name = "reconcile_rows_total",
         .help = "Event rows that reconciling inserted, orphaned, corrected (ingest)",
@@ -34,22 +36,9 @@ struct findings {
         size_t missing_count, wrong_count;
         /* blocks that are not on the chain: number, hash; events that are not in their block: table, transaction, log index,
          * number, hash */
-        struct db_array columns[GONE_COLUMNS];
+        struct db_columns *columns;
         size_t gone; /* rows of either */
 };
-
-static void columns_init(struct findings *findings)
-{
-        for (size_t i = 0; i < GONE_COLUMNS; i++)
-                db_array_init(&findings->columns[i], i == 0 || i == 4 || i == 5 ? DB_BIGINT : DB_TEXT);
-}
-
-static void findings_deinit(struct findings *findings)
-{
-        for (size_t i = 0; i < GONE_COLUMNS; i++)
-                db_array_deinit(&findings->columns[i]);
-}
-#define AUTO_FINDINGS __attribute__((cleanup(findings_deinit)))
 
 /* The moment from which on what the node says now counts: before it is asked. */
 static int read_time(struct chain *chain, int64_t *ms)
@@ -62,19 +51,19 @@ static int read_time(struct chain *chain, int64_t *ms)
 }
 
 /* Events of a moment, as the first parameters of a statement. */
-static void fill(struct chain *chain, struct sightings *sightings, struct db_param *params, const struct event *events,
+static void fill(struct chain *chain, struct db_columns *sightings, struct db_param *params, const struct event *events,
         size_t count, int64_t ms)
 {
         const struct stream_entry entry = {.stream = RANGE_STREAM, .ms = (uint64_t)ms};
-        sightings_init(sightings);
+        db_columns_init(sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sightings_push(sightings, &events[i], &entry, true, &chain->arena);
-        memcpy(params, sightings_params(sightings), SIGHTING_COLUMNS * sizeof(*params));
+                sighting_push(sightings, &events[i], &entry, true, &chain->arena);
+        memcpy(params, db_columns_params(sightings), SIGHTING_COLUMNS * sizeof(*params));
 }
 
 static int compare(struct chain *chain, const struct rpc_events *events, int64_t from, int64_t to, struct db_rows **rows)
 {
-        AUTO_SIGHTINGS struct sightings sightings;
+        AUTO_COLUMNS struct db_columns sightings;
         struct db_param params[SIGHTING_COLUMNS + 3];
         fill(chain, &sightings, params, events->events, events->count, 0);
         params[SIGHTING_COLUMNS] = db_text(chain_number(chain, from));
@@ -214,12 +203,12 @@ static int judge_stored(
         if (e || (!dead && !d->judged))
                 return e;
         if (!dead) {
-                db_array_push_text(&out->columns[2], d->table);
-                db_array_push_text(&out->columns[3], d->transaction);
-                db_array_push_number(&out->columns[4], strtoll(d->log_index, NULL, 10));
+                db_array_push_text(&out->columns->arrays[2], d->table);
+                db_array_push_text(&out->columns->arrays[3], d->transaction);
+                db_array_push_number(&out->columns->arrays[4], strtoll(d->log_index, NULL, 10));
         }
-        db_array_push_number(&out->columns[dead ? 0 : 5], d->block_number);
-        db_array_push_text(&out->columns[dead ? 1 : 6], d->block_hash);
+        db_array_push_number(&out->columns->arrays[dead ? 0 : 5], d->block_number);
+        db_array_push_text(&out->columns->arrays[dead ? 1 : 6], d->block_hash);
         out->gone++;
         *what = dead ? "stored, but its block is not on the chain" : "stored, but not on the chain";
         return 0;
@@ -290,7 +279,7 @@ static int write_events(struct chain *chain, const struct sql *sql, const struct
         const struct db_param *more, size_t more_count)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        AUTO_SIGHTINGS struct sightings sightings;
+        AUTO_COLUMNS struct db_columns sightings;
         struct db_param params[SIGHTING_COLUMNS + 1 + GONE_COLUMNS];
         fill(chain, &sightings, params, events, count, ms);
         params[SIGHTING_COLUMNS] = db_text(chain_number(chain, ms));
@@ -306,10 +295,8 @@ static int write_events(struct chain *chain, const struct sql *sql, const struct
 /* So many of the missing events, and all that is to go. */
 static int settle(struct chain *chain, struct findings *found, size_t from, size_t count, int64_t ms)
 {
-        struct db_param more[GONE_COLUMNS];
-        for (size_t i = 0; i < GONE_COLUMNS; i++)
-                more[i] = db_array_param(&found->columns[i]);
-        return write_events(chain, &sql_16_chain_settle, found->missing + from, count, ms, more, GONE_COLUMNS);
+        return write_events(
+                chain, &sql_16_chain_settle, found->missing + from, count, ms, db_columns_params(found->columns), GONE_COLUMNS);
 }
 
 /* Contents, one table a transaction. */
@@ -348,8 +335,8 @@ static int write_findings(struct chain *chain, struct findings *found, int64_t m
                 e = settle(chain, found, from, count, ms);
                 from += count;
                 any = from < found->missing_count;
-                findings_deinit(found); /* what is to go went with the first of the events */
-                columns_init(found);
+                db_columns_deinit(found->columns); /* what is to go went with the first of the events */
+                db_columns_init(found->columns, GONE_ELEMENTS);
                 if (!e && service_wait(clock_ms() - began) && any)
                         e = chain_say(chain, STEP_STOPPED, "stopped");
         }
@@ -405,10 +392,11 @@ static int read_range(
 
 static int do_range(struct chain *chain, int64_t from, int64_t to, size_t *count)
 {
-        AUTO_FINDINGS struct findings found = {0};
+        AUTO_COLUMNS struct db_columns columns;
+        struct findings found = {.columns = &columns};
         struct rpc_events events = {0};
         int64_t ms = 0;
-        columns_init(&found);
+        db_columns_init(&columns, GONE_ELEMENTS);
         arena_reset(&chain->arena);
         int e = chain->check ? 0 : take_turn(chain);
         if (!e) /* whoever has begun a pass brings it to its end */

@@ -5,6 +5,8 @@
 #include <string.h>
 #include "number.h"
 
+_Static_assert(sizeof(SIGHTING_ELEMENTS) == SIGHTING_PLACED + 1, "one a column");
+
 static char *own_columns(const struct event *event, struct arena *arena)
 {
         cJSON *object = cJSON_CreateObject();
@@ -30,31 +32,10 @@ static char *own_columns(const struct event *event, struct arena *arena)
         return text;
 }
 
-void sightings_init(struct sightings *sightings)
-{
-        static const bool numbers[SIGHTING_PLACED] = {
-                [2] = true, [5] = true, [7] = true, [8] = true, [10] = true, [11] = true, [12] = true, [14] = true};
-        for (size_t i = 0; i < SIGHTING_PLACED; i++)
-                db_array_init(&sightings->columns[i], numbers[i] ? DB_BIGINT : DB_TEXT);
-}
-
-void sightings_deinit(struct sightings *sightings)
-{
-        for (size_t i = 0; i < SIGHTING_PLACED; i++)
-                db_array_deinit(&sightings->columns[i]);
-}
-
-const struct db_param *sightings_params(struct sightings *sightings)
-{
-        for (size_t i = 0; i < SIGHTING_PLACED; i++)
-                sightings->params[i] = db_array_param(&sightings->columns[i]);
-        return sightings->params;
-}
-
-void sightings_push(struct sightings *sightings, const struct event *event, const struct stream_entry *entry, bool settled,
+void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, bool settled,
         struct arena *arena)
 {
-        struct db_array *columns = sightings->columns;
+        struct db_array *columns = sightings->arrays;
         db_array_push_text(&columns[0], event->type->table);
         db_array_push_text(&columns[1], event->transaction_hash);
         db_array_push_number(&columns[2], event->log_index);

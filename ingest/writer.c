@@ -1,6 +1,7 @@
 #include "writer.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../common/log.h"
@@ -286,14 +287,9 @@ static int compare_items(const void *left, const void *right)
 
 /* Of what each event has, in the order of the insert and copy statements' columns. */
 enum { COLUMN_TIME = 7, COLUMN_STREAM, COLUMN_MS, COLUMN_SEQ, COLUMN_VALUES };
-
-static enum db_element element_of(enum event_kind kind, size_t column)
-{
-        static const bool numbers[COLUMN_VALUES] = {[1] = true, [4] = true, [6] = true, [7] = true, [9] = true, [10] = true};
-        if (column < COLUMN_VALUES)
-                return numbers[column] ? DB_BIGINT : DB_TEXT;
-        return kind == EVENT_ATOM_CREATED && column == COLUMN_VALUES + 3 ? DB_BYTES : DB_TEXT; /* raw_data */
-}
+/* As db_columns_init wants them: the columns above, then the event's own. */
+static const char common_elements[] = "tnttntnntnn", own_elements[] = "tttttttttt", atom_elements[] = "tttbt"; /* b: raw_data */
+_Static_assert(sizeof(common_elements) == COLUMN_VALUES + 1 && sizeof(own_elements) == EVENT_VALUES_MAX + 1, "one a column");
 
 /* To arrays, one a column; or (step 0) to one buffer of rows for COPY, where each value has its column's own type. */
 static void push_event(struct db_array *to, size_t step, const struct item *item)
@@ -323,32 +319,17 @@ static void push_event(struct db_array *to, size_t step, const struct item *item
 }
 
 /* What event_guard is asked: one item for each block at least. */
-struct seen {
-        struct db_array columns[5];
-        struct db_param params[5];
-};
-
-static void seen_init(struct seen *seen, const struct item *items, size_t count)
+static void seen_init(struct db_columns *seen, const struct item *items, size_t count)
 {
-        static const enum db_element elements[5] = {DB_TEXT, DB_BIGINT, DB_TEXT, DB_BIGINT, DB_BIGINT};
-        for (size_t i = 0; i < ARRAY_LENGTH(elements); i++)
-                db_array_init(&seen->columns[i], elements[i]);
+        db_columns_init(seen, "tntnn");
         for (size_t i = 0; i < count; i++) {
                 const struct item *item = &items[i];
-                db_array_push_text(&seen->columns[0], item->entry->stream);
-                db_array_push_number(&seen->columns[1], item->event->block_number);
-                db_array_push_text(&seen->columns[2], item->event->block_hash);
-                db_array_push_number(&seen->columns[3], (int64_t)item->entry->ms);
-                db_array_push_number(&seen->columns[4], (int64_t)item->entry->seq);
+                db_array_push_text(&seen->arrays[0], item->entry->stream);
+                db_array_push_number(&seen->arrays[1], item->event->block_number);
+                db_array_push_text(&seen->arrays[2], item->event->block_hash);
+                db_array_push_number(&seen->arrays[3], (int64_t)item->entry->ms);
+                db_array_push_number(&seen->arrays[4], (int64_t)item->entry->seq);
         }
-        for (size_t i = 0; i < ARRAY_LENGTH(elements); i++)
-                seen->params[i] = db_array_param(&seen->columns[i]);
-}
-
-static void seen_deinit(struct seen *seen)
-{
-        for (size_t i = 0; i < ARRAY_LENGTH(seen->columns); i++)
-                db_array_deinit(&seen->columns[i]);
 }
 
 /*
@@ -371,12 +352,14 @@ static int begin(struct work *work, const struct writer *writer, const struct sq
 static int take(struct work *work, const struct writer *writer, const struct item *items, size_t count)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        AUTO_SIGHTINGS struct sightings sightings;
-        sightings_init(&sightings);
+        AUTO_COLUMNS struct db_columns sightings;
+        db_columns_init(&sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sightings_push(&sightings, items[i].event, items[i].entry, true, work->arena);
-        const struct db_call call = {
-                .sql = &sql_10_event_take, .params = sightings_params(&sightings), .param_count = SIGHTING_PLACED, .rows = &rows};
+                sighting_push(&sightings, items[i].event, items[i].entry, true, work->arena);
+        const struct db_call call = {.sql = &sql_10_event_take,
+                .params = db_columns_params(&sightings),
+                .param_count = SIGHTING_PLACED,
+                .rows = &rows};
         bool other;
         int r = begin(work, writer, &sql_10_event_lock_alone, &other);
         if (!r && !other)
@@ -403,21 +386,20 @@ static int copy(
 /* The same for events some of which were there before: of those, their other positions. */
 static int insert(struct work *work, struct writer *writer, const struct db_call *guard, const struct item *items, size_t count)
 {
-        size_t width = COLUMN_VALUES + items[0].event->value_count;
-        struct db_array columns[COLUMN_VALUES + EVENT_VALUES_MAX] = {0};
-        struct db_param params[COLUMN_VALUES + EVENT_VALUES_MAX] = {0};
-        for (size_t i = 0; i < width; i++)
-                db_array_init(&columns[i], element_of(writer->kind, i));
+        AUTO_COLUMNS struct db_columns columns;
+        char elements[COLUMN_VALUES + EVENT_VALUES_MAX + 1];
+        snprintf(elements, sizeof(elements), "%s%.*s", common_elements, (int)items[0].event->value_count,
+                writer->kind == EVENT_ATOM_CREATED ? atom_elements : own_elements);
+        db_columns_init(&columns, elements);
         for (size_t i = 0; i < count; i++)
-                push_event(columns, 1, &items[i]);
-        for (size_t i = 0; i < width; i++)
-                params[i] = db_array_param(&columns[i]);
+                push_event(columns.arrays, 1, &items[i]);
+        const struct db_param *params = db_columns_params(&columns);
         const struct db_param others[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
                 params[COLUMN_STREAM], params[COLUMN_MS], params[COLUMN_SEQ]};
         int64_t written = 0;
         const struct db_call calls[] = {
                 *guard,
-                {.sql = inserts[writer->kind], .params = params, .param_count = (int)width, .affected = &written},
+                {.sql = inserts[writer->kind], .params = params, .param_count = (int)columns.count, .affected = &written},
         };
         const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = others, .param_count = ARRAY_LENGTH(others)};
         bool other;
@@ -427,8 +409,6 @@ static int insert(struct work *work, struct writer *writer, const struct db_call
         writer->repeats[writer->kind] = r || (size_t)written < count;
         if (!r && !other)
                 r = db_run(work->db, &repeat, (size_t)written < count, DB_COMMIT, work->deadline_ms);
-        for (size_t i = 0; i < width; i++)
-                db_array_deinit(&columns[i]);
         return r;
 }
 
@@ -439,15 +419,15 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         const struct item *items = events->list + from;
         /* a part is asked about on its own: it is one because the whole took too long */
         const bool whole = count == events->count;
-        struct seen seen;
+        struct db_columns seen;
         seen_init(&seen, whole ? blocks->list : items, whole ? blocks->count : count);
         const struct db_call guard = {
-                .sql = &sql_10_event_guard, .params = seen.params, .param_count = ARRAY_LENGTH(seen.params)};
+                .sql = &sql_10_event_guard, .params = db_columns_params(&seen), .param_count = (int)seen.count};
         bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin;
         int r = fresh ? copy(work, writer, &guard, items, count) : DB_DUPLICATE;
         if (r == DB_DUPLICATE)
                 r = insert(work, writer, &guard, items, count);
-        seen_deinit(&seen);
+        db_columns_deinit(&seen);
         if (r == DB_RAISED)
                 r = take(work, writer, items, count);
         if (!r)
@@ -532,17 +512,16 @@ static struct stream_entry *item_entry(void *context, size_t unit)
 static int add_block_keys(struct work *work, const struct items *blocks)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        AUTO_ARRAY struct db_array numbers = {0};
-        AUTO_ARRAY struct db_array hashes = {0};
-        db_array_init(&numbers, DB_BIGINT);
-        db_array_init(&hashes, DB_TEXT);
+        AUTO_COLUMNS struct db_columns columns;
+        db_columns_init(&columns, "nt");
         for (size_t i = 0; i < blocks->count; i++) {
-                db_array_push_number(&numbers, blocks->list[i].event->block_number);
-                db_array_push_text(&hashes, blocks->list[i].event->block_hash);
+                db_array_push_number(&columns.arrays[0], blocks->list[i].event->block_number);
+                db_array_push_text(&columns.arrays[1], blocks->list[i].event->block_hash);
         }
-        const struct db_param params[] = {db_array_param(&numbers), db_array_param(&hashes)};
-        const struct db_call call = {
-                .sql = &sql_10_event_keys, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        const struct db_call call = {.sql = &sql_10_event_keys,
+                .params = db_columns_params(&columns),
+                .param_count = (int)columns.count,
+                .rows = &rows};
         int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, work->deadline_ms);
         if (!r)
                 add_touched(work, rows);
