@@ -5,17 +5,16 @@ static const double depth_buckets[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 0}
 static const double delay_buckets[] = {
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400, 0};
 
-#define COUNTER(variable, text, about, ...)                                                                                      \
-        struct metric variable = {.name = text, .help = about, .kind = METRIC_COUNTER, .labels = {__VA_ARGS__}}
-#define GAUGE(variable, text, about, ...)                                                                                        \
-        struct metric variable = {.name = text, .help = about, .kind = METRIC_GAUGE, .labels = {__VA_ARGS__}}
+#define METRIC(variable, type, bounds, text, about, ...)                                                                         \
+        struct metric variable = {.name = text, .help = about, .kind = type, .labels = {__VA_ARGS__}, .buckets = bounds}
+#define COUNTER(variable, ...)           METRIC(variable, METRIC_COUNTER, NULL, __VA_ARGS__)
+#define GAUGE(variable, ...)             METRIC(variable, METRIC_GAUGE, NULL, __VA_ARGS__)
+#define HISTOGRAM(variable, bounds, ...) METRIC(variable, METRIC_HISTOGRAM, bounds, __VA_ARGS__)
 
 COUNTER(stage_events_processed, "events_processed_total", "Events (cascade, analytics: keys) whose effects are committed", NULL);
 COUNTER(stage_events_failed, "events_failed_total", "Events that went to the dead letters", NULL);
 COUNTER(stage_messages, "messages_processed_total", "Stream entries acked", "stream");
-struct metric stage_processing_seconds = {.name = "event_processing_duration_seconds",
-        .help = "Time of a batch from its read to its ack",
-        .kind = METRIC_HISTOGRAM};
+HISTOGRAM(stage_processing_seconds, NULL, "event_processing_duration_seconds", "Time of a batch from its read to its ack", NULL);
 GAUGE(stage_breaker_state, "circuit_breaker_state", "0 closed, 1 open or half-open", NULL);
 GAUGE(stage_ready, "service_ready", "1 where the program can work, as /readyz says", NULL);
 GAUGE(stage_server_up, "server_up", "1 where the server answered within the last second, as /health says", "server");
@@ -26,26 +25,12 @@ GAUGE(stage_stream_lag_known, "stream_lag_known",
         "group");
 GAUGE(stage_stream_pending, "stream_pending", "Entries delivered and not yet acked", "stream", "group");
 GAUGE(stage_stream_oldest_pending, "stream_oldest_pending_seconds", "Age of the oldest entry that is pending", "stream", "group");
-struct metric stage_block_delay = {
-        .name = "block_to_commit_seconds",
-        .help = "From the newest block time in a batch to its commit",
-        .kind = METRIC_HISTOGRAM,
-        .buckets = delay_buckets,
-};
-struct metric stage_entry_delay = {
-        .name = "entry_to_commit_seconds",
-        .help = "From a batch's oldest stream entry to its commit",
-        .kind = METRIC_HISTOGRAM,
-        .buckets = delay_buckets,
-};
-struct metric stage_query_seconds = {
-        .name = "query_duration_seconds",
-        .help = "Time of a round trip to PostgreSQL, by its last statement",
-        .kind = METRIC_HISTOGRAM,
-        .labels = {"statement"},
-};
-struct metric stage_batch_size = {
-        .name = "batch_size", .help = "Events or keys in a batch", .kind = METRIC_HISTOGRAM, .buckets = size_buckets};
+HISTOGRAM(
+        stage_block_delay, delay_buckets, "block_to_commit_seconds", "From the newest block time in a batch to its commit", NULL);
+HISTOGRAM(stage_entry_delay, delay_buckets, "entry_to_commit_seconds", "From a batch's oldest stream entry to its commit", NULL);
+HISTOGRAM(stage_query_seconds, NULL, "query_duration_seconds", "Time of a round trip to PostgreSQL, by its last statement",
+        "statement");
+HISTOGRAM(stage_batch_size, size_buckets, "batch_size", "Events or keys in a batch", NULL);
 COUNTER(stage_claims, "claims_total", "Pending entries taken over from other consumers", NULL);
 COUNTER(stage_lost_entries, "lost_entries_total", "Entries trimmed away while they were pending", "stream");
 COUNTER(stage_dead_letters, "dead_letters_total", "Dead letters written", "error_class");
@@ -65,10 +50,7 @@ GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this pro
 GAUGE(stage_trims, "stream_trimmed", "1 where this program trims the stream", "stream");
 GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group holds back our trimming of the stream",
         "stream", "group");
-struct metric stage_reorg_depth = {.name = "reorg_depth_blocks",
-        .help = "Depth of reorg notices, copies included",
-        .kind = METRIC_HISTOGRAM,
-        .buckets = depth_buckets};
+HISTOGRAM(stage_reorg_depth, depth_buckets, "reorg_depth_blocks", "Depth of reorg notices, copies included", NULL);
 GAUGE(stage_redis_memory, "redis_memory_used_bytes", "used_memory of Redis", NULL);
 GAUGE(stage_redis_memory_max, "redis_memory_max_bytes", "maxmemory of Redis, 0: no limit", NULL);
 GAUGE(stage_redis_may_evict, "redis_may_evict", "1 where maxmemory-policy is not noeviction: streams may be evicted", NULL);
