@@ -34,6 +34,13 @@ struct setting {
         const char *(*check)(const char *value);
 };
 
+/* A row of kind SETTING_NUMBER. */
+#define SETTING_OF_NUMBER(variable, place, preset, least, most, meaning)                                                         \
+        {                                                                                                                        \
+                .name = variable, .kind = SETTING_NUMBER, .fallback = preset, .help = meaning, .offset = place, .min = least,    \
+                .max = most                                                                                                      \
+        }
+
 struct settings_table {
         const struct setting *rows;        /* ends at name NULL */
         const struct settings_table *next; /* more rows */
