@@ -26,11 +26,11 @@ static const struct migration *find(int64_t version)
 }
 
 /* Positive SCHEMA_* or 0 where the database can be judged by its list; *listed: whether there is a list at all. */
-static int look(struct db *db, unsigned mode, bool *listed)
+static int look(struct db *db, bool *listed)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = &sql_00_schema_look, .rows = &rows};
-        int r = db_run(db, &call, 1, mode, LOOK_MS);
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS);
         if (r)
                 return r < 0 ? r : -1;
         const char *tables = db_rows_text(rows, 0, 2);
@@ -54,7 +54,7 @@ static int judge_list(struct db *db, int64_t *version)
                 const struct migration *known = find(*version);
                 if (known && strcmp(known->checksum, db_rows_text(rows, i, 1)))
                         return SCHEMA_EDITED;
-                fits = fits && (*version <= schema_known() || !strcmp(db_rows_text(rows, i, 4), "t"));
+                fits = fits && (*version <= schema_known() || !strcmp(db_rows_text(rows, i, 2), "t"));
         }
         return *version < schema_known() ? SCHEMA_OLD : fits ? 0 : SCHEMA_NEW;
 }
@@ -63,7 +63,7 @@ int schema_check(struct db *db, int64_t *version)
 {
         bool listed = false;
         *version = 0;
-        int r = look(db, DB_AUTOCOMMIT, &listed);
+        int r = look(db, &listed);
         if (r)
                 return r;
         return listed ? judge_list(db, version) : SCHEMA_OLD;
