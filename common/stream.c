@@ -44,18 +44,17 @@ const char *stream_entry_payload(const struct stream_entry *entry, size_t *size)
         return payload ? payload : stream_entry_field(entry, "data", size);
 }
 
-static void parse_id(const char *id, uint64_t *ms, uint64_t *seq)
+static struct stream_position parse_id(const char *id)
 {
         char *end;
-        *ms = strtoull(id, &end, 10);
-        *seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0;
+        uint64_t ms = strtoull(id, &end, 10);
+        return (struct stream_position){.ms = ms, .seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0};
 }
 
 struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields)
 {
-        struct stream_entry entry = {.stream = stream, .id = id, .fields = fields};
-        parse_id(id, &entry.ms, &entry.seq);
-        return entry;
+        const struct stream_position at = parse_id(id);
+        return (struct stream_entry){.stream = stream, .id = id, .ms = at.ms, .seq = at.seq, .fields = fields};
 }
 
 static void batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries)
@@ -397,10 +396,8 @@ int stream_finish(const struct stream_consumer *consumer, const struct stream_ba
                 r = send_word(redis, "EXEC");
         if (!r)
                 r = receive_exec(redis, outcome->key_count + outcome->letter_count + acks, &reply);
-        for (size_t i = 0; !r && i < outcome->key_count; i++) {
-                struct stream_position *position = &outcome->keys[i].position;
-                parse_id(redis_reply_text(redis_reply_item(reply, i), NULL), &position->ms, &position->seq);
-        }
+        for (size_t i = 0; !r && i < outcome->key_count; i++)
+                outcome->keys[i].position = parse_id(redis_reply_text(redis_reply_item(reply, i), NULL));
         for (size_t i = 0; !r && i < outcome->letter_count; i++)
                 outcome->letters[i].written = redis_reply_number(redis_reply_item(reply, outcome->key_count + i));
         return r;
@@ -421,8 +418,7 @@ int stream_publish(struct redis *redis, const char *target, const struct stream_
 
 static int64_t id_age(const char *id, int64_t now_ms)
 {
-        uint64_t ms, seq;
-        parse_id(id, &ms, &seq);
+        const uint64_t ms = parse_id(id).ms;
         return (uint64_t)now_ms > ms ? now_ms - (int64_t)ms : 0;
 }
 
@@ -522,9 +518,10 @@ int stream_group_read(struct redis *redis, const char *stream, const char *group
                 if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group))
                         continue;
                 *out = (struct stream_group){
-                        .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag), .alone = redis_reply_count(groups) == 1};
-                parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL), &out->delivered.ms,
-                        &out->delivered.seq);
+                        .delivered = parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL)),
+                        .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag),
+                        .alone = redis_reply_count(groups) == 1,
+                };
                 return 0;
         }
         return r < 0 ? r : STREAM_NO_GROUP;
@@ -547,7 +544,7 @@ int stream_bounds_read(struct redis *redis, const char *stream, const char *grou
                 if (redis_call(redis, &pending, "XPENDING", stream, group, NULL))
                         return -1;
                 const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
-                parse_id(oldest ? oldest : bounds->delivered, &bounds->settled.ms, &bounds->settled.seq);
+                bounds->settled = parse_id(oldest ? oldest : bounds->delivered);
                 bounds->settled.seq += !oldest;
         }
         return 0;
