@@ -24,6 +24,7 @@
                 release(*handle);                                                                                                \
         }
 #define AUTO(name) __attribute__((cleanup(auto_release_##name)))
+AUTO_DEFINE(char *, text, free) /* AUTO(text) char *problem = NULL; */
 
 #define ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -109,10 +109,9 @@ static void check_redis(struct report *report, struct service *service)
 {
         AUTO(redis) struct redis *redis = NULL;
         AUTO(redis_reply) struct redis_reply *time = NULL;
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         if (service_open_redis(service, &redis, TIMEOUT_MS, &problem)) {
                 tell(report, VERDICT_FAIL, "redis", "cannot connect (REDIS_URL): %s", problem);
-                free(problem);
                 return;
         }
         tell(report, VERDICT_OK, "redis", "reachable");
@@ -141,11 +140,10 @@ static void check_postgres(struct report *report, struct service *service)
 {
         AUTO(db) struct db *db = NULL;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         const struct db_call call = {.sql = &sql_00_server, .rows = &rows};
         if (service_open_db(service, &db, TIMEOUT_MS, NULL, NULL, &problem)) {
                 tell(report, VERDICT_FAIL, "postgresql", "cannot connect (DATABASE_URL): %s", problem);
-                free(problem);
                 return;
         }
         if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {

@@ -121,20 +121,18 @@ static int read_options(const struct service *service, int argc, char **argv, st
 struct db *command_open_db(struct service *service)
 {
         struct db *db = NULL;
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         if (service_open_db(service, &db, CONNECT_TIMEOUT_MS, NULL, NULL, &problem))
                 fprintf(stderr, "%s: cannot connect to PostgreSQL (DATABASE_URL): %s\n", service->program->name, problem);
-        free(problem);
         return db;
 }
 
 struct redis *command_open_redis(struct service *service)
 {
         struct redis *redis = NULL;
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         if (service_open_redis(service, &redis, CONNECT_TIMEOUT_MS, &problem))
                 fprintf(stderr, "%s: cannot connect to Redis (REDIS_URL): %s\n", service->program->name, problem);
-        free(problem);
         return redis;
 }
 

@@ -49,7 +49,7 @@ static int ask_redis(struct glance *glance)
 
 static void look_at_redis(struct glance *glance)
 {
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         *glance->redis_problem = '\0';
         if (!glance->redis && service_open_redis(glance->service, &glance->redis, CONNECT_TIMEOUT_MS, &problem)) {
                 keep_problem(glance->redis_problem, problem);
@@ -57,12 +57,11 @@ static void look_at_redis(struct glance *glance)
                 keep_problem(glance->redis_problem, redis_error(glance->redis));
                 glance->redis = redis_close(glance->redis);
         }
-        free(problem);
 }
 
 static void look_at_database(struct glance *glance)
 {
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         *glance->db_problem = '\0';
         if (!glance->db && service_open_db(glance->service, &glance->db, CONNECT_TIMEOUT_MS, NULL, NULL, &problem)) {
                 keep_problem(glance->db_problem, problem);
@@ -70,7 +69,6 @@ static void look_at_database(struct glance *glance)
                 keep_problem(glance->db_problem, db_error(glance->db));
                 glance->db = db_close(glance->db);
         }
-        free(problem);
 }
 
 static void look(struct glance *glance)

@@ -53,23 +53,21 @@ static void link_close(struct link *link)
 
 static bool link_open_redis(struct keeper *keeper, struct link *link, int64_t timeout_ms)
 {
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         if (link->redis && !redis_alive(link->redis))
                 link->redis = redis_close(link->redis);
         if (!link->redis && service_open_redis(keeper->service, &link->redis, timeout_ms, &problem))
                 log_write(LOG_DEBUG, "housekeeping cannot connect", "server=redis error=%s", problem);
-        free(problem);
         return link->redis;
 }
 
 static bool link_open_db(struct keeper *keeper, struct link *link, int64_t timeout_ms)
 {
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         if (link->db && !db_alive(link->db))
                 link->db = db_close(link->db);
         if (!link->db && service_open_db(keeper->service, &link->db, timeout_ms, NULL, NULL, &problem))
                 log_write(LOG_DEBUG, "housekeeping cannot connect", "server=postgresql error=%s", problem);
-        free(problem);
         return link->db;
 }
 

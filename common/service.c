@@ -120,10 +120,9 @@ static void warn_of_config(struct redis *redis)
 static bool redis_is_there(struct service *service, int64_t *said_ms)
 {
         AUTO(redis) struct redis *redis = NULL;
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         if (service_open_redis(service, &redis, WAIT_TIMEOUT_MS, &problem)) {
                 say(service, said_ms, "redis", problem);
-                free(problem);
                 return false;
         }
         warn_of_config(redis);
@@ -133,11 +132,10 @@ static bool redis_is_there(struct service *service, int64_t *said_ms)
 static bool postgres_is_there(struct service *service, int64_t *said_ms)
 {
         AUTO(db) struct db *db = NULL;
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         int64_t version;
         if (service_open_db(service, &db, WAIT_TIMEOUT_MS, NULL, NULL, &problem)) {
                 say(service, said_ms, "postgresql", problem);
-                free(problem);
                 return false;
         }
         const char *why = NULL, *encoding = db_parameter(db, "server_encoding");

@@ -121,10 +121,9 @@ static void disconnect(struct worker *worker)
         worker->consumer.redis = NULL;
 }
 
-static int fail_to_connect(struct worker *worker, const char *server, char *problem)
+static int fail_to_connect(struct worker *worker, const char *server, const char *problem)
 {
         log_write(LOG_WARN, "cannot connect", "server=%s worker=%u error=%s", server, worker->number, problem);
-        free(problem);
         return -1;
 }
 
@@ -154,7 +153,7 @@ static int check_schema(struct worker *worker)
 static int connect_both(struct worker *worker)
 {
         struct service *service = worker->service;
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         const bool made = !worker->redis || !worker->db;
         if (!worker->redis) {
                 if (service_open_redis(service, &worker->redis, REDIS_TIMEOUT_MS, &problem))

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "../common/backoff.h"
 #include "../common/clock.h"
@@ -180,7 +179,7 @@ int reconcile_prepare(struct db *db, int64_t deadline_ms)
 
 static int open_servers(struct chain *chain)
 {
-        char *problem = NULL;
+        AUTO(text) char *problem = NULL;
         int e = 0;
         if (chain->db && !db_alive(chain->db))
                 chain->db = db_close(chain->db);
@@ -190,7 +189,6 @@ static int open_servers(struct chain *chain)
                 e = chain_say(chain, -EIO, "PostgreSQL: %s", problem);
         else if (!chain->redis && service_open_redis(chain->service, &chain->redis, 5000, &problem))
                 e = chain_say(chain, -EIO, "Redis: %s", problem);
-        free(problem);
         return e;
 }
 
