@@ -34,7 +34,16 @@ struct setting {
         const char *(*check)(const char *value);
 };
 
-/* A row of kind SETTING_NUMBER. */
+/* Rows of the simpler kinds. */
+#define SETTING_OF_TEXT(variable, place, preset, checked_by, meaning)                                                            \
+        {                                                                                                                        \
+                .name = variable, .kind = SETTING_TEXT, .fallback = preset, .help = meaning, .offset = place,                    \
+                .check = checked_by                                                                                              \
+        }
+#define SETTING_OF_SWITCH(variable, place, preset, meaning)                                                                      \
+        {                                                                                                                        \
+                .name = variable, .kind = SETTING_SWITCH, .fallback = preset, .help = meaning, .offset = place                   \
+        }
 #define SETTING_OF_NUMBER(variable, place, preset, least, most, meaning)                                                         \
         {                                                                                                                        \
                 .name = variable, .kind = SETTING_NUMBER, .fallback = preset, .help = meaning, .offset = place, .min = least,    \
