@@ -35,8 +35,8 @@ static int add_events(struct work *work, void *context, size_t from, size_t coun
         AUTO_COLUMNS struct db_columns sightings;
         db_columns_init(&sightings, SIGHTING_ELEMENTS);
         for (size_t i = from; i < from + count; i++)
-                sighting_push(&sightings, stage->sightings[i].event, stage->sightings[i].entry, stage->sightings[i].settled,
-                        work->arena);
+                sighting_push(&sightings, stage->sightings[i].event, stage->sightings[i].entry, stage->sightings[i].event->index,
+                        stage->sightings[i].settled, work->arena);
         const struct db_call call = {
                 .sql = &sql_10_audit_add_events, .params = db_columns_params(&sightings), .param_count = SIGHTING_PLACED};
         return db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);

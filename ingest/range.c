@@ -57,7 +57,7 @@ static void fill(struct chain *chain, struct db_columns *sightings, struct db_pa
         const struct stream_entry entry = {.stream = RANGE_STREAM, .ms = (uint64_t)ms};
         db_columns_init(sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sighting_push(sightings, &events[i], &entry, true, &chain->arena);
+                sighting_push(sightings, &events[i], &entry, i, true, &chain->arena);
         memcpy(params, db_columns_params(sightings), SIGHTING_COLUMNS * sizeof(*params));
 }
 
@@ -198,7 +198,7 @@ static int look_for_event(struct chain *chain, const struct difference *d, struc
 static int judge_stored(
         struct chain *chain, const struct difference *d, struct looked *looked, struct findings *out, const char **what)
 {
-        bool dead = strcmp(looked->block->hash, d->block_hash) != 0;
+        bool dead = strcmp(looked->block->hash, d->block_hash) != 0, next = !strcmp(d->kind, "next");
         int e = dead || !d->judged ? 0 : look_for_event(chain, d, looked);
         if (e || (!dead && !d->judged))
                 return e;
@@ -209,6 +209,8 @@ static int judge_stored(
         }
         db_array_push_number(&out->columns->arrays[dead ? 0 : 5], d->block_number);
         db_array_push_text(&out->columns->arrays[dead ? 1 : 6], d->block_hash);
+        if (next)
+                return 0;
         out->gone++;
         *what = dead ? "stored, but its block is not on the chain" : "stored, but not on the chain";
         return 0;

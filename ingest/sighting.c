@@ -32,8 +32,8 @@ static char *own_columns(const struct event *event, struct arena *arena)
         return text;
 }
 
-void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, bool settled,
-        struct arena *arena)
+void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, size_t place,
+        bool settled, struct arena *arena)
 {
         struct db_array *columns = sightings->arrays;
         db_array_push_text(&columns[0], event->type->table);
@@ -53,5 +53,5 @@ void sighting_push(struct db_columns *sightings, const struct event *event, cons
         db_array_push_number(&columns[11], (int64_t)entry->seq);
         db_array_push_number(&columns[12], settled);
         db_array_push_text(&columns[13], own_columns(event, arena));
-        db_array_push_number(&columns[14], (int64_t)event->index);
+        db_array_push_number(&columns[14], (int64_t)place);
 }

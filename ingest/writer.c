@@ -21,6 +21,7 @@ struct item {
         const struct event *event;
         struct stream_entry *entry;
         struct verdict *verdict;
+        size_t place; /* in the entry, of the first that is the same event in the same block */
 };
 
 /* What is wrong with an entry: the first fault, and the places of all. */
@@ -178,7 +179,7 @@ static void push_item(struct items *items, struct item item)
 
 static void add_item(struct writer *writer, const struct event *event, struct stream_entry *entry, struct verdict *verdict)
 {
-        const struct item item = {.event = event, .entry = entry, .verdict = verdict};
+        const struct item item = {.event = event, .entry = entry, .verdict = verdict, .place = event->index};
         struct items *blocks = &writer->blocks[event->type->kind];
         struct item *last = blocks->count ? &blocks->list[blocks->count - 1] : NULL;
         push_item(&writer->events[event->type->kind], item);
@@ -282,7 +283,27 @@ static int compare_items(const void *left, const void *right)
 {
         const struct item *a = left, *b = right;
         int order = strcmp(a->event->transaction_hash, b->event->transaction_hash);
-        return order ? order : (a->event->log_index > b->event->log_index) - (a->event->log_index < b->event->log_index);
+        if (!order)
+                order = (a->event->log_index > b->event->log_index) - (a->event->log_index < b->event->log_index);
+        if (!order)
+                order = (a->entry > b->entry) - (a->entry < b->entry);
+        if (!order)
+                order = strcmp(a->event->block_hash, b->event->block_hash);
+        return order ? order : (a->event->index > b->event->index) - (a->event->index < b->event->index);
+}
+
+/* By key; the places are found here, for what stands in one entry may be stored apart. */
+static void sort_items(struct items *items)
+{
+        if (items->count)
+                qsort(items->list, items->count, sizeof(struct item), compare_items);
+        for (size_t i = 1; i < items->count; i++) {
+                struct item *item = &items->list[i], *before = item - 1;
+                if (item->entry == before->entry && item->event->log_index == before->event->log_index &&
+                        !strcmp(item->event->transaction_hash, before->event->transaction_hash) &&
+                        !strcmp(item->event->block_hash, before->event->block_hash))
+                        item->place = before->place;
+        }
 }
 
 /* Of what each event has, in the order of the insert and copy statements' columns. */
@@ -355,7 +376,7 @@ static int take(struct work *work, const struct writer *writer, const struct ite
         AUTO_COLUMNS struct db_columns sightings;
         db_columns_init(&sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sighting_push(&sightings, items[i].event, items[i].entry, true, work->arena);
+                sighting_push(&sightings, items[i].event, items[i].entry, items[i].place, true, work->arena);
         const struct db_call call = {.sql = &sql_10_event_take,
                 .params = db_columns_params(&sightings),
                 .param_count = SIGHTING_PLACED,
@@ -570,8 +591,7 @@ int writer_process(struct work *work)
                 struct items *events = &writer->events[kind];
                 done[kind] = !events->count;
                 left += !done[kind];
-                if (events->count)
-                        qsort(events->list, events->count, sizeof(struct item), compare_items);
+                sort_items(events);
         }
         while (!r && left--) {
                 enum event_kind kind;

@@ -35,6 +35,7 @@ $$;
 -- The differences between the chain's events of the blocks lo to hi, given as arrays, and what stands. kind:
 -- missing: on the chain, and not in its table; wrong: it stands there with another content; place: where it is in the arrays, from 1
 -- odd: it stands there, and the chain's events do not show it (or its block, where only that can be judged)
+-- next: a version of the same event that may come to stand when an odd one goes; its block can be judged
 CREATE FUNCTION chain_compare(lo BIGINT, hi BIGINT, contract TEXT, tables TEXT[], transactions TEXT[], indexes BIGINT[], blocks BIGINT[],
         block_hashes TEXT[], event_rows JSONB[])
 RETURNS TABLE (kind TEXT, place BIGINT, source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_number BIGINT, block_hash TEXT, judged BOOLEAN)
@@ -47,6 +48,10 @@ BEGIN
         ), stored AS MATERIALIZED (
                 SELECT s.source_table, s.transaction_hash, s.log_index, s.block_number, s.block_hash, s.judged AND s.address = contract AS judged
                 FROM chain_standing s WHERE s.block_number BETWEEN lo AND hi
+        ), odd AS MATERIALIZED (
+                SELECT s.* FROM stored s
+                WHERE CASE WHEN s.judged THEN (s.source_table, s.transaction_hash, s.log_index, s.block_hash) NOT IN (SELECT e.t, e.x, e.i, e.h FROM shown e)
+                        ELSE (s.block_number, s.block_hash) NOT IN (SELECT e.b, e.h FROM shown e) END
         )
         SELECT CASE WHEN s.block_hash IS NULL THEN 'missing' ELSE 'wrong' END, e.n, e.t, e.x, e.i, e.b, e.h, true
         FROM shown e LEFT JOIN LATERAL (
@@ -58,9 +63,12 @@ BEGIN
                 OR s.content <> chain_content(e.t, CASE WHEN s.content -> 'block_timestamp' = 'null' THEN e.r - 'block_timestamp' ELSE e.r END)
         UNION ALL
         SELECT 'odd', 0, s.source_table, s.transaction_hash, s.log_index, s.block_number, s.block_hash, s.judged
-        FROM stored s
-        WHERE CASE WHEN s.judged THEN (s.source_table, s.transaction_hash, s.log_index, s.block_hash) NOT IN (SELECT e.t, e.x, e.i, e.h FROM shown e)
-                ELSE (s.block_number, s.block_hash) NOT IN (SELECT e.b, e.h FROM shown e) END;
+        FROM odd s
+        UNION ALL
+        SELECT 'next', 0, n.source_table, n.transaction_hash, n.log_index, n.block_number, n.block_hash, false
+        FROM odd s CROSS JOIN LATERAL (
+                SELECT * FROM orphaned_events o WHERE o.source_table = s.source_table AND o.transaction_hash = s.transaction_hash
+                        AND o.log_index = s.log_index AND o.reason = 'superseded' AND o.block_number <= hi OFFSET 0) n;
 END $$;
 
 -- Under the exclusive lock: the verdicts of a range, from the moment ms on. Blocks that are not on the chain; events that are not in their

@@ -236,6 +236,32 @@ def test_a_block_that_is_not_on_the_chain_stays_away_until_the_chain_has_it(pipe
     assert set(reasons(pipeline)) == {"not on chain"}
 
 
+@pytest.mark.parametrize("on_chain", [True, False])
+@pytest.mark.parametrize("places", [(-3, -1), (-1, -3), (-2, -2, -1), (2, 0, -2)])
+def test_what_is_superseded_by_a_version_that_is_not_on_the_chain(pipeline, small, make_node, places, on_chain):
+    """When that goes the one before it comes to stand, and may not be on the chain either. One pass is enough, whichever of them is in its range."""
+    message = next(m for m in reversed(small) if m.name == "Deposited" and len(m.events) == 1)
+    event, number = message.events[0], feeds.block_of(message)
+    others = [m for m in small if m is not message and feeds.block_of(m) != number]
+    chain = Chain.of([*others, message] if on_chain else others)
+    node = make_node(chain)
+    pipeline.listen_to(small).start()
+    pipeline.feed(others)
+    about = event["transaction_information"]
+    if on_chain:
+        pipeline.feed([feeds.replace(message, id=None)])
+        pipeline.drain()
+    for i, place in enumerate(places):
+        where = {**about, "block_number": number + place, "block_hash": f"0xdead{i:060x}"}
+        pipeline.feed([feeds.Message(message.stream, "Deposited", ({**event, "transaction_information": where},))])
+        pipeline.drain()
+    assert counts(pipeline, "orphaned_events", "reason = 'superseded'") == len(places) - 1 + on_chain
+    reconcile(pipeline, node, "--from-block", str(number + places[-1]))
+    pipeline.drain()
+    assert_equals_chain(pipeline, chain)
+    reconcile(pipeline, node, "--check")
+
+
 def test_reset_keeps_what_came_from_the_chain(pipeline, reorg, canonical, make_node):
     """Without a node it would be lost: refused. With one it comes again."""
     node = make_node(canonical)
