@@ -215,8 +215,8 @@ static int error_keep_result(struct db *db, const PGresult *result)
                 return -1; /* somebody's cancel, or our deadline: db_run knows */
         if (!strcmp(state, "RO001"))
                 return DB_RAISED;
-        if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
-                return DB_BAD_DATA;
+        if (!strncmp(state, "21", 2) || !strncmp(state, "22", 2) || !strncmp(state, "23", 2))
+                return DB_BAD_DATA; /* 21, more rows than fit one, comes of the data, too */
         return -1;
 }
 

@@ -6,8 +6,8 @@
  * the tick function is called a few times a second, so that a worker can keep its pending entries fresh.
  *
  * Results: 0; DB_RAISED where a statement of ours raised SQLSTATE RO001; DB_BAD_DATA where the data is at fault (SQLSTATE classes
- * 22 and 23); DB_DEADLINE where time ran out; negative for everything else: connection, locks, missing tables, resources (spec
- * section 5). After anything but 0 the transaction is rolled back. db_error says what happened. Sources: PostgreSQL 15
+ * 21, 22 and 23); DB_DEADLINE where time ran out; negative for everything else: connection, locks, missing tables, resources
+ * (spec section 5). After anything but 0 the transaction is rolled back. db_error says what happened. Sources: PostgreSQL 15
  * documentation, "Asynchronous Command Processing", "Pipeline Mode", Appendix A "Error Codes".
  */
 #pragma once

@@ -20,7 +20,7 @@ static char *own_columns(const struct event *event, struct arena *arena)
                         number_write_hex((const unsigned char *)value->data, value->size, hex);
                         hex[0] = '\\'; /* \x…, as PostgreSQL writes bytes */
                         cJSON_AddStringToObject(object, column, hex);
-                } else if (!strcmp(column, "event_data")) {
+                } else if (!strcmp(column, "event_data") || !strcmp(column, "vault_type")) {
                         cJSON_AddRawToObject(object, column, value->data);
                 } else {
                         cJSON_AddStringToObject(object, column, value->data);

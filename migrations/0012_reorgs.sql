@@ -371,11 +371,11 @@ BEGIN
 
         -- of several versions in one entry the first one stands
         INSERT INTO repeated_sightings AS r
-        SELECT e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q, min(e.p)
+        SELECT e.t, e.x, e.i, e.h, min(e.b), e.s, e.m, e.q, min(e.p)
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, streams, ms, seq, places) e (t, x, i, b, h, s, m, q, p)
         WHERE EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
                 AND v.block_hash <> e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q) OFFSET 0)
-        GROUP BY e.t, e.x, e.i, e.h, e.b, e.s, e.m, e.q
+        GROUP BY e.t, e.x, e.i, e.h, e.s, e.m, e.q
         ON CONFLICT ON CONSTRAINT repeated_sightings_pkey DO UPDATE SET place = least(r.place, excluded.place);
 END $$;
 

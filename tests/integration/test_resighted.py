@@ -1,6 +1,7 @@
 """Events and notices that come again, or of a network that is not ours, at the moment where that is hard; and values at the edge."""
 import pytest
 
+import chain
 import feeds
 from feeds import Message
 from programs import SERVICES
@@ -135,7 +136,7 @@ def test_killed_between_commit_and_publish(make_pipeline, redis_server, way):
 
 
 @pytest.mark.parametrize("first", [4, 7])
-@pytest.mark.parametrize("way", ["alone", "beside a bad one", "twice", "again", "behind a notice", "rebuilt"])
+@pytest.mark.parametrize("way", ["alone", "beside a bad one", "under two numbers", "twice", "again", "behind a notice", "rebuilt"])
 def test_two_versions_in_one_entry(pipeline, way, first):
     """The first of them stands, whatever else is in the batch and however often it comes."""
     pipeline.streams = [STREAM]
@@ -149,6 +150,8 @@ def test_two_versions_in_one_entry(pipeline, way, first):
             connection.execute("ALTER TABLE deposited_events ADD CHECK (block_number <> 6)")
     if way == "twice":
         pipeline.feed([deposits(*reversed(versions)), deposits(versions[0], *others, versions[1], *versions)])
+    elif way == "under two numbers":   # which no chain has, for one hash; nothing may wait for it
+        pipeline.feed([deposits(*versions, deposit(1, number=first + 1, hash_=first, term=first)), deposits(*others)])
     elif way == "behind a notice":
         pipeline.feed([deposits(*reversed(versions)), notice(first, 1), deposits(*versions)])
     else:
@@ -171,6 +174,28 @@ def test_two_versions_in_one_entry(pipeline, way, first):
             assert connection.execute("SELECT block_number FROM deposited_events").fetchall() == [(first,)]
     else:
         pipeline.assert_exact()
+
+
+def test_an_orphaned_row_is_the_same_whichever_way_it_came(make_pipeline, seed):
+    """Stored first, then taken away by a notice; or handled with the notice, which is known then."""
+    messages = chain.messages(chain.Chain(seed, null_timestamps=0.2).events, stream=STREAM)
+    end = notice(0, 1)
+    rows = []
+    for apart in (True, False):
+        pipeline = make_pipeline()
+        pipeline.streams = [STREAM]
+        pipeline.feed(messages + [end] * (not apart))
+        pipeline.start("ingest", WORKERS=1)
+        pipeline.drain(["ingest"])
+        if apart:
+            pipeline.feed([end])
+            pipeline.drain(["ingest"])
+        with pipeline.connect() as connection:
+            rows.append(connection.execute("""SELECT source_table, transaction_hash, log_index, block_hash, reason,
+                                                     event_row - ARRAY['stream_ms', 'stream_seq', 'created_at']
+                                              FROM orphaned_events ORDER BY 1, 2, 3, 4""").fetchall())
+    assert len(rows[0]) > 100 and len({row[0] for row in rows[0]}) == 6
+    assert rows[0] == rows[1]
 
 
 # 2^40 is the last; a double holds microseconds of these only to the nearest 64
