@@ -279,16 +279,21 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
 
 /* ---- storing ---- */
 
-static int compare_items(const void *left, const void *right)
+/* By event, entry and block. 0: the same, twice in one entry. */
+static int compare_versions(const struct item *a, const struct item *b)
 {
-        const struct item *a = left, *b = right;
         int order = strcmp(a->event->transaction_hash, b->event->transaction_hash);
         if (!order)
                 order = (a->event->log_index > b->event->log_index) - (a->event->log_index < b->event->log_index);
         if (!order)
                 order = (a->entry > b->entry) - (a->entry < b->entry);
-        if (!order)
-                order = strcmp(a->event->block_hash, b->event->block_hash);
+        return order ? order : strcmp(a->event->block_hash, b->event->block_hash);
+}
+
+static int compare_items(const void *left, const void *right)
+{
+        const struct item *a = left, *b = right;
+        int order = compare_versions(a, b);
         return order ? order : (a->event->index > b->event->index) - (a->event->index < b->event->index);
 }
 
@@ -297,13 +302,9 @@ static void sort_items(struct items *items)
 {
         if (items->count)
                 qsort(items->list, items->count, sizeof(struct item), compare_items);
-        for (size_t i = 1; i < items->count; i++) {
-                struct item *item = &items->list[i], *before = item - 1;
-                if (item->entry == before->entry && item->event->log_index == before->event->log_index &&
-                        !strcmp(item->event->transaction_hash, before->event->transaction_hash) &&
-                        !strcmp(item->event->block_hash, before->event->block_hash))
-                        item->place = before->place;
-        }
+        for (size_t i = 1; i < items->count; i++)
+                if (!compare_versions(&items->list[i - 1], &items->list[i]))
+                        items->list[i].place = items->list[i - 1].place;
 }
 
 /* Of what each event has, in the order of the insert and copy statements' columns. */

@@ -97,6 +97,16 @@ class Chain:
             self._new_vault(term)
         return term
 
+    def _nest(self, block):
+        """A triple that is another's subject, both created, should the chain have none by its last block."""
+        made = {term.id: term for term in self.terms if term.kind == "triple" and term.birth <= block}
+        if any(term.parts[0] in made for term in made.values()):
+            return
+        subject = self._any_id()
+        for _ in range(2):
+            self.terms.append(_Term("0x" + self._digits(32), "triple", block, parts=(subject, self._any_id(predicate=True), self._any_id())))
+            subject = self.terms[-1].id
+
     def _any_id(self, predicate=False):
         """A part of a triple: mostly of a few, so that pairs are shared; triples and counter triples too."""
         term = self.rng.choice(self.terms[:3] if predicate or self.rng.random() < 0.4 else self.terms)
@@ -144,6 +154,8 @@ class Chain:
                 yield self._price()
             elif roll < 0.96:
                 yield self._generic()
+        if block == self.blocks - 1:
+            self._nest(block)
         for term in self.terms:
             if term.birth == block or (term.birth < block and r.random() < 0.003):
                 yield self._creation(term)

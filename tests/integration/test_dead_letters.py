@@ -5,6 +5,7 @@ import pytest
 
 import feeds
 import oracle
+from test_sequences import STREAM, deposit, deposits, id32
 from waiting import until
 
 FIELDS = ("stage", "stream", "id", "group", "error_class", "error", "attempts", "first_seen", "payload")
@@ -261,3 +262,22 @@ def test_bad_entries_of_the_internal_streams(pipeline, small, stage, stream):
     letters = letters_by_id(pipeline)
     assert sorted(letters) == sorted((stream, id_) for id_ in bad)
     assert all(letter["stage"] == stage for letter in letters.values())
+
+
+@pytest.mark.parametrize("state", ["21000", "22023", "23514"])
+def test_what_postgresql_refuses_of_one_event_stops_no_other(pipeline, state):
+    """By SQLSTATE: these classes say that the data is at fault, whatever statement of whose trigger finds it."""
+    pipeline.streams = [STREAM]
+    pipeline.migrate()
+    with pipeline.connect() as connection:
+        connection.execute(f"""CREATE FUNCTION somebodys() RETURNS trigger LANGUAGE plpgsql AS $$
+                               BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$""")
+        connection.execute("""CREATE TRIGGER somebodys BEFORE INSERT ON deposited_events FOR EACH ROW WHEN (NEW.block_number = 6)
+                              EXECUTE FUNCTION somebodys()""")
+    pipeline.feed([deposits(deposit(1), deposit(2, number=6, hash_=6), deposit(3)), deposits(deposit(4))])
+    pipeline.start()
+    pipeline.drain()
+    letter, = pipeline.dead_letters()
+    assert (letter["error_class"], letter["event_index"]) == ("database", "1") and f"SQLSTATE {state}" in letter["error"]
+    with pipeline.connect() as connection:
+        assert connection.execute("SELECT array_agg(transaction_hash ORDER BY 1) FROM deposited_events").fetchone()[0] == [id32(n) for n in (1, 3, 4)]

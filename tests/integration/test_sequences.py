@@ -358,10 +358,10 @@ def test_stop_while_own_entries_are_taken_up(pipeline):
     pipeline.feed([deposits(deposit(n, term=n, account=n)) for n in range(100, 3100)])
     pipeline.drain(["ingest"])
     pipeline.stop(first)
-    pipeline.feed([deposits(deposit(n, term=n, account=n)) for n in range(4100, 5100)])
-    pipeline.redis().xreadgroup(pipeline.group, "r-0", {STREAM: ">"}, count=1000)   # as a batch that failed while PostgreSQL was away leaves it
-    service = pipeline.start("ingest", WORKERS=1, CONSUMER_NAME="r", BATCH_SIZE=1)
-    until(lambda: pending(pipeline) < 1000, "it works", alive=[service], pause=0.005)
+    pipeline.feed([deposits(deposit(n, term=n, account=n)) for n in range(4100, 9100)])
+    pipeline.redis().xreadgroup(pipeline.group, "r-0", {STREAM: ">"}, count=5000)   # as a batch that failed while PostgreSQL was away leaves it
+    service = pipeline.start("ingest", WORKERS=1, CONSUMER_NAME="r", BATCH_SIZE=1, SHUTDOWN_TIMEOUT_MS=150000)   # however slow the machine
+    until(lambda: pending(pipeline) < 5000, "it works", alive=[service], pause=0.005)
     service.stop()
     assert pending(pipeline) == 0, f"exit 0, {pending(pipeline)} left pending"
 
