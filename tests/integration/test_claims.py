@@ -48,9 +48,11 @@ def test_the_living_keep_their_entries_through_an_outage(make_pipeline, own_post
     own_postgres.start()
     pipeline = make_pipeline(postgres=own_postgres, CLAIM_IDLE_MS=3000, CIRCUIT_BREAKER_TIMEOUT_MS=300).migrate().listen_to(small)
     services = [pipeline.start("ingest", BATCH_SIZE=5, BATCH_MAX_EVENTS=20, WORKERS=1).ready() for _ in range(2)]
+    client = pipeline.redis()
+    until(lambda: sum(c["cmd"] == "xreadgroup" and c["db"] == str(pipeline.redis_db) for c in client.client_list()) == 2,
+          "both workers have their connections and read", alive=services)
     own_postgres.stop()
     pipeline.feed(small)
-    client = pipeline.redis()
 
     def held():
         return {(stream, c["name"]): c["pending"] for stream in pipeline.streams for c in client.xinfo_consumers(stream, pipeline.group)}
