@@ -141,7 +141,7 @@ WINDOW w AS (PARTITION BY term_id
         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 ORDER BY term_id, block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC;
 
--- One shape for what moves a position and for what moves a vault: the triggers and the views below speak it.
+-- One shape for what moves a position and for what moves a vault.
 CREATE VIEW position_event AS
 SELECT receiver AS account_id, term_id, curve_id, block_number, log_index, transaction_hash,
         coalesce(block_timestamp, created_at) AS time, true AS is_deposit, total_shares::numeric AS shares,
@@ -219,126 +219,11 @@ $$ SELECT a.price_event_block IS NOT NULL AND (b.price_event_block IS NULL
         OR (a.price_event_block, a.price_event_log_index, a.updated_at, a.price_event_transaction)
         > (b.price_event_block, b.price_event_log_index, b.updated_at, b.price_event_transaction)) $$;
 
--- Apply: inserted events onto the rows --------------------------------------------------------------------------------------------------
-
-
-CREATE FUNCTION position_apply(changes position_event[]) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-        WITH folded AS (
-                -- all changes of one call are deposits, or all are redemptions
-                SELECT DISTINCT ON (account_id, term_id, curve_id) *,
-                        sum(deposited) OVER w AS sum_deposited, sum(redeemed) OVER w AS sum_redeemed,
-                        last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,
-                        last_value(time) OVER w AS first_time
-                FROM unnest(changes)
-                WINDOW w AS (PARTITION BY account_id, term_id, curve_id
-                        ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
-                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-                ORDER BY account_id, term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC
-        ), written AS (
-                INSERT INTO position AS p (account_id, term_id, curve_id, shares,
-                        total_deposit_assets_after_total_fees, total_redeem_assets_for_receiver,
-                        last_event_block, last_event_log_index, last_event_transaction,
-                        first_is_deposit, first_event_block, first_event_log_index, count_delta, created_at, updated_at)
-                SELECT account_id, term_id, curve_id, shares, sum_deposited, sum_redeemed, block_number, log_index, transaction_hash,
-                        is_deposit, first_block, first_log_index, (shares > 0)::int, first_time, time
-                FROM folded
-                ORDER BY account_id, term_id, curve_id
-                ON CONFLICT (account_id, term_id, curve_id) DO UPDATE SET
-                        total_deposit_assets_after_total_fees
-                                = p.total_deposit_assets_after_total_fees + excluded.total_deposit_assets_after_total_fees,
-                        total_redeem_assets_for_receiver = p.total_redeem_assets_for_receiver + excluded.total_redeem_assets_for_receiver,
-                        shares = CASE WHEN position_is_later(excluded, p) THEN excluded.shares ELSE p.shares END,
-                        last_event_block = greatest(excluded.last_event_block, p.last_event_block),
-                        last_event_log_index
-                                = CASE WHEN position_is_later(excluded, p) THEN excluded.last_event_log_index ELSE p.last_event_log_index END,
-                        last_event_transaction
-                                = CASE WHEN position_is_later(excluded, p) THEN excluded.last_event_transaction ELSE p.last_event_transaction END,
-                        updated_at = CASE WHEN position_is_later(excluded, p) THEN excluded.updated_at ELSE p.updated_at END,
-                        count_delta = CASE WHEN position_is_later(excluded, p) THEN (excluded.shares > 0)::int - (p.shares > 0)::int ELSE 0 END,
-                        first_is_deposit = excluded.first_is_deposit OR p.first_is_deposit,
-                        first_event_block = CASE WHEN position_is_earlier(excluded, p) THEN excluded.first_event_block ELSE p.first_event_block END,
-                        first_event_log_index
-                                = CASE WHEN position_is_earlier(excluded, p) THEN excluded.first_event_log_index ELSE p.first_event_log_index END,
-                        created_at = CASE WHEN position_is_earlier(excluded, p) THEN excluded.created_at ELSE p.created_at END
-                RETURNING p.term_id, p.curve_id, p.count_delta, p.last_event_block
-        )
-        INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-        SELECT term_id, curve_id, sum(count_delta), max(last_event_block) FROM written GROUP BY term_id, curve_id;
-END $$;
-
 -- A vault's type is that of its latest event. All of them have the same one; where that changes, who adds the event has to be alone, for the
 -- others do not look at what they would leave as it is: RO001 sends it the careful way (0012_reorgs.sql), which makes the vault anew.
 CREATE FUNCTION vault_type_differs() RETURNS TEXT LANGUAGE plpgsql AS $$
 BEGIN
         RAISE EXCEPTION 'a vault''s type may change' USING ERRCODE = 'RO001';
-END $$;
-
--- All changes of one call are prices, or none is.
-CREATE FUNCTION vault_apply(changes vault_event[]) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-        INSERT INTO vault AS v (term_id, curve_id, total_shares, current_share_price, total_assets, market_cap, vault_type,
-                price_event_block, price_event_log_index, price_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
-        SELECT term_id, curve_id, coalesce(total_shares, 0), coalesce(share_price, 0), coalesce(total_assets, 0),
-                coalesce(vault_market_cap(total_shares, share_price), 0),
-                CASE WHEN least_type = greatest_type THEN vault_type::text ELSE vault_type_differs() END,
-                CASE WHEN is_price THEN block_number END, CASE WHEN is_price THEN log_index END, CASE WHEN is_price THEN transaction_hash END,
-                first_block, first_log_index, first_time, CASE WHEN is_price THEN time ELSE first_time END
-        FROM (
-                SELECT DISTINCT ON (term_id, curve_id) *,
-                        last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,
-                        last_value(time) OVER w AS first_time, min(vault_type) OVER w AS least_type, max(vault_type) OVER w AS greatest_type
-                FROM unnest(changes)
-                WINDOW w AS (PARTITION BY term_id, curve_id
-                        ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
-                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-                ORDER BY term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC
-        ) folded
-        ORDER BY term_id, curve_id
-        ON CONFLICT (term_id, curve_id) DO UPDATE SET
-                total_shares = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_shares ELSE v.total_shares END,
-                current_share_price = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.current_share_price ELSE v.current_share_price END,
-                total_assets = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_assets ELSE v.total_assets END,
-                market_cap = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.market_cap ELSE v.market_cap END,
-                price_event_block = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_block ELSE v.price_event_block END,
-                price_event_log_index
-                        = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_log_index ELSE v.price_event_log_index END,
-                price_event_transaction
-                        = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.price_event_transaction ELSE v.price_event_transaction END,
-                vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
-                        ELSE vault_type_differs() END,
-                first_event_block = least(excluded.first_event_block, v.first_event_block),
-                first_event_log_index
-                        = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
-                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
-                updated_at = CASE WHEN vault_price_is_later(excluded, v)
-                                OR v.price_event_block IS NULL AND excluded.price_event_block IS NULL AND vault_is_earlier(excluded, v)
-                        THEN excluded.updated_at ELSE v.updated_at END
-        WHERE vault_price_is_later(excluded, v) OR vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type;
-END $$;
-
--- What inserts do to vaults. Of deposits and redemptions only those count that a vault does not yet show: it is not there, is of another type,
--- or began later. Who is alone, and finds that a type differs, makes the vaults anew.
-CREATE FUNCTION vault_add(changes vault_event[]) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-        IF event_alone() AND EXISTS (
-                SELECT FROM unnest(changes) c
-                LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = c.term_id AND x.curve_id = c.curve_id OFFSET 0) v ON true
-                GROUP BY c.term_id, c.curve_id
-                HAVING min(c.vault_type) <> max(c.vault_type) OR bool_or(v.first_event_block IS NOT NULL AND v.vault_type <> c.vault_type::text)
-        ) THEN
-                PERFORM vault_recompute(array_agg(c.term_id), array_agg(c.curve_id)) FROM unnest(changes) c;
-                RETURN;
-        END IF;
-        IF NOT changes[1].is_price THEN
-                changes := ARRAY(SELECT c FROM unnest(changes) c
-                        LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = c.term_id AND x.curve_id = c.curve_id OFFSET 0) v ON true
-                        WHERE v.first_event_block IS NULL OR v.vault_type <> c.vault_type::text
-                                OR (c.block_number, c.log_index, c.time) < (v.first_event_block, v.first_event_log_index, v.created_at));
-        END IF;
-        IF cardinality(changes) > 0 THEN
-                PERFORM vault_apply(changes);
-        END IF;
 END $$;
 
 -- Recompute: rows anew for given keys ---------------------------------------------------------------------------------------------------
@@ -419,6 +304,21 @@ BEGIN
 
         INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
         SELECT DISTINCT t, c, 0, 0 FROM unnest(terms, curves) k(t, c);
+END $$;
+
+-- For who is alone: makes the vaults anew where events bring another type than a vault, or each other, have.
+CREATE FUNCTION vault_retype(terms TEXT[], curves TEXT[], types SMALLINT[]) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
+BEGIN
+        IF NOT EXISTS (
+                SELECT FROM unnest(terms, curves, types) c (term_id, curve_id, vault_type)
+                LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = c.term_id AND x.curve_id = c.curve_id OFFSET 0) v ON true
+                GROUP BY c.term_id, c.curve_id
+                HAVING min(c.vault_type) <> max(c.vault_type) OR bool_or(v.first_event_block IS NOT NULL AND v.vault_type <> c.vault_type::text)
+        ) THEN
+                RETURN false;
+        END IF;
+        PERFORM vault_recompute(terms, curves);
+        RETURN true;
 END $$;
 
 CREATE FUNCTION atom_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql
@@ -536,44 +436,104 @@ BEGIN
         RETURN NULL;
 END $$;
 
-CREATE FUNCTION deposited_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Deposits and redemptions: one text. They move positions; of vaults only those that do not show them yet: one that is not there, is of
+-- another type, or began later.
+DO $make$
+DECLARE
+        kind RECORD;
+BEGIN
+        FOR kind IN
+                SELECT * FROM (VALUES
+                        ('deposited_events_changed', 'true', 'assets_after_fees', '0'),
+                        ('redeemed_events_changed', 'false', '0', 'assets')
+                ) k (name, is_deposit, deposited, redeemed)
+        LOOP
+                EXECUTE format($f$
+CREATE FUNCTION %1$I() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
         accounts TEXT[];
         terms TEXT[];
         curves TEXT[];
 BEGIN
         IF TG_OP = 'INSERT' THEN
-                PERFORM position_apply(array_agg(ROW(receiver, term_id, curve_id, block_number, log_index, transaction_hash,
-                                coalesce(block_timestamp, created_at), true, total_shares::numeric, assets_after_fees::numeric, 0)::position_event))
-                FROM new_rows;
-                PERFORM vault_add(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
-                                coalesce(block_timestamp, created_at), vault_type, false, NULL, NULL, NULL)::vault_event))
-                FROM new_rows;
-                RETURN NULL;
-        END IF;
-        SELECT array_agg(receiver), array_agg(term_id), array_agg(curve_id) INTO accounts, terms, curves FROM old_rows;
-        IF TG_OP = 'UPDATE' THEN
-                SELECT accounts || array_agg(receiver), terms || array_agg(term_id), curves || array_agg(curve_id)
-                INTO accounts, terms, curves FROM new_rows;
-        END IF;
-        PERFORM position_recompute(accounts, terms, curves, true);
-        PERFORM vault_recompute(terms, curves);
-        RETURN NULL;
-END $$;
+                WITH folded AS (
+                        SELECT DISTINCT ON (account_id, term_id, curve_id) *,
+                                sum(deposited) OVER w AS sum_deposited, sum(redeemed) OVER w AS sum_redeemed,
+                                last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,
+                                last_value(time) OVER w AS first_time
+                        FROM (
+                                SELECT receiver AS account_id, term_id, curve_id, block_number, log_index, transaction_hash,
+                                        coalesce(block_timestamp, created_at) AS time, total_shares, %3$s::numeric AS deposited, %4$s::numeric AS redeemed
+                                FROM new_rows
+                        ) n
+                        WINDOW w AS (PARTITION BY account_id, term_id, curve_id
+                                ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+                        ORDER BY account_id, term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+                ), written AS (
+                        INSERT INTO position AS p (account_id, term_id, curve_id, shares,
+                                total_deposit_assets_after_total_fees, total_redeem_assets_for_receiver,
+                                last_event_block, last_event_log_index, last_event_transaction,
+                                first_is_deposit, first_event_block, first_event_log_index, count_delta, created_at, updated_at)
+                        SELECT account_id, term_id, curve_id, total_shares::numeric, sum_deposited, sum_redeemed, block_number, log_index,
+                                transaction_hash, %2$s, first_block, first_log_index, (total_shares::numeric > 0)::int, first_time, time
+                        FROM folded
+                        ORDER BY account_id, term_id, curve_id
+                        ON CONFLICT (account_id, term_id, curve_id) DO UPDATE SET
+                                total_deposit_assets_after_total_fees
+                                        = p.total_deposit_assets_after_total_fees + excluded.total_deposit_assets_after_total_fees,
+                                total_redeem_assets_for_receiver
+                                        = p.total_redeem_assets_for_receiver + excluded.total_redeem_assets_for_receiver,
+                                shares = CASE WHEN position_is_later(excluded, p) THEN excluded.shares ELSE p.shares END,
+                                last_event_block = greatest(excluded.last_event_block, p.last_event_block),
+                                last_event_log_index = CASE WHEN position_is_later(excluded, p)
+                                        THEN excluded.last_event_log_index ELSE p.last_event_log_index END,
+                                last_event_transaction = CASE WHEN position_is_later(excluded, p)
+                                        THEN excluded.last_event_transaction ELSE p.last_event_transaction END,
+                                updated_at = CASE WHEN position_is_later(excluded, p) THEN excluded.updated_at ELSE p.updated_at END,
+                                count_delta = CASE WHEN position_is_later(excluded, p)
+                                        THEN (excluded.shares > 0)::int - (p.shares > 0)::int ELSE 0 END,
+                                first_is_deposit = excluded.first_is_deposit OR p.first_is_deposit,
+                                first_event_block = CASE WHEN position_is_earlier(excluded, p)
+                                        THEN excluded.first_event_block ELSE p.first_event_block END,
+                                first_event_log_index = CASE WHEN position_is_earlier(excluded, p)
+                                        THEN excluded.first_event_log_index ELSE p.first_event_log_index END,
+                                created_at = CASE WHEN position_is_earlier(excluded, p) THEN excluded.created_at ELSE p.created_at END
+                        RETURNING p.term_id, p.curve_id, p.count_delta, p.last_event_block
+                )
+                INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
+                SELECT term_id, curve_id, sum(count_delta), max(last_event_block) FROM written GROUP BY term_id, curve_id
+                ORDER BY term_id, curve_id; -- neighbours in the index
 
-CREATE FUNCTION redeemed_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-        accounts TEXT[];
-        terms TEXT[];
-        curves TEXT[];
-BEGIN
-        IF TG_OP = 'INSERT' THEN
-                PERFORM position_apply(array_agg(ROW(receiver, term_id, curve_id, block_number, log_index, transaction_hash,
-                                coalesce(block_timestamp, created_at), false, total_shares::numeric, 0, assets::numeric)::position_event))
-                FROM new_rows;
-                PERFORM vault_add(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
-                                coalesce(block_timestamp, created_at), vault_type, false, NULL, NULL, NULL)::vault_event))
-                FROM new_rows;
+                IF event_alone() AND (SELECT vault_retype(array_agg(term_id), array_agg(curve_id), array_agg(vault_type)) FROM new_rows) THEN
+                        RETURN NULL;
+                END IF;
+                INSERT INTO vault AS v (term_id, curve_id, vault_type, first_event_block, first_event_log_index, created_at, updated_at)
+                SELECT f.term_id, f.curve_id, CASE WHEN least_type = greatest_type THEN f.vault_type::text ELSE vault_type_differs() END,
+                        f.block_number, f.log_index, f.time, f.time
+                FROM (
+                        SELECT DISTINCT ON (term_id, curve_id) *, min(vault_type) OVER w AS least_type, max(vault_type) OVER w AS greatest_type
+                        FROM (
+                                SELECT term_id, curve_id, vault_type, block_number, log_index, coalesce(block_timestamp, created_at) AS time
+                                FROM new_rows
+                        ) n
+                        WINDOW w AS (PARTITION BY term_id, curve_id)
+                        ORDER BY term_id, curve_id, block_number, log_index, time
+                ) f
+                LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = f.term_id AND x.curve_id = f.curve_id OFFSET 0) known ON true
+                WHERE known.first_event_block IS NULL OR known.vault_type <> f.vault_type::text OR least_type <> greatest_type
+                        OR (f.block_number, f.log_index, f.time) < (known.first_event_block, known.first_event_log_index, known.created_at)
+                ORDER BY f.term_id, f.curve_id
+                ON CONFLICT (term_id, curve_id) DO UPDATE SET
+                        vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
+                                ELSE vault_type_differs() END,
+                        first_event_block = least(excluded.first_event_block, v.first_event_block),
+                        first_event_log_index
+                                = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
+                        created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
+                        updated_at = CASE WHEN v.price_event_block IS NULL AND vault_is_earlier(excluded, v)
+                                THEN excluded.updated_at ELSE v.updated_at END
+                WHERE vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type;
                 RETURN NULL;
         END IF;
         SELECT array_agg(receiver), array_agg(term_id), array_agg(curve_id) INTO accounts, terms, curves FROM old_rows;
@@ -584,7 +544,10 @@ BEGIN
         PERFORM position_recompute(accounts, terms, curves, true);
         PERFORM vault_recompute(terms, curves);
         RETURN NULL;
-END $$;
+END $$
+                $f$, kind.name, kind.is_deposit, kind.deposited, kind.redeemed);
+        END LOOP;
+END $make$;
 
 CREATE FUNCTION share_price_changed_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -592,12 +555,56 @@ DECLARE
         curves TEXT[];
 BEGIN
         IF TG_OP = 'INSERT' THEN
-                PERFORM vault_add(array_agg(ROW(term_id, curve_id, block_number, log_index, transaction_hash,
-                        coalesce(block_timestamp, created_at), vault_type, true,
-                        total_shares::numeric, share_price::numeric, total_assets::numeric)::vault_event))
-                FROM new_rows;
+                IF event_alone() AND (SELECT vault_retype(array_agg(term_id), array_agg(curve_id), array_agg(vault_type)) FROM new_rows) THEN
+                        RETURN NULL;
+                END IF;
+                WITH folded AS (
+                        SELECT DISTINCT ON (term_id, curve_id) *,
+                                last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,
+                                last_value(time) OVER w AS first_time, min(vault_type) OVER w AS least_type, max(vault_type) OVER w AS greatest_type
+                        FROM (
+                                SELECT term_id, curve_id, block_number, log_index, transaction_hash, coalesce(block_timestamp, created_at) AS time,
+                                        vault_type, total_shares, share_price, total_assets
+                                FROM new_rows
+                        ) n
+                        WINDOW w AS (PARTITION BY term_id, curve_id
+                                ORDER BY block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+                        ORDER BY term_id, curve_id, block_number DESC, log_index DESC, time DESC, transaction_hash DESC
+                ), written AS (
+                        INSERT INTO vault AS v (term_id, curve_id, total_shares, current_share_price, total_assets, market_cap, vault_type,
+                                price_event_block, price_event_log_index, price_event_transaction, first_event_block, first_event_log_index,
+                                created_at, updated_at)
+                        SELECT term_id, curve_id, total_shares::numeric, share_price::numeric, total_assets::numeric,
+                                vault_market_cap(total_shares::numeric, share_price::numeric),
+                                CASE WHEN least_type = greatest_type THEN vault_type::text ELSE vault_type_differs() END,
+                                block_number, log_index, transaction_hash, first_block, first_log_index, first_time, time
+                        FROM folded
+                        ORDER BY term_id, curve_id
+                        ON CONFLICT (term_id, curve_id) DO UPDATE SET
+                                total_shares = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_shares ELSE v.total_shares END,
+                                current_share_price = CASE WHEN vault_price_is_later(excluded, v)
+                                        THEN excluded.current_share_price ELSE v.current_share_price END,
+                                total_assets = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_assets ELSE v.total_assets END,
+                                market_cap = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.market_cap ELSE v.market_cap END,
+                                price_event_block = CASE WHEN vault_price_is_later(excluded, v)
+                                        THEN excluded.price_event_block ELSE v.price_event_block END,
+                                price_event_log_index = CASE WHEN vault_price_is_later(excluded, v)
+                                        THEN excluded.price_event_log_index ELSE v.price_event_log_index END,
+                                price_event_transaction = CASE WHEN vault_price_is_later(excluded, v)
+                                        THEN excluded.price_event_transaction ELSE v.price_event_transaction END,
+                                vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
+                                        ELSE vault_type_differs() END,
+                                first_event_block = least(excluded.first_event_block, v.first_event_block),
+                                first_event_log_index
+                                        = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
+                                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
+                                updated_at = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.updated_at ELSE v.updated_at END
+                        WHERE vault_price_is_later(excluded, v) OR vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type
+                        RETURNING v.term_id, v.curve_id, v.price_event_block
+                )
                 INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-                SELECT term_id, curve_id, 0, max(block_number) FROM new_rows GROUP BY term_id, curve_id;
+                SELECT term_id, curve_id, 0, price_event_block FROM written; -- what leaves a vault as it is changes nothing behind it
                 RETURN NULL;
         END IF;
         SELECT array_agg(term_id), array_agg(curve_id) INTO terms, curves FROM old_rows;
