@@ -7,7 +7,7 @@
 #define REBUILD_TIMEOUT_MS 3600000
 #define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
 
-/* Triples by both their terms, and the outbox rows that name them. */
+/* Triples by both their terms, and the outbox rows that name them, side by side; NULL where such a row means no triple. */
 struct triples {
         struct db_array terms, counters, outbox_ids;
 };
@@ -27,64 +27,105 @@ static void triples_deinit(struct triples *triples)
 }
 #define AUTO_TRIPLES __attribute__((cleanup(triples_deinit)))
 
-/* settled: after all who are writing triples. *strays: outbox rows that mean no triple. */
-static int find_waiting(
-        struct db *db, struct db_array *keys, bool settled, struct triples *triples, size_t *strays, int64_t deadline_ms)
+static void push_triples(struct triples *triples, const struct db_rows *rows, size_t from, size_t count)
 {
-        AUTO(db_rows) struct db_rows *rows = NULL;
+        for (size_t i = from; i < from + count; i++) {
+                db_array_push_text(&triples->terms, db_rows_text(rows, i, 0));
+                db_array_push_text(&triples->counters, db_rows_text(rows, i, 1));
+        }
+}
+
+/* settled: after all who are writing triples. */
+static int find_waiting(struct db *db, struct db_array *keys, bool settled, struct db_rows **rows, int64_t deadline_ms)
+{
         const struct db_param param = db_array_param(keys);
         const struct db_call calls[] = {
                 {.sql = &sql_40_triple_settle},
-                {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = &rows},
+                {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = rows},
         };
         const size_t skipped = settled ? 0 : 1;
-        int r = db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
-        *strays = 0;
-        for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
-                db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
-                if (!db_rows_text(rows, i, 1)) {
-                        ++*strays;
-                        continue;
-                }
-                db_array_push_text(&triples->terms, db_rows_text(rows, i, 1));
-                db_array_push_text(&triples->counters, db_rows_text(rows, i, 2));
-        }
-        return r;
+        return db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
 }
 
-static int recompute(struct db *db, struct triples *triples, int64_t deadline_ms)
+static bool has_strays(const struct db_rows *rows)
+{
+        size_t i = 0;
+        while (i < db_rows_count(rows) && db_rows_text(rows, i, 1))
+                i++;
+        return i < db_rows_count(rows);
+}
+
+/* Of triples that are locked. */
+static int make_anew(struct db *db, struct triples *triples, int64_t deadline_ms)
 {
         const struct db_param pair[] = {db_array_param(&triples->terms), db_array_param(&triples->counters)};
-        const struct db_param ids = db_array_param(&triples->outbox_ids);
         const struct db_call calls[] = {
-                {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2},
-                {.sql = &sql_40_outbox_take, .params = &ids, .param_count = 1},
                 {.sql = &sql_40_triple_vault_recompute, .params = pair, .param_count = 2},
                 {.sql = &sql_41_triple_term_recompute, .params = pair, .param_count = 2},
                 {.sql = &sql_42_predicate_object_clear},
                 {.sql = &sql_42_subject_predicate_clear},
         };
-        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
+        return db_run(db, calls, triples->terms.count ? ARRAY_LENGTH(calls) : 0, DB_COMMIT, deadline_ms);
+}
+
+/* Triples that somebody else did meanwhile, whom the lock waited for, are not made again; but those whose row the lock has made
+ * are: it may stand for nothing. */
+static int take(struct db *db, struct triples *waiting, int64_t deadline_ms)
+{
+        AUTO_TRIPLES struct triples triples;
+        AUTO(db_rows) struct db_rows *made = NULL;
+        AUTO(db_rows) struct db_rows *taken = NULL;
+        const struct db_param params[] = {
+                db_array_param(&waiting->outbox_ids), db_array_param(&waiting->terms), db_array_param(&waiting->counters)};
+        const struct db_call calls[] = {
+                {.sql = &sql_40_triple_lock, .params = params + 1, .param_count = 2, .rows = &made},
+                {.sql = &sql_40_outbox_take, .params = params, .param_count = 3, .rows = &taken},
+        };
+        triples_init(&triples);
+        int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY, deadline_ms);
+        if (r)
+                return r;
+        push_triples(&triples, made, 0, db_rows_count(made));
+        push_triples(&triples, taken, 0, db_rows_count(taken));
+        return make_anew(db, &triples, deadline_ms);
+}
+
+static int take_part(struct work *work, void *context, size_t part)
+{
+        struct triples *parts = context;
+        return parts[part].outbox_ids.count ? take(work->db, &parts[part], work->deadline_ms) : 0;
 }
 
 static int run(struct work *work, void *context, size_t from, size_t count)
 {
         AUTO_ARRAY struct db_array keys = {0};
-        AUTO_TRIPLES struct triples triples;
-        size_t strays;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        struct triples parts[WORK_PARTS];
+        bool done[WORK_PARTS] = {false};
         (void)context;
         db_array_init(&keys, DB_TEXT);
-        triples_init(&triples);
         for (size_t i = from; i < from + count; i++)
                 db_array_push_text(&keys, work->keys[i].term_id);
-        int r = find_waiting(work->db, &keys, false, &triples, &strays, work->deadline_ms);
-        if (!r && strays) {
-                triples_deinit(&triples);
-                triples_init(&triples);
-                r = find_waiting(work->db, &keys, true, &triples, &strays, work->deadline_ms);
+        int r = find_waiting(work->db, &keys, false, &rows, work->deadline_ms);
+        if (!r && has_strays(rows)) {
+                rows = db_rows_free(rows);
+                r = find_waiting(work->db, &keys, true, &rows, work->deadline_ms);
         }
-        if (!r && triples.outbox_ids.count)
-                r = recompute(work->db, &triples, work->deadline_ms);
+        if (r)
+                return r;
+        const bool whole = work->alone || db_rows_count(rows) < WORK_PARTS_FROM;
+        for (size_t part = 0; part < WORK_PARTS; part++)
+                triples_init(&parts[part]);
+        for (size_t i = 0; i < db_rows_count(rows); i++) {
+                const char *term = db_rows_text(rows, i, 1);
+                struct triples *triples = &parts[whole || !term ? 0 : work_part(term)];
+                db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
+                db_array_push_text(&triples->terms, term);
+                db_array_push_text(&triples->counters, db_rows_text(rows, i, 2));
+        }
+        r = whole ? take_part(work, parts, 0) : work_run_turns(work, WORK_PART_TURN, done, WORK_PARTS, take_part, parts);
+        for (size_t part = 0; part < WORK_PARTS; part++)
+                triples_deinit(&parts[part]);
         if (!r)
                 work->units += count;
         return r;
@@ -101,11 +142,11 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
 {
         AUTO_TRIPLES struct triples triples;
         triples_init(&triples);
-        for (size_t i = from; i < from + count; i++) {
-                db_array_push_text(&triples.terms, db_rows_text(rows, i, 0));
-                db_array_push_text(&triples.counters, db_rows_text(rows, i, 1));
-        }
-        return recompute(db, &triples, REBUILD_TIMEOUT_MS);
+        push_triples(&triples, rows, from, count);
+        const struct db_param pair[] = {db_array_param(&triples.terms), db_array_param(&triples.counters)};
+        const struct db_call lock = {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2};
+        int r = db_run(db, &lock, 1, DB_BEGIN | DB_BY_KEY, REBUILD_TIMEOUT_MS);
+        return r ? r : make_anew(db, &triples, REBUILD_TIMEOUT_MS);
 }
 
 int triples_rebuild(struct db *db)

@@ -5,6 +5,8 @@
 #include <time.h>
 #include "log.h"
 
+#define TURN_PATIENCE_MS 250
+
 void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number)
 {
         work->keys = memory_grow(work->keys, &work->key_capacity, work->key_count + 1, sizeof(*work->keys));
@@ -169,4 +171,41 @@ bool work_take_turn(pthread_mutex_t *turn, int64_t wait_ms)
         until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         return !pthread_mutex_clocklock(turn, CLOCK_MONOTONIC, &until);
+}
+
+static bool pick_turn(const struct work *work, size_t first, const bool *done, size_t count, size_t *which)
+{
+        size_t any = count;
+        for (*which = 0; *which < count; ++*which) {
+                if (done[*which])
+                        continue;
+                if (work->turns && work_take_turn(&work->turns[first + *which], 0))
+                        return true;
+                if (any == count)
+                        any = *which;
+        }
+        *which = any;
+        return any < count && work->turns && work_take_turn(&work->turns[first + any], TURN_PATIENCE_MS);
+}
+
+int work_run_turns(
+        struct work *work, size_t first, bool *done, size_t count, int (*run)(struct work *, void *, size_t which), void *context)
+{
+        for (;;) {
+                size_t which;
+                bool turn = pick_turn(work, first, done, count, &which);
+                if (which == count)
+                        return 0;
+                int r = run(work, context, which);
+                if (turn)
+                        pthread_mutex_unlock(&work->turns[first + which]);
+                if (r)
+                        return r;
+                done[which] = true;
+        }
+}
+
+size_t work_part(const char *term_id)
+{
+        return (size_t)(term_id[2] <= '9' ? term_id[2] - '0' : term_id[2] - 'a' + 10) * WORK_PARTS / 16;
 }

@@ -22,6 +22,7 @@ struct work {
         struct metrics *metrics;
         pthread_mutex_t *turns; /* WORK_TURNS of them, the same for all workers: for what they had better not do side by side;
                                  * NULL: there are no others */
+        bool alone;             /* no other worker has a batch of this stage under way */
         int64_t deadline_ms, max_retries;
 
         struct stream_key *keys;
@@ -61,3 +62,19 @@ MUST_CHECK int work_run(struct work *work, const struct work_bisect *bisect, siz
 MUST_CHECK int work_run_keys(struct work *work, int (*run)(struct work *work, void *context, size_t from, size_t count));
 /* Waits for a turn, wait_ms at most (0: not at all). Returns whether it has it, and has to unlock it. */
 bool work_take_turn(pthread_mutex_t *turn, int64_t wait_ms);
+/*
+ * Runs each of 0 … count-1 that is not done, in a turn of its own (first + which): what another worker is at comes later. Nobody
+ * waits long, least for who is slow: then it goes on without. Returns as run, 0 where it has run all.
+ */
+MUST_CHECK int work_run_turns(struct work *work, size_t first, bool *done, size_t count,
+        int (*run)(struct work *, void *, size_t which), void *context);
+
+/*
+ * Two batches of keys name the same busy terms: whole, one waits for all of the other, in parts they are done side by side. Parts
+ * of the keys' terms, and their turns.
+ */
+#define WORK_PARTS      4
+#define WORK_PARTS_FROM 200 /* terms; fewer are not long in anybody's way */
+#define WORK_PART_TURN  1
+/* 0 … WORK_PARTS-1, in the order of the terms. term_id: 0x and 64 lower-case hex digits. */
+size_t work_part(const char *term_id);

@@ -518,7 +518,10 @@ static int look_around(struct worker *worker, struct db_rows **rows)
                 db_array_push_text(&own, output);
         const struct db_param params[] = {db_text(program->name), db_array_param(&own)};
         const struct db_call call = {.sql = &sql_60_pipeline_before, .params = params, .param_count = 2, .rows = rows};
-        return db_run(worker->db, &call, 1, DB_AUTOCOMMIT, LOOK_TIMEOUT_MS);
+        int r = db_run(worker->db, &call, 1, DB_AUTOCOMMIT, LOOK_TIMEOUT_MS);
+        if (!r)
+                atomic_store(&worker->service->replicas, (int)db_rows_number(*rows, 0, 1));
+        return r;
 }
 
 /* Whether entries wait in front of one of these streams; where none is known: they may. */
@@ -541,8 +544,7 @@ static void gather(struct worker *worker, const struct db_rows *around, int64_t 
         int64_t left;
         while ((left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
                 if (!more_to_come(worker, around)) {
-                        if (db_rows_number(around, 0, 1) == 1)
-                                atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
+                        atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
                         return;
                 }
                 rest(worker, left > GATHER_LOOK_MS ? GATHER_LOOK_MS : left);
@@ -667,6 +669,7 @@ static int step(struct worker *worker)
                 r = read_batch(worker);
                 worker->stale = clock_ms() - worker->used_ms > STALE_MS;
         }
+        worker->work.alone = turn && works_as_one(worker->service) && atomic_load(&worker->service->replicas) == 1;
         if (!r && worker->batch.count)
                 r = process(worker);
         else if (!r && !probing && !fresh)

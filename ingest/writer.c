@@ -11,9 +11,8 @@
 #include "ingest_sql.h"
 #include "sighting.h"
 
-#define INDEXES_SHOWN    100 /* of a message's bad events in its dead letter */
-#define NOTICE_PATIENCE  120 /* times a batch's deadline */
-#define TURN_PATIENCE_MS 250
+#define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
+#define NOTICE_PATIENCE 120 /* times a batch's deadline */
 _Static_assert(EVENT_KINDS <= WORK_TURNS, "a turn a kind");
 
 /* An event and the entry it came in. */
@@ -550,11 +549,12 @@ static int add_block_keys(struct work *work, const struct items *blocks)
         return r < 0 ? r : 0; /* where it takes too long the backfill finds them */
 }
 
-static int store_kind(struct work *work, struct writer *writer, enum event_kind kind)
+static int store_kind(struct work *work, void *context, size_t kind)
 {
+        struct writer *writer = context;
         const struct work_bisect bisect = {.run = store, .blame = blame, .entry = item_entry, .context = writer};
         struct items *events = &writer->events[kind];
-        writer->kind = kind;
+        writer->kind = (enum event_kind)kind;
         int r = work_run(work, &bisect, 0, events->count);
         for (size_t i = 0; !r && i < events->count; i++)
                 add_keys(work, &events->list[i]);
@@ -563,45 +563,17 @@ static int store_kind(struct work *work, struct writer *writer, enum event_kind 
         return r;
 }
 
-/* Two transactions that fill one table wait for each other at its hot keys. So workers take turns, and do what others do not
- * meanwhile; but nobody waits long, least for a batch that is slow. */
-static bool take_turn(struct work *work, const bool *done, enum event_kind *kind)
-{
-        enum event_kind first = EVENT_KINDS;
-        for (*kind = 0; *kind < EVENT_KINDS; ++*kind) {
-                if (done[*kind])
-                        continue;
-                if (!work->turns)
-                        return false;
-                if (work_take_turn(&work->turns[*kind], 0))
-                        return true;
-                if (first == EVENT_KINDS)
-                        first = *kind;
-        }
-        *kind = first;
-        return work_take_turn(&work->turns[first], TURN_PATIENCE_MS);
-}
-
 int writer_process(struct work *work)
 {
         struct writer *writer = work->state;
         bool done[EVENT_KINDS];
-        size_t left = 0;
         int r = take_batch(work, writer);
         for (enum event_kind kind = 0; !r && kind < EVENT_KINDS; kind++) {
-                struct items *events = &writer->events[kind];
-                done[kind] = !events->count;
-                left += !done[kind];
-                sort_items(events);
+                done[kind] = !writer->events[kind].count;
+                sort_items(&writer->events[kind]);
         }
-        while (!r && left--) {
-                enum event_kind kind;
-                bool turn = take_turn(work, done, &kind);
-                r = store_kind(work, writer, kind);
-                done[kind] = true;
-                if (turn)
-                        pthread_mutex_unlock(&work->turns[kind]);
-        }
+        if (!r) /* two transactions that fill one table wait for each other at its hot keys */
+                r = work_run_turns(work, 0, done, EVENT_KINDS, store_kind, writer);
         if (!r)
                 add_letters(work, writer);
         return r;

@@ -104,3 +104,28 @@ def test_triple_goes_while_another_replica_makes_it_anew(filled):
         until(handled, "the other replica waits for it, or has taken the row", alive=pipeline.alive())
         holder.rollback()
     assert_gone(pipeline, term)
+
+
+@pytest.mark.parametrize("table, key, outbox", [
+    ("term", ("id",), "INSERT INTO vault_outbox (term_id, position_delta, block_number) VALUES (%s, 0, 0)"),
+    ("triple_term", ("term_id", "counter_term_id"), "INSERT INTO term_outbox (term_id, block_number) VALUES (%s, 0)"),
+], ids=["term", "triple"])
+def test_row_goes_while_its_stage_waits_for_it(filled, table, key, outbox):
+    """The lock makes a row where there is none any more, and what waited was done by somebody else: the row must not stay."""
+    pipeline, services, _ = filled
+    ids = ["0x" + digit * 64 for digit in "ab"[:len(key)]]
+    columns, values = ", ".join(key), ", ".join(["%s"] * len(key))
+    with pipeline.connect() as holder, pipeline.connect() as other, pipeline.connect() as watcher:
+        other.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", ids)
+        holder.autocommit = False
+        holder.execute(f"SELECT FROM {table} WHERE ({columns}) = ({values}) FOR UPDATE", ids)
+        other.execute(outbox, ids[:1])   # the backfill queues it
+        until(lambda: waiters(watcher), "the stage waits for the row", alive=pipeline.alive())
+        holder.execute(f"DELETE FROM {outbox.split()[2]} WHERE term_id = %s", ids[:1])
+        holder.execute(f"DELETE FROM {table} WHERE ({columns}) = ({values})", ids)
+        holder.commit()
+        pipeline.drain()
+        assert watcher.execute(f"SELECT count(*) FROM {table} WHERE ({columns}) = ({values})", ids).fetchone()[0] == 0
+    for name in ("cascade", "analytics"):
+        done = pipeline.run(name, "verify")
+        assert done.returncode == 0, done.stdout
