@@ -21,9 +21,9 @@ from measure import Meter, Profile, Rig, peak_megabytes, yardstick   # noqa: E40
 from programs import SERVICES, executable   # noqa: E402
 
 # What a full run measures, and what --quick does.
-FULL = {"events": 200_000, "per_message": (1, 10, 100), "rates": (100, 1000, 5000), "seconds": 20, "vault": (1000, 1_000_000),
+FULL = {"events": 200_000, "runs": 3, "per_message": (1, 10, 100), "rates": (100, 1000, 5000), "seconds": 20, "vault": (1000, 1_000_000),
         "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000}
-QUICK = {"events": 3000, "per_message": (1, 10, 100), "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
+QUICK = {"events": 3000, "runs": 1, "per_message": (1, 10, 100), "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
          "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000}
 PROBES_PER_SECOND = 50
 WINDOW = 64   # probes looked for at once
@@ -72,16 +72,26 @@ def run_through(options, events, per_message, replicas=1, reorged=False):
         return result
 
 
+def middle_runs(options, variants):
+    """Runs each of the variants (arguments of run_through) in turns -> of each the run whose ratio is the middle one, with all its ratios: the
+    machine's speed may change from one minute to the next."""
+    runs = [[] for _ in variants]
+    for _ in range(options.form["runs"]):
+        for found, (arguments, more) in zip(runs, variants):
+            found.append(run_through(options, options.form["events"], *arguments, **more))
+    return [{**sorted(found, key=lambda run: run["ratio"])[len(found) // 2], "ratios": [run["ratio"] for run in found]} for found in runs]
+
+
 def throughput(options):
-    return [run_through(options, options.form["events"], per_message) for per_message in options.per_message or options.form["per_message"]]
+    return middle_runs(options, [((per_message,), {}) for per_message in options.per_message or options.form["per_message"]])
 
 
 def replicas(options):
-    return [run_through(options, options.form["events"], 10, count) for count in (1, 2)]
+    return middle_runs(options, [((10, count), {}) for count in (1, 2)])
 
 
 def reorg(options):
-    return [run_through(options, options.form["events"], 10, reorged=reorged) for reorged in (False, True)]
+    return middle_runs(options, [((10,), {"reorged": reorged}) for reorged in (False, True)])
 
 
 # ---- delay
@@ -324,7 +334,7 @@ _METERED = {"events": 0, "seconds": 0, "machine_idle": 0, "others_on_the_machine
             "cpu_seconds_per_100000_events": dict.fromkeys((*SERVICES, "redis", "postgres"), 0)}
 _EACH = dict.fromkeys(SERVICES, 0)
 _THROUGH = {**_METERED, "per_message": 0, "messages": 0, "replicas": 0, "reorged": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
-            "verify_seconds": _EACH, "ratio": 0,
+            "verify_seconds": _EACH, "ratio": 0, "ratios": [],
             "copy": {"rows": 0, "seconds": 0, "rows_per_second": 0, "cpu_seconds_per_100000_rows": 0}}
 FIELDS = {   # of each element of a part's list; 0 stands for any number
     "throughput": _THROUGH,
@@ -381,10 +391,10 @@ def tables(report):
     users = (*SERVICES, "redis", "postgres")
     through = [result for part in ("throughput", "replicas", "reorg") for result in report.get(part) or ()]
     if through:
-        yield from table("Throughput, and the yardstick of the same run:", ("events", "a message", "replicas", "reorged", "seconds", "events/s",
-                         "COPY rows/s", "ratio", "idle", "others"), (
+        yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("events", "a message", "replicas", "reorged", "seconds", "events/s",
+                         "COPY rows/s", "ratio", "of all runs", "idle", "others"), (
             (r["events"], r["per_message"], r["replicas"], "yes" if r["reorged"] else "no", f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
-             f"{r['ratio']:.3f}", f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
+             f"{r['ratio']:.3f}", ", ".join(f"{ratio:.2f}" for ratio in r["ratios"]), f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
         yield from table("Processor seconds per 100,000 events, and peak memory:", ("a message", "replicas", "reorged", *users, "COPY",
                          *(f"{name} MB" for name in SERVICES)), (
             (r["per_message"], r["replicas"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
