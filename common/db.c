@@ -418,14 +418,11 @@ static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t 
         snprintf(timeout, sizeof(timeout), "SET LOCAL statement_timeout = %lld", (long long)deadline_ms);
         const char *const commands[] = {
                 mode & DB_SNAPSHOT ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL READ COMMITTED",
-                timeout,
-                "SET LOCAL jit = off",
-                "SET LOCAL enable_seqscan = off",
-                "SET LOCAL enable_bitmapscan = off",
-                "SET LOCAL enable_mergejoin = off",
-                "SET LOCAL enable_hashjoin = off",
+                timeout, "SET LOCAL jit = off", "SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off",
+                "SET LOCAL enable_mergejoin = off", "SET LOCAL enable_hashjoin = off",
+                "SET LOCAL plan_cache_mode = force_generic_plan", /* by key whatever the keys: planned once */
         };
-        for (size_t i = 0; i < ARRAY_LENGTH(commands) - (mode & DB_BY_KEY ? 0 : 4); i++) {
+        for (size_t i = 0; i < ARRAY_LENGTH(commands) - (mode & DB_BY_KEY ? 0 : 5); i++) {
                 int r = send_plain(db, commands[i]);
                 if (r)
                         return r;

@@ -1,6 +1,6 @@
 -- $1 term ids, locked. Takes their outbox rows and adds what these say to the vaults' numbers of holders: both or neither. Vaults that a
--- reorg left without events are locked with the others, in order: 30_vault_bury is next. Returns the terms that had such rows; of the others
--- somebody took them who held the lock before, and has made the term anew.
+-- reorg left without events are locked with the others, in order: 30_vault_bury is next. Returns the terms that had such rows, in byte
+-- order; of the others somebody took them who held the lock before, and has made the term anew.
 WITH gone AS (
         DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[]) RETURNING term_id, curve_id, position_delta
 ), told AS ( -- a triple that came and went again before its term was made: nothing but this row says so
@@ -26,4 +26,4 @@ WITH gone AS (
         UPDATE vault v SET position_count = v.position_count + l.delta
         FROM locked l WHERE (v.term_id, v.curve_id) = (l.term_id, l.curve_id)
 )
-SELECT DISTINCT term_id FROM gone
+SELECT DISTINCT term_id FROM gone ORDER BY term_id

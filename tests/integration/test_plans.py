@@ -25,8 +25,7 @@ def emptied(pipeline):
         yield connection, terms
 
 
-@pytest.mark.parametrize("name", ["cascade/sql/30_outbox_waiting", "cascade/sql/30_vault_fold", "analytics/sql/40_outbox_waiting",
-                                  "analytics/sql/40_outbox_take"])
+@pytest.mark.parametrize("name", ["cascade/sql/30_vault_fold", "analytics/sql/40_outbox_waiting", "analytics/sql/40_outbox_take"])
 def test_an_outbox_that_was_empty_is_read_by_key(emptied, name):
     connection, terms = emptied
     text = re.sub(r"--.*", "", (ROOT / f"{name}.sql").read_text())
