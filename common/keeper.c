@@ -20,7 +20,8 @@
 #define TRIM_INTERVAL_MS     5000
 #define TIDY_INTERVAL_MS     30000
 #define GAUGE_INTERVAL_MS    15000
-#define OVERVIEW_INTERVAL_MS 3000
+#define OVERVIEW_INTERVAL_MS 15000
+#define WATCHED_INTERVAL_MS  3000 /* where somebody looks at it */
 #define NOTE_INTERVAL_MS     10000
 #define TRIM_ROUNDS          500
 #define QUERY_TIMEOUT_MS     30000
@@ -35,7 +36,7 @@ struct keeper {
         pthread_t monitor, looker, keeper;
         struct link watch, look, work;
         struct status status; /* the looker's: the look that rates are counted from */
-        int64_t trim_due, tidy_due, backfill_due, gauge_due, overview_due, note_due;
+        int64_t trim_due, tidy_due, backfill_due, gauge_due, note_due, overview_asked_ms;
         enum breaker_state noted_breaker; /* as last noted for the others */
         bool noted_ready;
         int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
@@ -354,8 +355,13 @@ static int keep_once(struct keeper *keeper)
                 ask_memory(keeper);
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_gauge(keeper) : -1;
         }
-        if (!r && due(&keeper->overview_due, OVERVIEW_INTERVAL_MS))
+        /* it reads both outboxes */
+        if (!r && clock_ms() >=
+                          keeper->overview_asked_ms +
+                                  (overview_is_watched(keeper->service->overview) ? WATCHED_INTERVAL_MS : OVERVIEW_INTERVAL_MS)) {
+                keeper->overview_asked_ms = clock_ms();
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_overview(keeper) : -1;
+        }
         return r;
 }
 
@@ -394,6 +400,7 @@ int keeper_start(struct keeper **out, struct service *service)
         int64_t now = clock_ms();
         keeper->trim_due = keeper->tidy_due = now;
         keeper->backfill_due = keeper->gauge_due = now;
+        keeper->overview_asked_ms = now - OVERVIEW_INTERVAL_MS;
         if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) ||
                 pthread_create(&keeper->looker, NULL, looker_run, keeper) ||
                 pthread_create(&keeper->keeper, NULL, keeper_run, keeper))

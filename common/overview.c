@@ -11,6 +11,7 @@
 #include "stage.h"
 
 #define SAMPLE_INTERVAL_MS 10000
+#define WATCHED_MS         30000
 #define SAMPLES            90 /* 15 minutes */
 #define ASK_TIMEOUT_MS     5000
 #define DATABASE_FRESH_MS  30000
@@ -23,6 +24,7 @@ struct history {
 
 struct overview {
         pthread_mutex_t lock;
+        atomic_llong watched_ms;                     /* when somebody last asked for it, monotonic */
         char *letters, *letters_version, *database;  /* JSON texts, NULL: not asked yet */
         int64_t database_ms;                         /* when it was asked, monotonic */
         struct history *streams[STATUS_STREAMS_MAX]; /* rings */
@@ -37,6 +39,7 @@ struct overview *overview_new(void)
 {
         struct overview *overview = memory_new(1, sizeof(*overview));
         pthread_mutex_init(&overview->lock, NULL);
+        atomic_init(&overview->watched_ms, -WATCHED_MS);
         return overview;
 }
 
@@ -331,6 +334,7 @@ void overview_add_problems(cJSON *root)
 
 char *overview_json(struct overview *overview, struct service *service)
 {
+        atomic_store(&overview->watched_ms, clock_ms());
         cJSON *root = overview_object(overview, service, status_breaker_name(breaker_get(&service->breaker)));
         add_servers(root, service);
         add_counts(cJSON_AddObjectToObject(root, "counts"), service);
@@ -338,4 +342,9 @@ char *overview_json(struct overview *overview, struct service *service)
         char *text = cJSON_PrintUnformatted(root);
         cJSON_Delete(root);
         return text;
+}
+
+bool overview_is_watched(const struct overview *overview)
+{
+        return clock_ms() - atomic_load(&overview->watched_ms) < WATCHED_MS;
 }

@@ -28,3 +28,5 @@ void overview_add_problems(struct cJSON *root);
 /* For a running service: with its own servers, since when they are up or away, what its start waits for, its counters, and
  * problems. malloc'd. */
 char *overview_json(struct overview *overview, struct service *service);
+/* Whether somebody asked for it within the last half minute. */
+bool overview_is_watched(const struct overview *overview);
