@@ -1,6 +1,7 @@
 #include "triples.h"
 
 #include <stdio.h>
+#include "../common/clock.h"
 #include "../common/progress.h"
 #include "analytics_sql.h"
 
@@ -36,7 +37,7 @@ static void push_triples(struct triples *triples, const struct db_rows *rows, si
 }
 
 /* settled: after all who are writing triples. */
-static int find_waiting(struct db *db, struct db_array *keys, bool settled, struct db_rows **rows, int64_t deadline_ms)
+static int find_waiting(struct db *db, struct db_array *keys, bool settled, struct db_rows **rows, int64_t until_ms)
 {
         const struct db_param param = db_array_param(keys);
         const struct db_call calls[] = {
@@ -44,7 +45,7 @@ static int find_waiting(struct db *db, struct db_array *keys, bool settled, stru
                 {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = rows},
         };
         const size_t skipped = settled ? 0 : 1;
-        return db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, deadline_ms);
+        return db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, clock_left(until_ms));
 }
 
 static bool has_strays(const struct db_rows *rows)
@@ -56,7 +57,7 @@ static bool has_strays(const struct db_rows *rows)
 }
 
 /* Of triples that are locked. */
-static int make_anew(struct db *db, struct triples *triples, int64_t deadline_ms)
+static int make_anew(struct db *db, struct triples *triples, int64_t until_ms)
 {
         const struct db_param pair[] = {db_array_param(&triples->terms), db_array_param(&triples->counters)};
         const struct db_call calls[] = {
@@ -65,12 +66,12 @@ static int make_anew(struct db *db, struct triples *triples, int64_t deadline_ms
                 {.sql = &sql_42_predicate_object_clear},
                 {.sql = &sql_42_subject_predicate_clear},
         };
-        return db_run(db, calls, triples->terms.count ? ARRAY_LENGTH(calls) : 0, DB_COMMIT, deadline_ms);
+        return db_run(db, calls, triples->terms.count ? ARRAY_LENGTH(calls) : 0, DB_COMMIT, clock_left(until_ms));
 }
 
 /* Triples that somebody else did meanwhile, whom the lock waited for, are not made again; but those whose row the lock has made
  * are: it may stand for nothing. */
-static int take(struct db *db, struct triples *waiting, int64_t deadline_ms)
+static int take(struct db *db, struct triples *waiting, int64_t until_ms)
 {
         AUTO_TRIPLES struct triples triples;
         AUTO(db_rows) struct db_rows *made = NULL;
@@ -82,50 +83,57 @@ static int take(struct db *db, struct triples *waiting, int64_t deadline_ms)
                 {.sql = &sql_40_outbox_take, .params = params, .param_count = 3, .rows = &taken},
         };
         triples_init(&triples);
-        int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY, deadline_ms);
+        int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY, clock_left(until_ms));
         if (r)
                 return r;
         push_triples(&triples, made, 0, db_rows_count(made));
         push_triples(&triples, taken, 0, db_rows_count(taken));
-        return make_anew(db, &triples, deadline_ms);
+        return make_anew(db, &triples, until_ms);
 }
+
+struct parts {
+        struct triples triples[WORK_PARTS];
+        int64_t until_ms; /* the deadline of all */
+};
 
 static int take_part(struct work *work, void *context, size_t part)
 {
-        struct triples *parts = context;
-        return parts[part].outbox_ids.count ? take(work->db, &parts[part], work->deadline_ms) : 0;
+        struct parts *parts = context;
+        struct triples *triples = &parts->triples[part];
+        return triples->outbox_ids.count ? take(work->db, triples, parts->until_ms) : 0;
 }
 
 static int run(struct work *work, void *context, size_t from, size_t count)
 {
         AUTO_ARRAY struct db_array keys = {0};
         AUTO(db_rows) struct db_rows *rows = NULL;
-        struct triples parts[WORK_PARTS];
+        struct parts parts = {.until_ms = clock_ms() + work->deadline_ms};
         bool done[WORK_PARTS] = {false};
         (void)context;
         db_array_init(&keys, DB_TEXT);
         for (size_t i = from; i < from + count; i++)
                 db_array_push_text(&keys, work->keys[i].term_id);
-        int r = find_waiting(work->db, &keys, false, &rows, work->deadline_ms);
+        int r = find_waiting(work->db, &keys, false, &rows, parts.until_ms);
         if (!r && has_strays(rows)) {
                 rows = db_rows_free(rows);
-                r = find_waiting(work->db, &keys, true, &rows, work->deadline_ms);
+                r = find_waiting(work->db, &keys, true, &rows, parts.until_ms);
         }
         if (r)
                 return r;
         const bool whole = work->alone || db_rows_count(rows) < WORK_PARTS_FROM;
         for (size_t part = 0; part < WORK_PARTS; part++)
-                triples_init(&parts[part]);
+                triples_init(&parts.triples[part]);
         for (size_t i = 0; i < db_rows_count(rows); i++) {
-                const char *term = db_rows_text(rows, i, 1);
-                struct triples *triples = &parts[whole || !term ? 0 : work_part(term)];
+                const char *term = db_rows_text(rows, i, 1), *first = db_rows_text(rows, i, 3);
+                /* all that one outbox row means goes into one part: whoever takes the row makes all of it */
+                struct triples *triples = &parts.triples[whole || !first ? 0 : work_part(first)];
                 db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
                 db_array_push_text(&triples->terms, term);
                 db_array_push_text(&triples->counters, db_rows_text(rows, i, 2));
         }
-        r = whole ? take_part(work, parts, 0) : work_run_turns(work, WORK_PART_TURN, done, WORK_PARTS, take_part, parts);
+        r = whole ? take_part(work, &parts, 0) : work_run_turns(work, WORK_PART_TURN, done, WORK_PARTS, take_part, &parts);
         for (size_t part = 0; part < WORK_PARTS; part++)
-                triples_deinit(&parts[part]);
+                triples_deinit(&parts.triples[part]);
         if (!r)
                 work->units += count;
         return r;
@@ -145,8 +153,9 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
         push_triples(&triples, rows, from, count);
         const struct db_param pair[] = {db_array_param(&triples.terms), db_array_param(&triples.counters)};
         const struct db_call lock = {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2};
+        int64_t until_ms = clock_ms() + REBUILD_TIMEOUT_MS;
         int r = db_run(db, &lock, 1, DB_BEGIN | DB_BY_KEY, REBUILD_TIMEOUT_MS);
-        return r ? r : make_anew(db, &triples, REBUILD_TIMEOUT_MS);
+        return r ? r : make_anew(db, &triples, until_ms);
 }
 
 int triples_rebuild(struct db *db)

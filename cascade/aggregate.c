@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "../common/clock.h"
 #include "../common/progress.h"
 #include "cascade_sql.h"
 
@@ -14,7 +15,7 @@
  * same order) are: it may stand for nothing.
  */
 static int aggregate(struct db *db, const struct sql *count_holders, struct db_array *terms, struct db_rows **made,
-        struct db_rows **counted, int64_t deadline_ms)
+        struct db_rows **counted, int64_t until_ms)
 {
         AUTO_ARRAY struct db_array found;
         const struct db_param param = db_array_param(terms);
@@ -23,7 +24,7 @@ static int aggregate(struct db *db, const struct sql *count_holders, struct db_a
                 {.sql = count_holders, .params = &param, .param_count = 1, .rows = counted},
         };
         db_array_init(&found, DB_TEXT);
-        int r = db_run(db, lock, ARRAY_LENGTH(lock), DB_BEGIN | DB_BY_KEY, deadline_ms);
+        int r = db_run(db, lock, ARRAY_LENGTH(lock), DB_BEGIN | DB_BY_KEY, clock_left(until_ms));
         if (r)
                 return r;
         for (size_t i = 0; i < db_rows_count(*made); i++)
@@ -35,7 +36,7 @@ static int aggregate(struct db *db, const struct sql *count_holders, struct db_a
                 {.sql = &sql_30_vault_bury, .params = &found_param, .param_count = 1},
                 {.sql = &sql_31_term_recompute, .params = &found_param, .param_count = 1},
         };
-        return db_run(db, make, found.count ? ARRAY_LENGTH(make) : 0, DB_COMMIT, deadline_ms);
+        return db_run(db, make, found.count ? ARRAY_LENGTH(make) : 0, DB_COMMIT, clock_left(until_ms));
 }
 
 static bool is_among(const struct db_rows *rows, const char *term)
@@ -57,7 +58,8 @@ static bool is_among(const struct db_rows *rows, const char *term)
 struct span {
         struct stream_key *keys;
         size_t count;
-        bool whole; /* all of them are one part */
+        bool whole;       /* all of them are one part */
+        int64_t until_ms; /* the deadline of all parts */
 };
 
 static int fold_part(struct work *work, void *context, size_t part)
@@ -70,18 +72,21 @@ static int fold_part(struct work *work, void *context, size_t part)
         for (size_t i = 0; i < span->count; i++)
                 if (span->whole || work_part(span->keys[i].term_id) == part)
                         db_array_push_text(&terms, span->keys[i].term_id);
-        int r = terms.count ? aggregate(work->db, &sql_30_vault_fold, &terms, &made, &counted, work->deadline_ms) : 0;
+        int r = terms.count ? aggregate(work->db, &sql_30_vault_fold, &terms, &made, &counted, span->until_ms) : 0;
         if (r)
                 return r;
         for (size_t i = 0; i < span->count && !work->batch->redelivered; i++)
-                if (span->whole || work_part(span->keys[i].term_id) == part)
-                        span->keys[i].done = !is_among(made, span->keys[i].term_id) && !is_among(counted, span->keys[i].term_id);
+                if (span->whole || work_part(span->keys[i].term_id) == part) {
+                        struct stream_key *key = &span->keys[i];
+                        key->ours |= is_among(made, key->term_id) || is_among(counted, key->term_id);
+                        key->done = !key->ours;
+                }
         return 0;
 }
 
 static int run(struct work *work, void *context, size_t from, size_t count)
 {
-        struct span span = {work->keys + from, count, work->alone || count < WORK_PARTS_FROM};
+        struct span span = {work->keys + from, count, work->alone || count < WORK_PARTS_FROM, clock_ms() + work->deadline_ms};
         bool done[WORK_PARTS] = {false};
         (void)context;
         int r = span.whole ? fold_part(work, &span, 0) : work_run_turns(work, WORK_PART_TURN, done, WORK_PARTS, fold_part, &span);
@@ -113,7 +118,7 @@ int aggregate_rebuild(struct db *db)
                 db_array_init(&terms, DB_TEXT);
                 for (size_t i = from; i < from + count; i++)
                         db_array_push_text(&terms, db_rows_text(rows, i, 0));
-                r = aggregate(db, &sql_30_vault_recount, &terms, &made, &counted, REBUILD_TIMEOUT_MS);
+                r = aggregate(db, &sql_30_vault_recount, &terms, &made, &counted, clock_ms() + REBUILD_TIMEOUT_MS);
                 progress_add(&progress, (int64_t)count);
         }
         if (r)

@@ -14,6 +14,12 @@ int64_t clock_ms(void)
         return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clock_left(int64_t until_ms)
+{
+        int64_t left = until_ms - clock_ms();
+        return left > 1 ? left : 1;
+}
+
 int64_t clock_wall_ms(void)
 {
         return read_clock(CLOCK_REALTIME);

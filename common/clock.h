@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 int64_t clock_ms(void);                            /* CLOCK_MONOTONIC */
+int64_t clock_left(int64_t until_ms);              /* from clock_ms() on; 1 at least */
 int64_t clock_wall_ms(void);                       /* Unix time */
 void clock_format(int64_t wall_ms, char text[32]); /* 2026-01-30T12:00:00Z */
 void clock_sleep(int64_t ms);

@@ -81,6 +81,7 @@ struct stream_key {
         int64_t block_number;
         struct stream_entry *entry; /* the one it was read from, where it was */
         bool done;                  /* somebody else has done what it asks for, and publishes it: work_fold_keys leaves it out */
+        bool ours;                  /* we have done it, in a run that may have failed later on */
         struct stream_position position; /* of its own entry, by stream_finish */
 };
 struct stream_letter {

@@ -22,7 +22,7 @@ struct work {
         struct metrics *metrics;
         pthread_mutex_t *turns; /* WORK_TURNS of them, the same for all workers: for what they had better not do side by side;
                                  * NULL: there are no others */
-        bool alone;             /* no other worker has a batch of this stage under way */
+        bool alone;             /* no other worker begins a batch of this stage meanwhile */
         int64_t deadline_ms, max_retries;
 
         struct stream_key *keys;

@@ -137,7 +137,7 @@ CREATE TABLE generic_events (
 
 -- What users ask by. Event rows arrive nearly in block order: the B-trees on block_number grow at their right edge (newest first: ORDER BY
 -- block_number), and for spans of time BRIN does, at a twentieth of a B-tree's cost. Its pages count once they are summarised, which is
--- autovacuum's work, often enough to leave a few hundred thousand rows at most to be looked through.
+-- autovacuum's work, often enough to leave some ten thousand rows to be looked through.
 CREATE INDEX ON atom_created_events (term_id);
 CREATE INDEX ON atom_created_events (creator);
 CREATE INDEX ON atom_created_events (block_number);
@@ -174,7 +174,7 @@ DECLARE
 BEGIN
         FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
                 'share_price_changed_events', 'generic_events'] LOOP
-                EXECUTE format('ALTER TABLE %I SET (autovacuum_vacuum_insert_threshold = 200000, autovacuum_vacuum_insert_scale_factor = 0)', name);
+                EXECUTE format('ALTER TABLE %I SET (autovacuum_vacuum_insert_threshold = 20000, autovacuum_vacuum_insert_scale_factor = 0)', name);
         END LOOP;
 END $$;
 

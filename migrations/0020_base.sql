@@ -3,8 +3,9 @@
 -- Order of events: (block_number, log_index), ties between competing blocks broken by time and transaction hash, so that "latest" and
 -- "first" never depend on the order of arrival. An event without block_timestamp counts at its created_at.
 --
--- Three ways to the same row: X_apply adds inserted events (the hot path, commutative), X_recompute makes it anew for given keys under
--- lock (updates and deletes of events, rebuild), X_expected is the definition as a view (verify, and what X_recompute reads).
+-- Three ways to the same row: the triggers add inserted events (the hot path, commutative), X_recompute makes it anew for given keys under
+-- lock (updates and deletes of events, rebuild), X_expected is the definition as a view (verify, and what X_recompute reads). enable_seqscan
+-- is off where keys are looked up: a table that was vacuumed while it was empty is one page, to a plan that a session makes once.
 -- Locks: positions by key, then vaults by key; atoms and triples stand alone.
 
 CREATE TABLE atom (
@@ -375,7 +376,7 @@ END $$;
 
 -- Triggers: set-based, once a statement ------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION atom_created_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION atom_created_events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
         again TEXT[];
 BEGIN
@@ -406,7 +407,7 @@ BEGIN
         RETURN NULL;
 END $$;
 
-CREATE FUNCTION triple_created_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION triple_created_events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
         again TEXT[];
 BEGIN
@@ -449,7 +450,7 @@ BEGIN
                 ) k (name, is_deposit, deposited, redeemed)
         LOOP
                 EXECUTE format($f$
-CREATE FUNCTION %1$I() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION %1$I() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
         accounts TEXT[];
         terms TEXT[];
@@ -549,7 +550,7 @@ END $$
         END LOOP;
 END $make$;
 
-CREATE FUNCTION share_price_changed_events_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION share_price_changed_events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
         terms TEXT[];
         curves TEXT[];
