@@ -72,26 +72,27 @@ def run_through(options, events, per_message, replicas=1, reorged=False):
         return result
 
 
-def middle_runs(options, variants):
+def middle_runs(options, variants, times):
     """Runs each of the variants (arguments of run_through) in turns -> of each the run whose ratio is the middle one, with all its ratios: the
     machine's speed may change from one minute to the next."""
     runs = [[] for _ in variants]
-    for _ in range(options.form["runs"]):
+    for _ in range(times):
         for found, (arguments, more) in zip(runs, variants):
             found.append(run_through(options, options.form["events"], *arguments, **more))
     return [{**sorted(found, key=lambda run: run["ratio"])[len(found) // 2], "ratios": [run["ratio"] for run in found]} for found in runs]
 
 
 def throughput(options):
-    return middle_runs(options, [((per_message,), {}) for per_message in options.per_message or options.form["per_message"]])
+    return middle_runs(options, [((per_message,), {}) for per_message in options.per_message or options.form["per_message"]],
+                       options.form["runs"])
 
 
 def replicas(options):
-    return middle_runs(options, [((10, count), {}) for count in (1, 2)])
+    return middle_runs(options, [((10, count), {}) for count in (1, 2)], options.form["runs"])
 
 
 def reorg(options):
-    return middle_runs(options, [((10,), {"reorged": reorged}) for reorged in (False, True)])
+    return middle_runs(options, [((10,), {"reorged": reorged}) for reorged in (False, True)], 1)
 
 
 # ---- delay
