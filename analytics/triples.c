@@ -92,7 +92,7 @@ static int take(struct db *db, struct triples *waiting, int64_t until_ms)
 }
 
 struct parts {
-        struct triples triples[WORK_PARTS];
+        struct triples triples[WORK_PARTS_MAX];
         int64_t until_ms; /* the deadline of all */
 };
 
@@ -108,7 +108,6 @@ static int run(struct work *work, void *context, size_t from, size_t count)
         AUTO_ARRAY struct db_array keys = {0};
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct parts parts = {.until_ms = clock_ms() + work->deadline_ms};
-        bool done[WORK_PARTS] = {false};
         (void)context;
         db_array_init(&keys, DB_TEXT);
         for (size_t i = from; i < from + count; i++)
@@ -120,19 +119,19 @@ static int run(struct work *work, void *context, size_t from, size_t count)
         }
         if (r)
                 return r;
-        const bool whole = work->alone || db_rows_count(rows) < WORK_PARTS_FROM;
-        for (size_t part = 0; part < WORK_PARTS; part++)
+        const size_t part_count = work_count_parts(work, db_rows_count(rows));
+        for (size_t part = 0; part < part_count; part++)
                 triples_init(&parts.triples[part]);
         for (size_t i = 0; i < db_rows_count(rows); i++) {
                 const char *term = db_rows_text(rows, i, 1), *first = db_rows_text(rows, i, 3);
                 /* all that one outbox row means goes into one part: whoever takes the row makes all of it */
-                struct triples *triples = &parts.triples[whole || !first ? 0 : work_part(first)];
+                struct triples *triples = &parts.triples[first ? work_part(first, part_count) : 0];
                 db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
                 db_array_push_text(&triples->terms, term);
                 db_array_push_text(&triples->counters, db_rows_text(rows, i, 2));
         }
-        r = whole ? take_part(work, &parts, 0) : work_run_turns(work, WORK_PART_TURN, done, WORK_PARTS, take_part, &parts);
-        for (size_t part = 0; part < WORK_PARTS; part++)
+        r = work_run_parts(work, part_count, take_part, &parts);
+        for (size_t part = 0; part < part_count; part++)
                 triples_deinit(&parts.triples[part]);
         if (!r)
                 work->units += count;

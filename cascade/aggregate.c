@@ -57,8 +57,7 @@ static bool is_among(const struct db_rows *rows, const char *term)
 
 struct span {
         struct stream_key *keys;
-        size_t count;
-        bool whole;       /* all of them are one part */
+        size_t count, parts;
         int64_t until_ms; /* the deadline of all parts */
 };
 
@@ -70,13 +69,13 @@ static int fold_part(struct work *work, void *context, size_t part)
         AUTO(db_rows) struct db_rows *counted = NULL;
         db_array_init(&terms, DB_TEXT);
         for (size_t i = 0; i < span->count; i++)
-                if (span->whole || work_part(span->keys[i].term_id) == part)
+                if (work_part(span->keys[i].term_id, span->parts) == part)
                         db_array_push_text(&terms, span->keys[i].term_id);
         int r = terms.count ? aggregate(work->db, &sql_30_vault_fold, &terms, &made, &counted, span->until_ms) : 0;
         if (r)
                 return r;
         for (size_t i = 0; i < span->count && !work->batch->redelivered; i++)
-                if (span->whole || work_part(span->keys[i].term_id) == part) {
+                if (work_part(span->keys[i].term_id, span->parts) == part) {
                         struct stream_key *key = &span->keys[i];
                         key->ours |= is_among(made, key->term_id) || is_among(counted, key->term_id);
                         key->done = !key->ours;
@@ -86,10 +85,9 @@ static int fold_part(struct work *work, void *context, size_t part)
 
 static int run(struct work *work, void *context, size_t from, size_t count)
 {
-        struct span span = {work->keys + from, count, work->alone || count < WORK_PARTS_FROM, clock_ms() + work->deadline_ms};
-        bool done[WORK_PARTS] = {false};
+        struct span span = {work->keys + from, count, work_count_parts(work, count), clock_ms() + work->deadline_ms};
         (void)context;
-        int r = span.whole ? fold_part(work, &span, 0) : work_run_turns(work, WORK_PART_TURN, done, WORK_PARTS, fold_part, &span);
+        int r = work_run_parts(work, span.parts, fold_part, &span);
         if (!r)
                 work->units += count;
         return r;

@@ -20,8 +20,8 @@
 #define TRIM_INTERVAL_MS     5000
 #define TIDY_INTERVAL_MS     30000
 #define GAUGE_INTERVAL_MS    15000
-#define OVERVIEW_INTERVAL_MS 15000
-#define WATCHED_INTERVAL_MS  3000 /* where somebody looks at it */
+#define OVERVIEW_INTERVAL_MS 15000 /* it reads both outboxes */
+#define WATCHED_INTERVAL_MS  3000  /* where somebody looks at it */
 #define NOTE_INTERVAL_MS     10000
 #define TRIM_ROUNDS          500
 #define QUERY_TIMEOUT_MS     30000
@@ -36,7 +36,7 @@ struct keeper {
         pthread_t monitor, looker, keeper;
         struct link watch, look, work;
         struct status status; /* the looker's: the look that rates are counted from */
-        int64_t trim_due, tidy_due, backfill_due, gauge_due, note_due, overview_asked_ms;
+        int64_t trim_last, tidy_last, backfill_last, gauge_last, note_last, overview_last;
         enum breaker_state noted_breaker; /* as last noted for the others */
         bool noted_ready;
         int64_t backfilled_ms;                     /* when keys were last queued again, 0: never */
@@ -298,11 +298,12 @@ static void ask_memory(struct keeper *keeper)
         metrics_set(metrics, &stage_redis_may_evict, strcmp(policy, "noeviction") != 0, NULL, NULL, NULL);
 }
 
-static bool due(int64_t *when, int64_t interval_ms)
+/* *last: when it was due the last time, 0: never. The interval may change from one question to the next. */
+static bool due(int64_t *last, int64_t interval_ms)
 {
-        if (clock_ms() < *when)
+        if (*last && clock_ms() < *last + interval_ms)
                 return false;
-        *when = clock_ms() + interval_ms;
+        *last = clock_ms();
         return true;
 }
 
@@ -326,7 +327,7 @@ static int note(struct keeper *keeper)
         bool changed = breaker != keeper->noted_breaker || ready != keeper->noted_ready;
         int64_t version;
         status_servers(service, &redis, &postgres);
-        if (!postgres || (!due(&keeper->note_due, NOTE_INTERVAL_MS) && !changed))
+        if (!postgres || (!due(&keeper->note_last, NOTE_INTERVAL_MS) && !changed))
                 return 0;
         keeper->noted_breaker = breaker;
         keeper->noted_ready = ready;
@@ -345,23 +346,19 @@ static int keep_once(struct keeper *keeper)
                 return r;
         if (!link_open_redis(keeper, &keeper->work, 5000))
                 return -1;
-        if (due(&keeper->trim_due, TRIM_INTERVAL_MS))
+        if (due(&keeper->trim_last, TRIM_INTERVAL_MS))
                 r = trim(keeper);
-        if (!r && due(&keeper->tidy_due, TIDY_INTERVAL_MS))
+        if (!r && due(&keeper->tidy_last, TIDY_INTERVAL_MS))
                 r = tidy(keeper);
-        if (!r && program->outbox_stale && due(&keeper->backfill_due, keeper->service->shared->backfill_interval_ms))
+        if (!r && program->outbox_stale && due(&keeper->backfill_last, keeper->service->shared->backfill_interval_ms))
                 r = link_open_db(keeper, &keeper->work, 5000) ? backfill(keeper) : -1;
-        if (!r && due(&keeper->gauge_due, GAUGE_INTERVAL_MS)) {
+        if (!r && due(&keeper->gauge_last, GAUGE_INTERVAL_MS)) {
                 ask_memory(keeper);
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_gauge(keeper) : -1;
         }
-        /* it reads both outboxes */
-        if (!r && clock_ms() >=
-                          keeper->overview_asked_ms +
-                                  (overview_is_watched(keeper->service->overview) ? WATCHED_INTERVAL_MS : OVERVIEW_INTERVAL_MS)) {
-                keeper->overview_asked_ms = clock_ms();
+        const bool watched = overview_is_watched(keeper->service->overview);
+        if (!r && due(&keeper->overview_last, watched ? WATCHED_INTERVAL_MS : OVERVIEW_INTERVAL_MS))
                 r = link_open_db(keeper, &keeper->work, 5000) ? ask_overview(keeper) : -1;
-        }
         return r;
 }
 
@@ -397,10 +394,6 @@ int keeper_start(struct keeper **out, struct service *service)
 {
         struct keeper *keeper = memory_new(1, sizeof(*keeper));
         keeper->service = service;
-        int64_t now = clock_ms();
-        keeper->trim_due = keeper->tidy_due = now;
-        keeper->backfill_due = keeper->gauge_due = now;
-        keeper->overview_asked_ms = now - OVERVIEW_INTERVAL_MS;
         if (pthread_create(&keeper->monitor, NULL, monitor_run, keeper) ||
                 pthread_create(&keeper->looker, NULL, looker_run, keeper) ||
                 pthread_create(&keeper->keeper, NULL, keeper_run, keeper))

@@ -6,6 +6,8 @@
 #include "log.h"
 
 #define TURN_PATIENCE_MS 250
+#define PARTS_FROM       200 /* terms; fewer are not long in anybody's way */
+#define PART_TURN        1   /* the first is the stage's, see worker.c */
 
 void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number)
 {
@@ -205,7 +207,18 @@ int work_run_turns(
         }
 }
 
-size_t work_part(const char *term_id)
+size_t work_count_parts(const struct work *work, size_t terms)
 {
-        return (size_t)(term_id[2] <= '9' ? term_id[2] - '0' : term_id[2] - 'a' + 10) * WORK_PARTS / 16;
+        return work->alone || terms < PARTS_FROM ? 1 : WORK_PARTS_MAX;
+}
+
+size_t work_part(const char *term_id, size_t parts)
+{
+        return (size_t)(term_id[2] <= '9' ? term_id[2] - '0' : term_id[2] - 'a' + 10) * parts / 16;
+}
+
+int work_run_parts(struct work *work, size_t parts, int (*run)(struct work *, void *, size_t part), void *context)
+{
+        bool done[WORK_PARTS_MAX] = {false};
+        return parts == 1 ? run(work, context, 0) : work_run_turns(work, PART_TURN, done, parts, run, context);
 }

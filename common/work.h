@@ -70,11 +70,11 @@ MUST_CHECK int work_run_turns(struct work *work, size_t first, bool *done, size_
         int (*run)(struct work *, void *, size_t which), void *context);
 
 /*
- * Two batches of keys name the same busy terms: whole, one waits for all of the other, in parts they are done side by side. Parts
- * of the keys' terms, and their turns.
+ * Two batches of keys name the same busy terms: whole, one waits for all of the other, in parts they are done side by side. A
+ * batch of few terms, or of who is alone, is one part. work_part: 0 … parts-1; term_id: 0x and 64 lower-case hex digits.
  */
-#define WORK_PARTS      4
-#define WORK_PARTS_FROM 200 /* terms; fewer are not long in anybody's way */
-#define WORK_PART_TURN  1
-/* 0 … WORK_PARTS-1, in the order of the terms. term_id: 0x and 64 lower-case hex digits. */
-size_t work_part(const char *term_id);
+#define WORK_PARTS_MAX 4
+size_t work_count_parts(const struct work *work, size_t terms);
+size_t work_part(const char *term_id, size_t parts);
+MUST_CHECK int work_run_parts(
+        struct work *work, size_t parts, int (*run)(struct work *, void *, size_t part), void *context); /* as work_run_turns */

@@ -569,7 +569,7 @@ static void plan_to_gather(struct worker *worker, int64_t took_ms)
         if (!service->program->gathers || took_ms < GATHER_FROM_MS || service_stopping() || look_around(worker, &around))
                 return;
         int64_t pause = took_ms * GATHER_FACTOR > GATHER_MAX_MS ? GATHER_MAX_MS : took_ms * GATHER_FACTOR;
-        pause *= db_rows_number(around, 0, 1);
+        pause *= atomic_load(&service->replicas);
         int64_t until = clock_ms() + (pause > GATHER_LONGEST_MS ? GATHER_LONGEST_MS : pause);
         if (!worker->full)
                 atomic_store(&service->gather_until_ms, until);

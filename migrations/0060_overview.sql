@@ -34,7 +34,7 @@ CREATE TABLE pipeline_replica (
         PRIMARY KEY (program, name)
 );
 
--- Estimates and a few rows, no count(*): it is asked every few seconds. Ages in seconds.
+-- Estimates and a few rows, no count(*): it is asked every few seconds where somebody looks. Ages in seconds.
 CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
         SELECT jsonb_build_object(
                 'tables', (SELECT jsonb_object_agg(s.relname, greatest(s.n_live_tup, c.reltuples::bigint, 0) ORDER BY s.relname)

@@ -196,11 +196,15 @@ class Rig:
 
     # ---- drained
 
+    @staticmethod
+    def _is_read(groups, last):
+        return isinstance(groups, list) and len(groups) == 1 and not groups[0]["pending"] and groups[0]["last-delivered-id"] == last
+
     def _drained_soon(self):
         """One cheap look at a stream that has not been drained yet: looking must not cost what is measured."""
         while self.undrained:
-            group = self.client.xinfo_groups(self.undrained[0])
-            if len(group) != 1 or group[0]["pending"] or group[0]["last-delivered-id"] != self.last[self.undrained[0]]:
+            stream = self.undrained[0]
+            if not self._is_read(self.client.xinfo_groups(stream), self.last[stream]):
                 return False
             self.undrained.pop(0)
         return True
@@ -214,10 +218,7 @@ class Rig:
             pipe.xrevrange(stream, count=1)
         answers = pipe.execute(raise_on_error=False)
         last = {**self.last, **{stream: rows[0][0] if rows else "0-0" for stream, rows in zip(inner, answers[-2:]) if isinstance(rows, list)}}
-        for stream, groups in zip((*self.last, *inner), answers):
-            if not isinstance(groups, list) or len(groups) != 1 or groups[0]["pending"] or groups[0]["last-delivered-id"] != last[stream]:
-                return False
-        return True
+        return all(self._is_read(groups, last[stream]) for stream, groups in zip((*self.last, *inner), answers))
 
     def drained(self):
         """Every group has read and acked all, then: both outboxes are empty. PostgreSQL is only asked once Redis says so."""

@@ -1,18 +1,16 @@
 """Large batches of keys that cascade and analytics do in parts, each a transaction of its own."""
-import json
 from itertools import count
 
 import pytest
 
 from feeds import Message
 from keccak import counter_id
+from test_sequences import STREAM, about
 from waiting import until
-
-ATOM, ACCOUNT = "a" * 64, "0x" + "ab" * 20
 
 
 class Feed:
-    """Messages of made events, block after block."""
+    """Messages of made events, each in a block of its own."""
 
     def __init__(self):
         self.blocks = count(1)
@@ -21,16 +19,15 @@ class Feed:
         events = []
         for own in values:
             block = next(self.blocks)
-            events.append({**own, "transaction_information": {
-                "chain_id": 1, "network": "intuition-testnet", "address": "0x" + "c6" * 20, "block_hash": f"0x{block:064x}", "block_number": block,
-                "block_timestamp": hex(1_700_000_000), "transaction_hash": f"0x{block:064x}", "log_index": "0x0", "transaction_index": 0}})
-        return Message("rindexer_producer", name, tuple(events), raw=json.dumps({"event_name": name, "event_data": events, "network": "intuition-testnet"}))
+            events.append({**own, "transaction_information": about(block, block, block)})
+        return Message(STREAM, name, tuple(events))
 
     def triples(self, terms):
-        return self.message("TripleCreated", [{"creator": ACCOUNT, "termId": term[2:], "subjectId": ATOM, "predicateId": ATOM, "objectId": ATOM} for term in terms])
+        atom, creator = "0x" + "a" * 64, "0x" + "ab" * 20
+        return self.message("TripleCreated", [{"creator": creator, "termId": term, "subjectId": atom, "predicateId": atom, "objectId": atom} for term in terms])
 
     def prices(self, terms, price):
-        return self.message("SharePriceChanged", [{"termId": term[2:], "curveId": "1", "sharePrice": str(price), "totalAssets": str(price),
+        return self.message("SharePriceChanged", [{"termId": term, "curveId": "1", "sharePrice": str(price), "totalAssets": str(price),
                                                    "totalShares": str(10**18), "vaultType": 1} for term in terms])
 
 

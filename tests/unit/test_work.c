@@ -73,16 +73,17 @@ static void stops_at_a_failure_and_gives_the_turn_back(void **state)
 static void parts_are_in_the_order_of_terms(void **state)
 {
         char term[67];
-        size_t counts[WORK_PARTS] = {0}, last = 0;
+        size_t counts[WORK_PARTS_MAX] = {0}, last = 0;
         (void)state;
         for (int digit = 0; digit < 16; digit++) {
                 snprintf(term, sizeof(term), "0x%x%063d", (unsigned)digit, 0);
-                size_t part = work_part(term);
-                assert_in_range(part, last, WORK_PARTS - 1);
+                size_t part = work_part(term, WORK_PARTS_MAX);
+                assert_int_equal(work_part(term, 1), 0);
+                assert_in_range(part, last, WORK_PARTS_MAX - 1);
                 counts[last = part]++;
         }
-        for (size_t part = 0; part < WORK_PARTS; part++)
-                assert_int_equal(counts[part], 16 / WORK_PARTS);
+        for (size_t part = 0; part < WORK_PARTS_MAX; part++)
+                assert_int_equal(counts[part], 16 / WORK_PARTS_MAX);
 }
 
 int main(void)
