@@ -19,8 +19,7 @@
 #define FAIR_READ          8   /* of so many batches from a backlog one is of the next stream in turn */
 #define SLOW_RETRY_MS      5000
 #define GATHER_FROM_MS     50
-#define GATHER_FACTOR      6
-#define GATHER_MAX_MS      1000 /* a replica */
+#define GATHER_EASE_MS     16 /* a batch of so many ms would rest as long as it took, one of twice as many twice as long as that */
 #define GATHER_LONGEST_MS  3000
 #define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
@@ -568,8 +567,7 @@ static void plan_to_gather(struct worker *worker, int64_t took_ms)
         struct service *service = worker->service;
         if (!service->program->gathers || took_ms < GATHER_FROM_MS || service_stopping() || look_around(worker, &around))
                 return;
-        int64_t pause = took_ms * GATHER_FACTOR > GATHER_MAX_MS ? GATHER_MAX_MS : took_ms * GATHER_FACTOR;
-        pause *= atomic_load(&service->replicas);
+        int64_t pause = took_ms * took_ms / GATHER_EASE_MS * atomic_load(&service->replicas);
         int64_t until = clock_ms() + (pause > GATHER_LONGEST_MS ? GATHER_LONGEST_MS : pause);
         if (!worker->full)
                 atomic_store(&service->gather_until_ms, until);

@@ -13,6 +13,7 @@
 #define ID_SIZE     32
 #define SHOWN_MAX   80 /* bytes of a bad value that a fault shows */
 #define NOTICE_NAME "__rindexer_reorg"
+#define KNOWN_MAX   64 /* a power of two */
 
 /* A member, and the words that lead to it. */
 struct field {
@@ -22,13 +23,20 @@ struct field {
         const char *name;
 };
 
+/* The sum of an address costs more than all else that is done with it, and a message names few accounts, again and again. */
+struct known_address {
+        unsigned char bytes[ADDRESS_SIZE];
+        const char *text; /* NULL: none yet */
+};
+
 struct decoder {
         struct arena *arena;
         struct decode_message *out;
-        const char *network;               /* the only one to take, or NULL */
-        size_t index;                      /* of the event that faults are about */
-        size_t elements;                   /* in event_data: so many faults at most */
-        struct field name, data, fallback; /* the envelope's event_name, event_data and network */
+        const char *network;                   /* the only one to take, or NULL */
+        size_t index;                          /* of the event that faults are about */
+        size_t elements;                       /* in event_data: so many faults at most */
+        struct field name, data, fallback;     /* the envelope's event_name, event_data and network */
+        struct known_address known[KNOWN_MAX]; /* by the last byte */
 };
 
 /* ---- cJSON's memory ---- */
@@ -271,11 +279,10 @@ static int field_amount(struct decoder *d, struct field field, const char **valu
         return 0;
 }
 
-/* Exactly so many bytes, in lower case with 0x. bytes has room for one more, which the text could hold if it had no 0x. */
-static int field_hex(struct decoder *d, struct field field, size_t size, unsigned char *bytes, const char **text)
+/* Exactly so many bytes. There is room for one more, which the text could hold if it had no 0x. */
+static int field_bytes(struct decoder *d, struct field field, size_t size, unsigned char *bytes)
 {
         const char *hex = NULL;
-        char *digits;
         size_t length, count;
 
         if (field_text(d, field, &hex))
@@ -283,6 +290,17 @@ static int field_hex(struct decoder *d, struct field field, size_t size, unsigne
         length = strlen(hex);
         if (length > 2 * size + 2 || number_read_hex(hex, length, bytes, &count) || count != size)
                 return field_fault(d, field, "format", "is not %zu bytes of hex", size);
+        return 0;
+}
+
+/* In lower case with 0x. */
+static int field_hex(struct decoder *d, struct field field, size_t size, const char **text)
+{
+        unsigned char bytes[ID_SIZE + 1];
+        char *digits;
+
+        if (field_bytes(d, field, size, bytes))
+                return DECODE_BAD;
         digits = arena_alloc(d->arena, 2 * size + 3);
         number_write_hex(bytes, size, digits);
         *text = digits;
@@ -292,12 +310,19 @@ static int field_hex(struct decoder *d, struct field field, size_t size, unsigne
 static int field_address(struct decoder *d, struct field field, const char **text)
 {
         unsigned char bytes[ADDRESS_SIZE + 1];
-        char checked[ADDRESS_TEXT_SIZE + 1];
+        struct known_address *known;
 
-        if (field_hex(d, field, ADDRESS_SIZE, bytes, text))
+        if (field_bytes(d, field, ADDRESS_SIZE, bytes))
                 return DECODE_BAD;
-        address_format(bytes, checked);
-        *text = arena_copy(d->arena, checked, ADDRESS_TEXT_SIZE);
+        known = &d->known[bytes[ADDRESS_SIZE - 1] % KNOWN_MAX];
+        if (!known->text || memcmp(known->bytes, bytes, ADDRESS_SIZE) != 0) {
+                char *checked = arena_alloc(d->arena, ADDRESS_TEXT_SIZE + 1);
+
+                address_format(bytes, checked);
+                memcpy(known->bytes, bytes, ADDRESS_SIZE);
+                known->text = checked;
+        }
+        *text = known->text;
         return 0;
 }
 
@@ -328,7 +353,6 @@ static void value_add(struct event *event, const char *text)
 
 static int value_read(struct decoder *d, struct field field, enum event_field_form form, struct event *event)
 {
-        unsigned char bytes[ID_SIZE + 1];
         const char *text = NULL;
         int64_t number;
         int r = DECODE_BAD;
@@ -338,7 +362,7 @@ static int value_read(struct decoder *d, struct field field, enum event_field_fo
                 r = field_address(d, field, &text);
                 break;
         case EVENT_FIELD_ID:
-                r = field_hex(d, field, ID_SIZE, bytes, &text);
+                r = field_hex(d, field, ID_SIZE, &text);
                 break;
         case EVENT_FIELD_AMOUNT:
                 r = field_amount(d, field, &text);
@@ -378,14 +402,13 @@ static int network_read(struct decoder *d, struct field field, const char **netw
 
 static int transaction_read(struct decoder *d, struct field transaction, struct event *event)
 {
-        unsigned char bytes[ID_SIZE + 1];
         struct field timestamp;
 
         if (field_object(d, transaction) || network_read(d, transaction_field(transaction, "network"), &event->network) ||
-                field_hex(d, transaction_field(transaction, "address"), ADDRESS_SIZE, bytes, &event->address) ||
-                field_hex(d, transaction_field(transaction, "block_hash"), ID_SIZE, bytes, &event->block_hash) ||
+                field_hex(d, transaction_field(transaction, "address"), ADDRESS_SIZE, &event->address) ||
+                field_hex(d, transaction_field(transaction, "block_hash"), ID_SIZE, &event->block_hash) ||
                 field_int64(d, transaction_field(transaction, "block_number"), INT64_MAX, &event->block_number) ||
-                field_hex(d, transaction_field(transaction, "transaction_hash"), ID_SIZE, bytes, &event->transaction_hash) ||
+                field_hex(d, transaction_field(transaction, "transaction_hash"), ID_SIZE, &event->transaction_hash) ||
                 field_int64(d, transaction_field(transaction, "log_index"), INT64_MAX, &event->log_index) ||
                 field_int64(d, transaction_field(transaction, "transaction_index"), INT64_MAX, &event->transaction_index))
                 return DECODE_BAD;

@@ -503,38 +503,44 @@ BEGIN
                         RETURNING p.term_id, p.curve_id, p.count_delta, p.last_event_block
                 )
                 INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-                SELECT term_id, curve_id, sum(count_delta), max(last_event_block) FROM written GROUP BY term_id, curve_id
+                SELECT term_id, curve_id, sum(count_delta), max(last_event_block) FROM written
+                GROUP BY term_id, curve_id HAVING sum(count_delta) <> 0 -- what leaves the number of holders changes nothing behind it
                 ORDER BY term_id, curve_id; -- neighbours in the index
 
                 IF event_alone() AND (SELECT vault_retype(array_agg(term_id), array_agg(curve_id), array_agg(vault_type)) FROM new_rows) THEN
                         RETURN NULL;
                 END IF;
-                INSERT INTO vault AS v (term_id, curve_id, vault_type, first_event_block, first_event_log_index, created_at, updated_at)
-                SELECT f.term_id, f.curve_id, CASE WHEN least_type = greatest_type THEN f.vault_type::text ELSE vault_type_differs() END,
-                        f.block_number, f.log_index, f.time, f.time
-                FROM (
-                        SELECT DISTINCT ON (term_id, curve_id) *, min(vault_type) OVER w AS least_type, max(vault_type) OVER w AS greatest_type
+                WITH written AS (
+                        INSERT INTO vault AS v (term_id, curve_id, vault_type, first_event_block, first_event_log_index, created_at, updated_at)
+                        SELECT f.term_id, f.curve_id, CASE WHEN least_type = greatest_type THEN f.vault_type::text ELSE vault_type_differs() END,
+                                f.block_number, f.log_index, f.time, f.time
                         FROM (
-                                SELECT term_id, curve_id, vault_type, block_number, log_index, coalesce(block_timestamp, created_at) AS time
-                                FROM new_rows
-                        ) n
-                        WINDOW w AS (PARTITION BY term_id, curve_id)
-                        ORDER BY term_id, curve_id, block_number, log_index, time
-                ) f
-                LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = f.term_id AND x.curve_id = f.curve_id OFFSET 0) known ON true
-                WHERE known.first_event_block IS NULL OR known.vault_type <> f.vault_type::text OR least_type <> greatest_type
-                        OR (f.block_number, f.log_index, f.time) < (known.first_event_block, known.first_event_log_index, known.created_at)
-                ORDER BY f.term_id, f.curve_id
-                ON CONFLICT (term_id, curve_id) DO UPDATE SET
-                        vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
-                                ELSE vault_type_differs() END,
-                        first_event_block = least(excluded.first_event_block, v.first_event_block),
-                        first_event_log_index
-                                = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
-                        created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
-                        updated_at = CASE WHEN v.price_event_block IS NULL AND vault_is_earlier(excluded, v)
-                                THEN excluded.updated_at ELSE v.updated_at END
-                WHERE vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type;
+                                SELECT DISTINCT ON (term_id, curve_id) *, min(vault_type) OVER w AS least_type, max(vault_type) OVER w AS greatest_type
+                                FROM (
+                                        SELECT term_id, curve_id, vault_type, block_number, log_index, coalesce(block_timestamp, created_at) AS time
+                                        FROM new_rows
+                                ) n
+                                WINDOW w AS (PARTITION BY term_id, curve_id)
+                                ORDER BY term_id, curve_id, block_number, log_index, time
+                        ) f
+                        LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = f.term_id AND x.curve_id = f.curve_id OFFSET 0) known ON true
+                        WHERE known.first_event_block IS NULL OR known.vault_type <> f.vault_type::text OR least_type <> greatest_type
+                                OR (f.block_number, f.log_index, f.time) < (known.first_event_block, known.first_event_log_index, known.created_at)
+                        ORDER BY f.term_id, f.curve_id
+                        ON CONFLICT (term_id, curve_id) DO UPDATE SET
+                                vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
+                                        ELSE vault_type_differs() END,
+                                first_event_block = least(excluded.first_event_block, v.first_event_block),
+                                first_event_log_index
+                                        = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
+                                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
+                                updated_at = CASE WHEN v.price_event_block IS NULL AND vault_is_earlier(excluded, v)
+                                        THEN excluded.updated_at ELSE v.updated_at END
+                        WHERE vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type
+                        RETURNING v.term_id, v.curve_id, v.first_event_block
+                )
+                INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
+                SELECT term_id, curve_id, 0, first_event_block FROM written;
                 RETURN NULL;
         END IF;
         SELECT array_agg(receiver), array_agg(term_id), array_agg(curve_id) INTO accounts, terms, curves FROM old_rows;
@@ -642,26 +648,29 @@ CREATE TRIGGER alone BEFORE UPDATE OR DELETE ON deposited_events FOR EACH STATEM
 CREATE TRIGGER alone BEFORE UPDATE OR DELETE ON redeemed_events FOR EACH STATEMENT EXECUTE FUNCTION event_be_alone();
 CREATE TRIGGER alone BEFORE UPDATE OR DELETE ON share_price_changed_events FOR EACH STATEMENT EXECUTE FUNCTION event_be_alone();
 
+-- What others added to an atom outlives it: it is kept where a reorg takes the atom away, and given back when it returns.
 CREATE FUNCTION atom_keep_enrichment() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-        IF TG_OP = 'DELETE' THEN
-                IF num_nonnulls(OLD.type, OLD.emoji, OLD.label, OLD.image, OLD.value_id) > 0 OR OLD.resolving_status <> 'Pending' THEN
-                        INSERT INTO atom_enrichment (term_id, type, emoji, label, image, value_id, resolving_status)
-                        VALUES (OLD.term_id, OLD.type, OLD.emoji, OLD.label, OLD.image, OLD.value_id, OLD.resolving_status)
-                        ON CONFLICT (term_id) DO UPDATE SET type = excluded.type, emoji = excluded.emoji, label = excluded.label,
-                                image = excluded.image, value_id = excluded.value_id, resolving_status = excluded.resolving_status;
-                ELSE
-                        DELETE FROM atom_enrichment e WHERE e.term_id = OLD.term_id; -- what was kept once has been taken back
-                END IF;
-                RETURN OLD;
+        IF num_nonnulls(OLD.type, OLD.emoji, OLD.label, OLD.image, OLD.value_id) > 0 OR OLD.resolving_status <> 'Pending' THEN
+                INSERT INTO atom_enrichment (term_id, type, emoji, label, image, value_id, resolving_status)
+                VALUES (OLD.term_id, OLD.type, OLD.emoji, OLD.label, OLD.image, OLD.value_id, OLD.resolving_status)
+                ON CONFLICT (term_id) DO UPDATE SET type = excluded.type, emoji = excluded.emoji, label = excluded.label,
+                        image = excluded.image, value_id = excluded.value_id, resolving_status = excluded.resolving_status;
+        ELSE
+                DELETE FROM atom_enrichment e WHERE e.term_id = OLD.term_id; -- what was kept once has been taken back
         END IF;
-        SELECT e.type, e.emoji, e.label, e.image, e.value_id, e.resolving_status
-        INTO NEW.type, NEW.emoji, NEW.label, NEW.image, NEW.value_id, NEW.resolving_status
-        FROM atom_enrichment e WHERE e.term_id = NEW.term_id;
-        IF NOT FOUND THEN
-                NEW.resolving_status := 'Pending';
-        END IF;
-        RETURN NEW;
+        RETURN OLD;
 END $$;
 CREATE TRIGGER enrichment_kept BEFORE DELETE ON atom FOR EACH ROW EXECUTE FUNCTION atom_keep_enrichment();
-CREATE TRIGGER enrichment_restored BEFORE INSERT ON atom FOR EACH ROW EXECUTE FUNCTION atom_keep_enrichment();
+
+CREATE FUNCTION atom_restore_enrichment() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+        UPDATE atom a SET type = e.type, emoji = e.emoji, label = e.label, image = e.image, value_id = e.value_id,
+                resolving_status = e.resolving_status
+        FROM new_rows n
+        CROSS JOIN LATERAL (SELECT * FROM atom_enrichment x WHERE x.term_id = n.term_id OFFSET 0) e
+        WHERE a.term_id = n.term_id;
+        RETURN NULL;
+END $$;
+CREATE TRIGGER enrichment_restored AFTER INSERT ON atom REFERENCING NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION atom_restore_enrichment();

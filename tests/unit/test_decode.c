@@ -300,6 +300,28 @@ static void hex_forms(void **state)
                 "event_data[0].transaction_information.block_hash: '" LOWER "' is not 32 bytes of hex");
 }
 
+/* Two accounts in one slot of what a message knows: their last bytes differ by 64. */
+#define NEIGHBOUR         "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaad"
+#define NEIGHBOUR_CHECKED "0x5AAeB6053f3e94c9b9A09f33669435E7eF1BEAAD"
+#define PAID(from, to)                                                                                                           \
+        "{'assets':'10','assetsAfterFees':'9','curveId':'1','receiver':'" to "','sender':'" from "','shares':'8','termId':'" ID  \
+        "','totalShares':'1','vaultType':2," PLACE "}"
+
+static void known_addresses(void **state)
+{
+        struct decode_message message =
+                decode(MESSAGE("Deposited", PAID(LOWER, LOWER) "," PAID(LOWER, NEIGHBOUR) "," PAID(NEIGHBOUR, LOWER)));
+
+        (void)state;
+        assert_int_equal(message.event_count, 3);
+        check_value(&message.events[0], 0, CHECKED);
+        check_value(&message.events[0], 1, CHECKED);
+        check_value(&message.events[1], 0, CHECKED);
+        check_value(&message.events[1], 1, NEIGHBOUR_CHECKED);
+        check_value(&message.events[2], 0, NEIGHBOUR_CHECKED);
+        check_value(&message.events[2], 1, CHECKED);
+}
+
 static void missing_members(void **state)
 {
         (void)state;
@@ -700,6 +722,7 @@ int main(void)
                 TEST(number_forms),
                 TEST(ranges),
                 TEST(hex_forms),
+                TEST(known_addresses),
                 TEST(missing_members),
                 TEST(values_shown_are_short),
                 TEST(duplicates_and_unknown_members),
