@@ -1,36 +1,40 @@
 #include "aggregate.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include "../common/clock.h"
 #include "../common/progress.h"
+#include "../common/service.h"
 #include "cascade_sql.h"
 
 #define REBUILD_TIMEOUT_MS 3600000
-#define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
+#define REBUILD_CHUNK      1000  /* keys a transaction: locks are held for a moment only */
+#define ROWS_MAX           16384 /* outbox rows a transaction, of a few terms each */
+#define ONLY_THESE_MS      5000 /* so long, and so many times as long as it took, buckets are not tried whole after that failed */
+#define ONLY_THESE_FACTOR  10
 
-/*
- * count_holders: what makes position_count right, by what waits or anew. *counted: the terms that it found to be done, in byte
- * order. Others are not made again: whom the lock waited for has done them. But those whose row the lock has made (*made, in the
- * same order) are: it may stand for nothing.
- */
-static int aggregate(struct db *db, const struct sql *count_holders, struct db_array *terms, struct db_rows **made,
-        struct db_rows **counted, int64_t until_ms)
+struct aggregate_state {
+        int64_t only_these_until_ms; /* monotonic */
+};
+
+/* What of the outbox is done: all that is in the terms' buckets, ROWS_MAX rows at a time, or only these terms' part of it. */
+static int aggregate(struct db *db, struct db_array *terms, bool only_these, struct db_rows **done, int64_t until_ms)
 {
         AUTO_ARRAY struct db_array found;
-        const struct db_param param = db_array_param(terms);
-        const struct db_call lock[] = {
-                {.sql = &sql_30_term_lock, .params = &param, .param_count = 1, .rows = made},
-                {.sql = count_holders, .params = &param, .param_count = 1, .rows = counted},
+        char rows_max[24];
+        snprintf(rows_max, sizeof(rows_max), "%d", ROWS_MAX);
+        const struct db_param none = {0}, param = db_array_param(terms);
+        const struct db_param params[] = {param, only_these ? param : none, only_these ? none : db_text(rows_max)};
+        const struct db_call fold[] = {
+                {.sql = &sql_30_bucket_lock, .params = params, .param_count = 1},
+                {.sql = &sql_30_vault_fold, .params = params, .param_count = 3, .rows = done},
         };
         db_array_init(&found, DB_TEXT);
-        int r = db_run(db, lock, ARRAY_LENGTH(lock), DB_BEGIN | DB_BY_KEY, clock_left(until_ms));
+        int r = db_run(db, fold, ARRAY_LENGTH(fold), DB_BEGIN | DB_BY_KEY, clock_left(until_ms));
         if (r)
                 return r;
-        for (size_t i = 0; i < db_rows_count(*made); i++)
-                db_array_push_text(&found, db_rows_text(*made, i, 0));
-        for (size_t i = 0; i < db_rows_count(*counted); i++)
-                db_array_push_text(&found, db_rows_text(*counted, i, 0));
+        for (size_t i = 0; i < db_rows_count(*done); i++)
+                db_array_push_text(&found, db_rows_text(*done, i, 0));
         const struct db_param found_param = db_array_param(&found);
         const struct db_call make[] = {
                 {.sql = &sql_30_vault_bury, .params = &found_param, .param_count = 1},
@@ -39,55 +43,62 @@ static int aggregate(struct db *db, const struct sql *count_holders, struct db_a
         return db_run(db, make, found.count ? ARRAY_LENGTH(make) : 0, DB_COMMIT, clock_left(until_ms));
 }
 
-static bool is_among(const struct db_rows *rows, const char *term)
-{
-        size_t from = 0, to = db_rows_count(rows);
-        while (from < to) {
-                size_t middle = from + (to - from) / 2;
-                int order = strcmp(term, db_rows_text(rows, middle, 0));
-                if (!order)
-                        return true;
-                if (order < 0)
-                        to = middle;
-                else
-                        from = middle + 1;
-        }
-        return false;
-}
-
 struct span {
-        struct stream_key *keys;
+        const struct stream_key *keys;
         size_t count, parts;
-        int64_t until_ms; /* the deadline of all parts */
+        bool only_these;
+        int64_t until_ms; /* the deadline of all parts; of each more round of one that has more than ROWS_MAX */
 };
 
 static int fold_part(struct work *work, void *context, size_t part)
 {
-        const struct span *span = context;
+        struct span *span = context;
         AUTO_ARRAY struct db_array terms;
-        AUTO(db_rows) struct db_rows *made = NULL;
-        AUTO(db_rows) struct db_rows *counted = NULL;
+        int64_t taken;
         db_array_init(&terms, DB_TEXT);
         for (size_t i = 0; i < span->count; i++)
                 if (work_part(span->keys[i].term_id, span->parts) == part)
                         db_array_push_text(&terms, span->keys[i].term_id);
-        int r = terms.count ? aggregate(work->db, &sql_30_vault_fold, &terms, &made, &counted, span->until_ms) : 0;
-        if (r)
-                return r;
-        for (size_t i = 0; i < span->count && !work->batch->redelivered; i++)
-                if (work_part(span->keys[i].term_id, span->parts) == part) {
-                        struct stream_key *key = &span->keys[i];
-                        key->ours |= is_among(made, key->term_id) || is_among(counted, key->term_id);
-                        key->done = !key->ours;
-                }
+        if (!terms.count)
+                return 0;
+        do {
+                AUTO(db_rows) struct db_rows *done = NULL;
+                int r = aggregate(work->db, &terms, span->only_these, &done, span->until_ms);
+                if (r)
+                        return r;
+                taken = db_rows_count(done) ? db_rows_number(done, 0, 1) : 0;
+                if (taken == ROWS_MAX)
+                        span->until_ms = clock_ms() + work->deadline_ms;
+        } while (!span->only_these && taken == ROWS_MAX && !service_stopping());
         return 0;
 }
 
+static int fold(struct work *work, size_t from, size_t count, bool only_these)
+{
+        struct span span = {
+                .keys = work->keys + from,
+                .count = count,
+                .parts = work_count_parts(work, count),
+                .only_these = only_these,
+                .until_ms = clock_ms() + work->deadline_ms,
+        };
+        return work_run_parts(work, span.parts, fold_part, &span);
+}
+
+/* What is in the buckets besides the batch's own keys must not be held against these: then they are done alone. */
 static int run(struct work *work, void *context, size_t from, size_t count)
 {
-        struct span span = {work->keys + from, count, work_count_parts(work, count), clock_ms() + work->deadline_ms};
+        struct aggregate_state *state = work->state;
+        int64_t started = clock_ms();
+        int r = DB_BAD_DATA;
         (void)context;
-        int r = work_run_parts(work, span.parts, fold_part, &span);
+        if (count == work->key_count && started >= state->only_these_until_ms) {
+                r = fold(work, from, count, false);
+                if (r > 0)
+                        state->only_these_until_ms = clock_ms() + ONLY_THESE_MS + ONLY_THESE_FACTOR * (clock_ms() - started);
+        }
+        if (r > 0)
+                r = fold(work, from, count, true);
         if (!r)
                 work->units += count;
         return r;
@@ -98,7 +109,31 @@ int aggregate_process(struct work *work)
         return work_run_keys(work, run);
 }
 
+void *aggregate_state_new(const void *config)
+{
+        (void)config;
+        return memory_new(1, sizeof(struct aggregate_state));
+}
+
+void aggregate_state_free(void *state)
+{
+        free(state);
+}
+
 /* ---- rebuild ---- */
+
+static int rebuild_some(struct db *db, struct db_array *terms)
+{
+        const struct db_param param = db_array_param(terms), fold[] = {param, param, {0}};
+        const struct db_call calls[] = {
+                {.sql = &sql_30_bucket_lock, .params = &param, .param_count = 1},
+                {.sql = &sql_30_vault_fold, .params = fold, .param_count = 3},
+                {.sql = &sql_30_vault_recount, .params = &param, .param_count = 1},
+                {.sql = &sql_30_vault_bury, .params = &param, .param_count = 1},
+                {.sql = &sql_31_term_recompute, .params = &param, .param_count = 1},
+        };
+        return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, REBUILD_TIMEOUT_MS);
+}
 
 int aggregate_rebuild(struct db *db)
 {
@@ -110,13 +145,11 @@ int aggregate_rebuild(struct db *db)
         progress_begin(&progress, "making terms anew", "terms", (int64_t)total);
         for (size_t from = 0; !r && from < total; from += REBUILD_CHUNK) {
                 AUTO_ARRAY struct db_array terms;
-                AUTO(db_rows) struct db_rows *made = NULL;
-                AUTO(db_rows) struct db_rows *counted = NULL;
                 size_t count = total - from < REBUILD_CHUNK ? total - from : REBUILD_CHUNK;
                 db_array_init(&terms, DB_TEXT);
                 for (size_t i = from; i < from + count; i++)
                         db_array_push_text(&terms, db_rows_text(rows, i, 0));
-                r = aggregate(db, &sql_30_vault_recount, &terms, &made, &counted, clock_ms() + REBUILD_TIMEOUT_MS);
+                r = rebuild_some(db, &terms);
                 progress_add(&progress, (int64_t)count);
         }
         if (r)

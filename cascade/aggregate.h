@@ -1,14 +1,16 @@
 /*
- * Vaults' numbers of holders and terms' totals. Redis only says which keys to look at; what has to be done stands in
- * vault_outbox, written by ingest in the events' own transaction. A key for which nothing stands there was done by another
- * worker, who tells analytics, too; but a redelivered entry's keys are told of again, for that worker may have been us.
+ * Vaults' numbers of holders and terms' totals. Redis only says where to look; what has to be done stands in vault_outbox,
+ * written by ingest in the events' own transaction, by buckets of terms. A key's bucket is worked off whole, so that a flood's
+ * later entries find nothing left; each entry's key is told to analytics, whoever did it: by then it is done.
  *
- * One transaction a batch: lock the terms in order, fold their outbox rows into position_count, then — in a later statement,
- * which sees what the holder of the lock before us committed — recompute the terms.
+ * One transaction: lock the buckets in order, fold their outbox rows into position_count, then — in a later statement — recompute
+ * the terms. Where that fails for the terms' sake, or takes too long, only the batch's own keys are done, and halved.
  */
 #pragma once
 
 #include "../common/work.h"
 
 MUST_CHECK int aggregate_process(struct work *work);
+void *aggregate_state_new(const void *config); /* a worker's */
+void aggregate_state_free(void *state);
 MUST_CHECK int aggregate_rebuild(struct db *db);

@@ -41,6 +41,8 @@ int main(int argc, char **argv)
                 .output = output,
                 .gathers = true,
                 .process = aggregate_process,
+                .state_new = aggregate_state_new,
+                .state_free = aggregate_state_free,
                 .outbox_stale = &sql_30_outbox_stale,
                 .gauge_sql = &sql_30_outbox_age,
                 .gauge = &stage_outbox_age,

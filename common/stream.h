@@ -79,9 +79,7 @@ struct stream_key {
         const char *term_id, *curve_id; /* curve_id NULL: the key is a term */
         const char *reason;
         int64_t block_number;
-        struct stream_entry *entry; /* the one it was read from, where it was */
-        bool done;                  /* somebody else has done what it asks for, and publishes it: work_fold_keys leaves it out */
-        bool ours;                  /* we have done it, in a run that may have failed later on */
+        struct stream_entry *entry;      /* the one it was read from, where it was */
         struct stream_position position; /* of its own entry, by stream_finish */
 };
 struct stream_letter {
@@ -128,6 +126,7 @@ MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int
 struct stream_group {
         struct stream_position delivered; /* last */
         int64_t lag;                      /* entries behind it; -1: Redis does not know */
+        int64_t pending;                  /* delivered and not acked */
         bool alone;                       /* no other group reads the stream */
 };
 MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);

@@ -43,11 +43,6 @@ static int compare_keys(const void *left, const void *right)
 void work_fold_keys(struct work *work)
 {
         size_t kept = 0;
-        for (size_t i = 0; i < work->key_count; i++)
-                if (!work->keys[i].done)
-                        work->keys[kept++] = work->keys[i];
-        work->key_count = kept;
-        kept = 0;
         if (work->key_count)
                 qsort(work->keys, work->key_count, sizeof(*work->keys), compare_keys);
         for (size_t i = 0; i < work->key_count; i++) {

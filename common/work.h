@@ -38,7 +38,7 @@ struct work {
 void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number);
 void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
         const char *error, int64_t attempts);
-/* Sorts the keys and leaves one of each that is not done, with its highest block. */
+/* Sorts the keys and leaves one of each, with its highest block. */
 void work_fold_keys(struct work *work);
 void work_deinit(struct work *work);
 

@@ -18,7 +18,7 @@
 #define FIRST_READ         5   /* messages a stream of a worker's first read: their size decides how many more fit */
 #define FAIR_READ          8   /* of so many batches from a backlog one is of the next stream in turn */
 #define SLOW_RETRY_MS      5000
-#define GATHER_FROM_MS     50
+#define GATHER_FROM_MS     25
 #define GATHER_EASE_MS     16 /* a batch of so many ms would rest as long as it took, one of twice as many twice as long as that */
 #define GATHER_LONGEST_MS  3000
 #define LOOK_TIMEOUT_MS    500
@@ -523,7 +523,7 @@ static int look_around(struct worker *worker, struct db_rows **rows)
         return r;
 }
 
-/* Whether entries wait in front of one of these streams; where none is known: they may. */
+/* Whether entries wait in front of one of these streams, or are being worked at; where none is known: they may. */
 static bool more_to_come(struct worker *worker, const struct db_rows *streams)
 {
         if (!db_rows_text(streams, 0, 0))
@@ -531,7 +531,7 @@ static bool more_to_come(struct worker *worker, const struct db_rows *streams)
         for (size_t i = 0; i < db_rows_count(streams); i++) {
                 struct stream_group group;
                 if (!stream_group_read(worker->redis, db_rows_text(streams, i, 0), worker->consumer.group, &group) &&
-                        group.lag > 0)
+                        (group.lag > 0 || group.pending > 0))
                         return true;
         }
         return false;

@@ -307,7 +307,7 @@ CREATE FUNCTION event_touched(moved BIGINT) RETURNS TABLE (term_id TEXT, curve_i
 BEGIN
         RETURN QUERY SELECT NULL::text, NULL::text, 0::bigint, moved;
         RETURN QUERY SELECT o.term_id, o.curve_id, max(o.block_number), 0::bigint
-                FROM vault_outbox o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
+                FROM vault_waiting o WHERE o.created_at = now() GROUP BY o.term_id, o.curve_id;
 END $$;
 
 -- The keys of all versions of the events of the given blocks, or of those of them where events may have moved, in the same form. For what is

@@ -97,17 +97,35 @@ CREATE TABLE vault (
 ) WITH (fillfactor = 50);
 CREATE INDEX vault_empty ON vault (term_id) WHERE first_event_block IS NULL; -- hardly ever any
 
--- The outbox between ingest and cascade: which vault (or term, where curve_id is NULL) changed, and by how many holders. Append and
--- delete only; it bloats unless it is vacuumed often.
+-- The outbox between ingest and cascade: which vaults (or terms, where a curve is NULL) changed, and by how many holders. A row holds, in
+-- arrays side by side, what one statement changed in one bucket of terms: a row a vault costs three times as much, most of it the index.
+-- Append and delete only; it bloats unless it is vacuumed often. cascade works on a bucket under its lock (30_bucket_lock).
+CREATE FUNCTION vault_bucket(term_id TEXT) RETURNS SMALLINT LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ -- 0 … 63, by the first six bits
+        SELECT ((strpos('0123456789abcdef', substr(term_id, 3, 1)) - 1) * 4 + (strpos('0123456789abcdef', substr(term_id, 4, 1)) - 1) / 4)::smallint
+$$;
 CREATE TABLE vault_outbox (
-        term_id TEXT COLLATE "C" NOT NULL,
-        curve_id TEXT COLLATE "C",
-        position_delta BIGINT NOT NULL,
+        bucket SMALLINT NOT NULL,
+        term_ids TEXT[] COLLATE "C" NOT NULL,
+        curve_ids TEXT[] COLLATE "C" NOT NULL,
+        position_deltas BIGINT[] NOT NULL,
         block_number BIGINT NOT NULL,
         created_at TIMESTAMPTZ NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = -1,
-        autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX ON vault_outbox (term_id);
+        autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_scale_factor = 0.0, toast.autovacuum_vacuum_threshold = 2000,
+        toast.autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE vault_outbox ALTER term_ids SET STORAGE EXTERNAL, ALTER curve_ids SET STORAGE EXTERNAL, ALTER position_deltas SET STORAGE EXTERNAL;
+CREATE INDEX ON vault_outbox (bucket);
+
+-- The same, a row a change.
+CREATE VIEW vault_waiting AS
+SELECT k.term_id, k.curve_id, k.position_delta, o.block_number, o.created_at
+FROM vault_outbox o CROSS JOIN LATERAL unnest(o.term_ids, o.curve_ids, o.position_deltas) k (term_id, curve_id, position_delta);
+
+CREATE FUNCTION vault_tell_of_terms(terms TEXT[], block_number BIGINT) RETURNS void LANGUAGE sql AS $$
+        INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
+        SELECT vault_bucket(t), array_agg(t), array_agg(NULL::text), array_agg(0), block_number FROM (SELECT DISTINCT t FROM unnest(terms) t) k
+        GROUP BY 1
+$$;
 
 -- total_shares × price / 10^18, rounded half up, exactly: a quotient in NUMERIC is itself rounded, div() of integers is not.
 CREATE FUNCTION vault_market_cap(total_shares NUMERIC, share_price NUMERIC) RETURNS NUMERIC
@@ -267,10 +285,14 @@ BEGIN
                 WHERE (p.account_id, p.term_id, p.curve_id) = (e.account_id, e.term_id, e.curve_id)
                 RETURNING p.term_id, p.curve_id, p.count_delta::int AS delta, p.last_event_block
         )
-        INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-        SELECT term_id, curve_id, CASE WHEN move_count THEN sum(delta) ELSE 0 END, max(last_event_block)
-        FROM (SELECT * FROM gone UNION ALL SELECT * FROM kept) moved
-        GROUP BY term_id, curve_id;
+        INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
+        SELECT vault_bucket(term_id), array_agg(term_id), array_agg(curve_id), array_agg(delta), max(block_number)
+        FROM (
+                SELECT term_id, curve_id, CASE WHEN move_count THEN sum(delta) ELSE 0 END AS delta, max(last_event_block) AS block_number
+                FROM (SELECT * FROM gone UNION ALL SELECT * FROM kept) moved
+                GROUP BY term_id, curve_id
+        ) k
+        GROUP BY 1;
 END $$;
 
 -- Alone, for inserts do not lock the vaults that they leave as they are.
@@ -303,8 +325,10 @@ BEGIN
         FROM expected e
         WHERE (v.term_id, v.curve_id) = (e.key_term_id, e.key_curve_id);
 
-        INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-        SELECT DISTINCT t, c, 0, 0 FROM unnest(terms, curves) k(t, c);
+        INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
+        SELECT vault_bucket(t), array_agg(t), array_agg(c), array_agg(0), 0
+        FROM (SELECT DISTINCT t, c FROM unnest(terms, curves) k(t, c)) k
+        GROUP BY 1;
 END $$;
 
 -- For who is alone: makes the vaults anew where events bring another type than a vault, or each other, have.
@@ -341,15 +365,14 @@ BEGIN
         DELETE FROM atom a
         WHERE term_id = ANY (terms) AND NOT EXISTS (SELECT FROM atom_created_events e WHERE e.term_id = a.term_id);
 
-        INSERT INTO vault_outbox (term_id, position_delta, block_number) SELECT DISTINCT t, 0, 0 FROM unnest(terms) t;
+        PERFORM vault_tell_of_terms(terms, 0);
 END $$;
 
 CREATE FUNCTION triple_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
         -- the counter terms as they are now, and below as they will be: both ends of a change have to hear of it
-        INSERT INTO vault_outbox (term_id, position_delta, block_number)
-        SELECT DISTINCT counter_term_id, 0, 0 FROM triple WHERE term_id = ANY (terms);
+        PERFORM vault_tell_of_terms(array_agg(counter_term_id), 0) FROM triple WHERE term_id = ANY (terms);
 
         INSERT INTO triple (term_id, creator_id, subject_id, predicate_id, object_id, counter_term_id,
                 last_event_block, last_event_log_index, last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
@@ -368,10 +391,7 @@ BEGIN
         DELETE FROM triple a
         WHERE term_id = ANY (terms) AND NOT EXISTS (SELECT FROM triple_created_events e WHERE e.term_id = a.term_id);
 
-        INSERT INTO vault_outbox (term_id, position_delta, block_number)
-        SELECT DISTINCT t, 0, 0 FROM unnest(terms) t
-        UNION
-        SELECT DISTINCT counter_term_id, 0, 0 FROM triple WHERE term_id = ANY (terms);
+        PERFORM vault_tell_of_terms(terms || array_agg(counter_term_id), 0) FROM triple WHERE term_id = ANY (terms);
 END $$;
 
 -- Triggers: set-based, once a statement ------------------------------------------------------------------------------------------------
@@ -388,8 +408,7 @@ BEGIN
                 FROM new_rows
                 ORDER BY term_id
                 ON CONFLICT (term_id) DO NOTHING;
-                INSERT INTO vault_outbox (term_id, position_delta, block_number)
-                SELECT term_id, 0, max(block_number) FROM new_rows GROUP BY term_id;
+                PERFORM vault_tell_of_terms(array_agg(term_id), max(block_number)) FROM new_rows;
                 -- a second creation of one atom is rare (competing blocks): make it anew from its events
                 again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n
                         LEFT JOIN LATERAL (SELECT * FROM atom x WHERE x.term_id = n.term_id OFFSET 0) a ON true -- by key, however few rows there are
@@ -419,8 +438,7 @@ BEGIN
                 FROM new_rows
                 ORDER BY term_id
                 ON CONFLICT (term_id) DO NOTHING;
-                INSERT INTO vault_outbox (term_id, position_delta, block_number)
-                SELECT t, 0, max(block_number) FROM new_rows CROSS JOIN LATERAL (VALUES (term_id), (counter_term_id)) both_terms(t) GROUP BY t;
+                PERFORM vault_tell_of_terms(array_agg(term_id) || array_agg(counter_term_id), max(block_number)) FROM new_rows;
                 again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n
                         LEFT JOIN LATERAL (SELECT * FROM triple x WHERE x.term_id = n.term_id OFFSET 0) a ON true -- by key, however few rows there are
                         WHERE (a.last_event_transaction, a.last_event_log_index) IS DISTINCT FROM (n.transaction_hash, n.log_index)
@@ -502,10 +520,13 @@ BEGIN
                                 created_at = CASE WHEN position_is_earlier(excluded, p) THEN excluded.created_at ELSE p.created_at END
                         RETURNING p.term_id, p.curve_id, p.count_delta, p.last_event_block
                 )
-                INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-                SELECT term_id, curve_id, sum(count_delta), max(last_event_block) FROM written
-                GROUP BY term_id, curve_id HAVING sum(count_delta) <> 0 -- what leaves the number of holders changes nothing behind it
-                ORDER BY term_id, curve_id; -- neighbours in the index
+                INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
+                SELECT vault_bucket(term_id), array_agg(term_id), array_agg(curve_id), array_agg(delta), max(block_number)
+                FROM (
+                        SELECT term_id, curve_id, sum(count_delta) AS delta, max(last_event_block) AS block_number FROM written
+                        GROUP BY term_id, curve_id HAVING sum(count_delta) <> 0 -- what leaves the number of holders changes nothing behind it
+                ) k
+                GROUP BY 1;
 
                 IF event_alone() AND (SELECT vault_retype(array_agg(term_id), array_agg(curve_id), array_agg(vault_type)) FROM new_rows) THEN
                         RETURN NULL;
@@ -539,8 +560,9 @@ BEGIN
                         WHERE vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type
                         RETURNING v.term_id, v.curve_id, v.first_event_block
                 )
-                INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-                SELECT term_id, curve_id, 0, first_event_block FROM written;
+                INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
+                SELECT vault_bucket(term_id), array_agg(term_id), array_agg(curve_id), array_agg(0), max(first_event_block) FROM written
+                GROUP BY 1;
                 RETURN NULL;
         END IF;
         SELECT array_agg(receiver), array_agg(term_id), array_agg(curve_id) INTO accounts, terms, curves FROM old_rows;
@@ -610,8 +632,9 @@ BEGIN
                         WHERE vault_price_is_later(excluded, v) OR vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type
                         RETURNING v.term_id, v.curve_id, v.price_event_block
                 )
-                INSERT INTO vault_outbox (term_id, curve_id, position_delta, block_number)
-                SELECT term_id, curve_id, 0, price_event_block FROM written; -- what leaves a vault as it is changes nothing behind it
+                INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
+                SELECT vault_bucket(term_id), array_agg(term_id), array_agg(curve_id), array_agg(0), max(price_event_block)
+                FROM written GROUP BY 1; -- what leaves a vault as it is changes nothing behind it
                 RETURN NULL;
         END IF;
         SELECT array_agg(term_id), array_agg(curve_id) INTO terms, curves FROM old_rows;

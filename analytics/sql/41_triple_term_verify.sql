@@ -1,7 +1,7 @@
 -- Rows of triple_term that differ from their definition. $1: look at one key in so many (1: all).
 -- Keys that an outbox still names are under way and left out.
 WITH waiting AS MATERIALIZED (
-        SELECT term_id FROM vault_outbox UNION SELECT term_id FROM term_outbox
+        SELECT term_id FROM vault_waiting UNION SELECT term_id FROM term_outbox
 ), flying AS MATERIALIZED (
         SELECT term_id, counter_term_id FROM triple WHERE term_id IN (SELECT * FROM waiting) OR counter_term_id IN (SELECT * FROM waiting)
         UNION

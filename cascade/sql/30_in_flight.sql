@@ -1,1 +1,1 @@
-SELECT count(DISTINCT term_id) FROM vault_outbox
+SELECT count(DISTINCT term_id) FROM vault_waiting

@@ -5,7 +5,7 @@ FROM (SELECT term_id, curve_id, position_count, market_cap FROM vault_count_expe
 FULL JOIN (
         SELECT v.term_id, v.curve_id, v.position_count + coalesce(o.delta, 0) AS position_count, v.market_cap
         FROM vault v
-        LEFT JOIN (SELECT term_id, curve_id, sum(position_delta)::bigint AS delta FROM vault_outbox GROUP BY term_id, curve_id) o
+        LEFT JOIN (SELECT term_id, curve_id, sum(position_delta)::bigint AS delta FROM vault_waiting GROUP BY term_id, curve_id) o
                 ON (o.term_id, o.curve_id) = (v.term_id, v.curve_id)
 ) actual USING (term_id, curve_id)
 WHERE expected IS DISTINCT FROM actual

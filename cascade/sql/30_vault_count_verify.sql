@@ -1,6 +1,6 @@
 -- Rows of vault that differ from their definition. $1: look at one key in so many (1: all).
 -- Keys that an outbox still names are under way and left out.
-WITH flying AS MATERIALIZED (SELECT DISTINCT term_id FROM vault_outbox)
+WITH flying AS MATERIALIZED (SELECT DISTINCT term_id FROM vault_waiting)
 SELECT 'vault', 'term_id=' || term_id || ' ' || 'curve_id=' || curve_id, row_difference(to_jsonb(expected), to_jsonb(actual)), term_id, curve_id
 FROM (
         SELECT

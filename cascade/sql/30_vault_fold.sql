@@ -1,29 +1,43 @@
--- $1 term ids, locked. Takes their outbox rows and adds what these say to the vaults' numbers of holders: both or neither. Vaults that a
--- reorg left without events are locked with the others, in order: 30_vault_bury is next. Returns the terms that had such rows, in byte
--- order; of the others somebody took them who held the lock before, and has made the term anew.
+-- $1 term ids whose buckets are locked; $2 the only ones of them to do, or NULL: all that these buckets' outbox rows hold; $3 so many rows at
+-- most (NULL: all). Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these stay. Vaults
+-- that a reorg left without events are written with the others, and so locked in order: 30_vault_bury is next. Returns the terms, and in each row how many
+-- outbox rows were taken.
 WITH gone AS (
-        DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[]) RETURNING term_id, curve_id, position_delta
+        DELETE FROM vault_outbox WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM vault_outbox
+                WHERE bucket = ANY (ARRAY(SELECT DISTINCT vault_bucket(term_id) FROM unnest($1::text[]) k (term_id)))
+                        AND ($2::text[] IS NULL OR term_ids && $2::text[])
+                LIMIT $3::bigint
+        ))
+        RETURNING bucket, term_ids, curve_ids, position_deltas, block_number, created_at
+), change AS (
+        SELECT g.bucket, k.term_id, k.curve_id, k.position_delta, g.block_number, g.created_at,
+                $2::text[] IS NULL OR k.term_id IN (SELECT unnest($2::text[])) AS ours
+        FROM gone g CROSS JOIN LATERAL unnest(g.term_ids, g.curve_ids, g.position_deltas) k (term_id, curve_id, position_delta)
+), left_there AS (
+        INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number, created_at)
+        SELECT bucket, array_agg(term_id), array_agg(curve_id), array_agg(position_delta), block_number, created_at
+        FROM change WHERE NOT ours
+        GROUP BY bucket, block_number, created_at
 ), told AS ( -- a triple that came and went again before its term was made: nothing but this row says so
         INSERT INTO term_outbox (term_id, block_number)
-        SELECT DISTINCT term_id, 0 FROM gone
-        WHERE curve_id IS NULL
-                AND NOT EXISTS (SELECT FROM atom a WHERE a.term_id = gone.term_id)
-                AND NOT EXISTS (SELECT FROM triple t WHERE t.term_id = gone.term_id)
-                AND NOT EXISTS (SELECT FROM triple t WHERE t.counter_term_id = gone.term_id)
+        SELECT DISTINCT term_id, 0 FROM change c
+        WHERE ours AND curve_id IS NULL
+                AND NOT EXISTS (SELECT FROM atom a WHERE a.term_id = c.term_id)
+                AND NOT EXISTS (SELECT FROM triple t WHERE t.term_id = c.term_id)
+                AND NOT EXISTS (SELECT FROM triple t WHERE t.counter_term_id = c.term_id)
 ), moved AS (
         SELECT term_id, curve_id, sum(delta)::bigint AS delta
         FROM (
-                SELECT term_id, curve_id, position_delta AS delta, false AS is_empty FROM gone WHERE curve_id IS NOT NULL
+                SELECT term_id, curve_id, position_delta AS delta, false AS is_empty FROM change WHERE ours AND curve_id IS NOT NULL
                 UNION ALL
-                SELECT term_id, curve_id, 0, true FROM vault WHERE term_id = ANY ($1::text[]) AND first_event_block IS NULL
+                SELECT term_id, curve_id, 0, true FROM vault
+                WHERE first_event_block IS NULL AND (term_id IN (SELECT term_id FROM change WHERE ours)) IS TRUE
         ) k
         GROUP BY term_id, curve_id HAVING sum(delta) <> 0 OR bool_or(is_empty)
-), locked AS (
-        SELECT v.term_id, v.curve_id, m.delta
-        FROM moved m JOIN vault v ON (v.term_id, v.curve_id) = (m.term_id, m.curve_id)
-        ORDER BY v.term_id, v.curve_id FOR UPDATE OF v
-), counted AS (
-        UPDATE vault v SET position_count = v.position_count + l.delta
-        FROM locked l WHERE (v.term_id, v.curve_id) = (l.term_id, l.curve_id)
+), counted AS ( -- in order: the planner is left no join but a nested loop (DB_BY_KEY)
+        UPDATE vault v SET position_count = v.position_count + m.delta
+        FROM (SELECT term_id, curve_id, delta FROM moved ORDER BY term_id, curve_id OFFSET 0) m
+        WHERE (v.term_id, v.curve_id) = (m.term_id, m.curve_id)
 )
-SELECT DISTINCT term_id FROM gone ORDER BY term_id
+SELECT DISTINCT term_id, (SELECT count(*) FROM gone) FROM change WHERE ours

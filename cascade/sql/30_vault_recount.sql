@@ -1,14 +1,10 @@
--- $1 term ids, locked. Counts the holders anew and takes the outbox rows of the very snapshot it counts in: what comes later is added later.
--- Returns all of the terms.
-WITH gone AS (
-        DELETE FROM vault_outbox WHERE term_id = ANY ($1::text[]) RETURNING term_id, curve_id
-), told AS ( -- a triple that came and went again before its term was made: nothing but this row says so
-        INSERT INTO term_outbox (term_id, block_number)
-        SELECT DISTINCT term_id, 0 FROM gone
-        WHERE curve_id IS NULL
-                AND NOT EXISTS (SELECT FROM atom a WHERE a.term_id = gone.term_id)
-                AND NOT EXISTS (SELECT FROM triple t WHERE t.term_id = gone.term_id)
-                AND NOT EXISTS (SELECT FROM triple t WHERE t.counter_term_id = gone.term_id)
+-- $1 term ids whose buckets are locked. Counts the holders anew, less what outbox rows of the very snapshot it counts in will still add.
+WITH waiting AS MATERIALIZED (
+        SELECT k.term_id, k.curve_id, sum(k.position_delta)::bigint AS delta
+        FROM vault_outbox o CROSS JOIN LATERAL unnest(o.term_ids, o.curve_ids, o.position_deltas) k (term_id, curve_id, position_delta)
+        WHERE o.bucket = ANY (ARRAY(SELECT DISTINCT vault_bucket(term_id) FROM unnest($1::text[]) u (term_id)))
+                AND (k.term_id IN (SELECT unnest($1::text[]))) IS TRUE
+        GROUP BY k.term_id, k.curve_id HAVING sum(k.position_delta) <> 0
 ), counted AS MATERIALIZED (
         SELECT v.term_id, v.curve_id, count(p.account_id) AS holders
         FROM vault v
@@ -16,11 +12,11 @@ WITH gone AS (
         WHERE v.term_id = ANY ($1::text[])
         GROUP BY v.term_id, v.curve_id
 ), locked AS (
-        SELECT v.term_id, v.curve_id, c.holders
-        FROM vault v JOIN counted c ON (v.term_id, v.curve_id) = (c.term_id, c.curve_id)
+        SELECT v.term_id, v.curve_id, c.holders - coalesce(w.delta, 0) AS holders
+        FROM vault v
+        JOIN counted c ON (v.term_id, v.curve_id) = (c.term_id, c.curve_id)
+        LEFT JOIN waiting w ON (v.term_id, v.curve_id) = (w.term_id, w.curve_id)
         ORDER BY v.term_id, v.curve_id FOR UPDATE OF v
-), made AS (
-        UPDATE vault v SET position_count = l.holders, market_cap = vault_market_cap(v.total_shares, v.current_share_price)
-        FROM locked l WHERE (v.term_id, v.curve_id) = (l.term_id, l.curve_id)
 )
-SELECT unnest($1::text[])
+UPDATE vault v SET position_count = l.holders, market_cap = vault_market_cap(v.total_shares, v.current_share_price)
+FROM locked l WHERE (v.term_id, v.curve_id) = (l.term_id, l.curve_id)

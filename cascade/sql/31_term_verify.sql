@@ -1,6 +1,6 @@
 -- Rows of term that differ from their definition. $1: look at one key in so many (1: all).
 -- Keys that an outbox still names are under way and left out.
-WITH flying AS MATERIALIZED (SELECT DISTINCT term_id FROM vault_outbox)
+WITH flying AS MATERIALIZED (SELECT DISTINCT term_id FROM vault_waiting)
 SELECT 'term', 'id=' || id, row_difference(to_jsonb(expected), to_jsonb(actual)), id
 FROM (
         SELECT

@@ -29,7 +29,7 @@ def foreign_notice_first(pipeline):
     feeds.write(client, [notice(5, 1, network="other", stream="a", id="2000-0")])
     client.xreadgroup(pipeline.group, "late-0", {"a": ">"}, count=1)
     early = pipeline.start("ingest", WORKERS=1, CONSUMER_NAME="early", CLAIM_IDLE_MS=3600000)
-    until(lambda: pending(pipeline, "a") == 1 and client.xinfo_groups("a")[0]["lag"] == 0, "the notice is handled", alive=[early])
+    until(lambda: client.xinfo_groups("a")[0]["lag"] == 0 and pending(pipeline, "a") == 1, "the notice is handled", alive=[early])
     pipeline.stop(early)
     late = pipeline.start("ingest", WORKERS=1, CONSUMER_NAME="late", CLAIM_IDLE_MS=3600000)
     until(lambda: pending(pipeline, "a") == 0, "the event is handled", alive=[late])

@@ -222,7 +222,7 @@ def test_notice_of_another_network_before_the_pin(pipeline, first):
     if first == "notice":
         client.xreadgroup(pipeline.group, "dead", {STREAM: ">"}, count=1)
     service = pipeline.start("ingest", WORKERS=1, CLAIM_IDLE_MS=3000)
-    until(lambda: pending(pipeline) == 0 and client.xinfo_groups(STREAM)[0]["lag"] == 0, "handled", alive=[service])
+    until(lambda: client.xinfo_groups(STREAM)[0]["lag"] == 0 and pending(pipeline) == 0, "handled", alive=[service])
     with pipeline.connect() as connection:
         assert connection.execute("SELECT count(*) FROM deposited_events").fetchone()[0] == 1
         assert connection.execute("SELECT count(*) FROM reorgs").fetchone()[0] == 0
