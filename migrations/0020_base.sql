@@ -123,7 +123,8 @@ FROM vault_outbox o CROSS JOIN LATERAL unnest(o.term_ids, o.curve_ids, o.positio
 
 CREATE FUNCTION vault_tell_of_terms(terms TEXT[], block_number BIGINT) RETURNS void LANGUAGE sql AS $$
         INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
-        SELECT vault_bucket(t), array_agg(t), array_agg(NULL::text), array_agg(0), block_number FROM (SELECT DISTINCT t FROM unnest(terms) t) k
+        SELECT vault_bucket(t), array_agg(t), array_agg(NULL::text), array_agg(0), block_number
+        FROM (SELECT DISTINCT t COLLATE "C" AS t FROM unnest(terms) u (t)) k
         GROUP BY 1
 $$;
 
@@ -260,7 +261,7 @@ BEGIN
         ON CONFLICT (account_id, term_id, curve_id) DO UPDATE SET account_id = excluded.account_id WHERE false;
 
         WITH key AS MATERIALIZED (
-                SELECT DISTINCT a AS account_id, t AS term_id, c AS curve_id FROM unnest(accounts, terms, curves) k(a, t, c)
+                SELECT DISTINCT a COLLATE "C" AS account_id, t COLLATE "C" AS term_id, c COLLATE "C" AS curve_id FROM unnest(accounts, terms, curves) k(a, t, c)
         ), expected AS MATERIALIZED (
                 SELECT e.* FROM key k CROSS JOIN LATERAL (
                         SELECT * FROM position_expected x
@@ -307,7 +308,7 @@ BEGIN
         ON CONFLICT (term_id, curve_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
 
         WITH key AS MATERIALIZED (
-                SELECT DISTINCT t AS term_id, c AS curve_id FROM unnest(terms, curves) k(t, c)
+                SELECT DISTINCT t COLLATE "C" AS term_id, c COLLATE "C" AS curve_id FROM unnest(terms, curves) k(t, c)
         ), expected AS MATERIALIZED (
                 SELECT k.term_id AS key_term_id, k.curve_id AS key_curve_id, e.* FROM key k LEFT JOIN LATERAL (
                         SELECT * FROM vault_expected x WHERE x.term_id = k.term_id AND x.curve_id = k.curve_id OFFSET 0) e ON true
@@ -327,7 +328,7 @@ BEGIN
 
         INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
         SELECT vault_bucket(t), array_agg(t), array_agg(c), array_agg(0), 0
-        FROM (SELECT DISTINCT t, c FROM unnest(terms, curves) k(t, c)) k
+        FROM (SELECT DISTINCT t COLLATE "C" AS t, c COLLATE "C" AS c FROM unnest(terms, curves) u (t, c)) k
         GROUP BY 1;
 END $$;
 

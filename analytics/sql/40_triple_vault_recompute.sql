@@ -1,6 +1,6 @@
 -- $1, $2 triples (term, counter term), locked in an earlier statement.
 WITH key AS MATERIALIZED (
-        SELECT DISTINCT a AS term_id, b AS counter_term_id FROM unnest($1::text[], $2::text[]) k (a, b)
+        SELECT DISTINCT a COLLATE "C" AS term_id, b COLLATE "C" AS counter_term_id FROM unnest($1::text[], $2::text[]) k (a, b)
 ), expected AS MATERIALIZED (
         SELECT e.* FROM key k CROSS JOIN LATERAL (
                 SELECT * FROM triple_vault_expected x

@@ -2,7 +2,7 @@
 -- fifty thousand triples costs no more than one of ten. Pairs are locked in order, predicate_object before subject_predicate. A triple that went
 -- away since 40_triple_vault_recompute takes its triple_vault rows along: nothing leads to them once its triple_term row is gone.
 WITH key AS MATERIALIZED (
-        SELECT DISTINCT a AS term_id, b AS counter_term_id FROM unnest($1::text[], $2::text[]) k (a, b)
+        SELECT DISTINCT a COLLATE "C" AS term_id, b COLLATE "C" AS counter_term_id FROM unnest($1::text[], $2::text[]) k (a, b)
 ), expected AS MATERIALIZED (
         SELECT e.* FROM key k CROSS JOIN LATERAL (
                 SELECT * FROM triple_term_expected x

@@ -1,12 +1,12 @@
 -- $1 term ids whose buckets are locked; $2 the only ones of them to do, or NULL: all that these buckets' outbox rows hold; $3 so many rows at
--- most (NULL: all). Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these stay. Vaults
--- that a reorg left without events are written with the others, and so locked in order: 30_vault_bury is next. Returns the terms, and in each row how many
--- outbox rows were taken.
+-- most (NULL: all). Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these
+-- stay. Vaults that a reorg left without events are written with the others, and so locked in order: 30_vault_bury is next. Returns the terms,
+-- and in each row how many outbox rows were taken.
 WITH gone AS (
         DELETE FROM vault_outbox WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM vault_outbox
                 WHERE bucket = ANY (ARRAY(SELECT DISTINCT vault_bucket(term_id) FROM unnest($1::text[]) k (term_id)))
-                        AND ($2::text[] IS NULL OR term_ids && $2::text[])
+                        AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest(term_ids) t (id) WHERE (id IN (SELECT unnest($2::text[]))) IS TRUE))
                 LIMIT $3::bigint
         ))
         RETURNING bucket, term_ids, curve_ids, position_deltas, block_number, created_at
@@ -29,7 +29,7 @@ WITH gone AS (
 ), moved AS (
         SELECT term_id, curve_id, sum(delta)::bigint AS delta
         FROM (
-                SELECT term_id, curve_id, position_delta AS delta, false AS is_empty FROM change WHERE ours AND curve_id IS NOT NULL
+                SELECT term_id, curve_id, position_delta AS delta, false AS is_empty FROM change WHERE ours AND position_delta <> 0
                 UNION ALL
                 SELECT term_id, curve_id, 0, true FROM vault
                 WHERE first_event_block IS NULL AND (term_id IN (SELECT term_id FROM change WHERE ours)) IS TRUE

@@ -1,5 +1,5 @@
--- $1 term ids, whose buckets were locked in an earlier statement. Makes the rows as term_expected says and tells analytics of those that are, or were, a
--- triple's.
+-- $1 term ids, whose buckets were locked in an earlier statement. Makes the rows as term_expected says and tells analytics of those that are, or
+-- were, a triple's.
 WITH expected AS MATERIALIZED (
         SELECT * FROM term_expected WHERE id = ANY ($1::text[])
 ), gone AS (

@@ -83,3 +83,32 @@ def test_holders_are_counted_less_what_still_waits(pipeline, small):
     pipeline.start("cascade", "analytics")
     pipeline.drain()
     assert not pipeline.differences()
+
+
+def test_what_changes_nothing_behind_it_does_not_wait(pipeline):
+    """A deposit of a holder into a vault that is there moves neither the vault nor its number of holders; one that comes first, or last, does."""
+    pipeline.migrate()
+    term = NEIGHBOURS[0]
+    with pipeline.connect() as connection:
+        def insert(table, own, block, account="r"):
+            columns = {"transaction_hash": f"{table}{block}{account}", "log_index": 0, "address": "0x", "block_hash": f"b{block}", "block_number": block,
+                       "network": "n", "transaction_index": 0, "stream": "s", "stream_ms": 1, "stream_seq": block, "sender": "s", "receiver": account,
+                       "term_id": term, "curve_id": "1", "shares": "1", "vault_type": 0, **own}
+            connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", list(columns.values()))
+            waiting = connection.execute("SELECT term_id, curve_id, sum(position_delta) FROM vault_waiting GROUP BY 1, 2").fetchall()
+            connection.execute("DELETE FROM vault_outbox")
+            return waiting
+
+        def deposit(block, total, account="r"):
+            return insert("deposited_events", {"assets": "1", "assets_after_fees": "1", "total_shares": total}, block, account)
+
+        def redemption(block, total):
+            return insert("redeemed_events", {"assets": "1", "fees": "1", "total_shares": total}, block)
+        assert deposit(10, "5") == [(term, "1", 1)]
+        assert deposit(11, "6") == []
+        assert redemption(12, "4") == []
+        assert deposit(9, "1") == [(term, "1", 0)], "the vault is older than it was"
+        assert deposit(13, "2", account="other") == [(term, "1", 1)]
+        assert redemption(14, "0") == [(term, "1", -1)]
+        assert redemption(8, "0") == [(term, "1", 0)]
+        assert redemption(13, "3") == [], "late, and not the latest"
