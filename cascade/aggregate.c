@@ -1,5 +1,6 @@
 #include "aggregate.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "../common/clock.h"
@@ -12,27 +13,39 @@
 #define ROWS_MAX           16384 /* outbox rows a transaction, of a few terms each */
 #define ONLY_THESE_MS      5000 /* so long, and so many times as long as it took, buckets are not tried whole after that failed */
 #define ONLY_THESE_FACTOR  10
+#define PATIENCE_PART      10   /* of the deadline: so long a row's holder is waited for, */
+#define PATIENCE_MS        1000 /* at most */
 
 struct aggregate_state {
         int64_t only_these_until_ms; /* monotonic */
 };
 
+/* Who waits for a row that somebody holds is slow, as by the deadline, but sooner: all others who need the bucket wait for us. */
+static int lock_waited(struct db *db, int r)
+{
+        return r < 0 && db_alive(db) && db_lock_failed(db) ? DB_DEADLINE : r;
+}
+
 /* What of the outbox is done: all that is in the terms' buckets, ROWS_MAX rows at a time, or only these terms' part of it. */
 static int aggregate(struct db *db, struct db_array *terms, bool only_these, struct db_rows **done, int64_t until_ms)
 {
         AUTO_ARRAY struct db_array found;
-        char rows_max[24];
+        char rows_max[24], patience[24];
         snprintf(rows_max, sizeof(rows_max), "%d", ROWS_MAX);
+        int64_t part_ms = clock_left(until_ms) / PATIENCE_PART + 1;
+        snprintf(patience, sizeof(patience), "%" PRId64, part_ms > PATIENCE_MS ? PATIENCE_MS : part_ms);
         const struct db_param none = {0}, param = db_array_param(terms);
         const struct db_param params[] = {param, only_these ? param : none, only_these ? none : db_text(rows_max)};
+        const struct db_param patience_param = db_text(patience);
         const struct db_call fold[] = {
                 {.sql = &sql_30_bucket_lock, .params = params, .param_count = 1},
+                {.sql = &sql_30_lock_patience, .params = &patience_param, .param_count = 1},
                 {.sql = &sql_30_vault_fold, .params = params, .param_count = 3, .rows = done},
         };
         db_array_init(&found, DB_TEXT);
         int r = db_run(db, fold, ARRAY_LENGTH(fold), DB_BEGIN | DB_BY_KEY, clock_left(until_ms));
         if (r)
-                return r;
+                return lock_waited(db, r);
         for (size_t i = 0; i < db_rows_count(*done); i++)
                 db_array_push_text(&found, db_rows_text(*done, i, 0));
         const struct db_param found_param = db_array_param(&found);
@@ -40,7 +53,7 @@ static int aggregate(struct db *db, struct db_array *terms, bool only_these, str
                 {.sql = &sql_30_vault_bury, .params = &found_param, .param_count = 1},
                 {.sql = &sql_31_term_recompute, .params = &found_param, .param_count = 1},
         };
-        return db_run(db, make, found.count ? ARRAY_LENGTH(make) : 0, DB_COMMIT, clock_left(until_ms));
+        return lock_waited(db, db_run(db, make, found.count ? ARRAY_LENGTH(make) : 0, DB_COMMIT, clock_left(until_ms)));
 }
 
 struct span {
@@ -55,6 +68,7 @@ static int fold_part(struct work *work, void *context, size_t part)
         struct span *span = context;
         AUTO_ARRAY struct db_array terms;
         int64_t taken;
+        bool only_these = span->only_these;
         db_array_init(&terms, DB_TEXT);
         for (size_t i = 0; i < span->count; i++)
                 if (work_part(span->keys[i].term_id, span->parts) == part)
@@ -63,13 +77,15 @@ static int fold_part(struct work *work, void *context, size_t part)
                 return 0;
         do {
                 AUTO(db_rows) struct db_rows *done = NULL;
-                int r = aggregate(work->db, &terms, span->only_these, &done, span->until_ms);
+                int r = aggregate(work->db, &terms, only_these, &done, span->until_ms);
                 if (r)
                         return r;
-                taken = db_rows_count(done) ? db_rows_number(done, 0, 1) : 0;
-                if (taken == ROWS_MAX)
+                taken = !only_these && db_rows_count(done) ? db_rows_number(done, 0, 1) : 0;
+                if (taken == ROWS_MAX) { /* a stop waits for no more than the batch's own keys */
                         span->until_ms = clock_ms() + work->deadline_ms;
-        } while (!span->only_these && taken == ROWS_MAX && !service_stopping());
+                        only_these = service_stopping();
+                }
+        } while (taken == ROWS_MAX);
         return 0;
 }
 
@@ -94,10 +110,10 @@ static int run(struct work *work, void *context, size_t from, size_t count)
         (void)context;
         if (count == work->key_count && started >= state->only_these_until_ms) {
                 r = fold(work, from, count, false);
-                if (r > 0)
+                if (r)
                         state->only_these_until_ms = clock_ms() + ONLY_THESE_MS + ONLY_THESE_FACTOR * (clock_ms() - started);
         }
-        if (r > 0)
+        if (r && db_alive(work->db))
                 r = fold(work, from, count, true);
         if (!r)
                 work->units += count;
@@ -124,10 +140,9 @@ void aggregate_state_free(void *state)
 
 static int rebuild_some(struct db *db, struct db_array *terms)
 {
-        const struct db_param param = db_array_param(terms), fold[] = {param, param, {0}};
+        const struct db_param param = db_array_param(terms);
         const struct db_call calls[] = {
                 {.sql = &sql_30_bucket_lock, .params = &param, .param_count = 1},
-                {.sql = &sql_30_vault_fold, .params = fold, .param_count = 3},
                 {.sql = &sql_30_vault_recount, .params = &param, .param_count = 1},
                 {.sql = &sql_30_vault_bury, .params = &param, .param_count = 1},
                 {.sql = &sql_31_term_recompute, .params = &param, .param_count = 1},

@@ -14,6 +14,7 @@
 #define PREPARED_MAX    64
 #define CANCEL_GRACE_MS 500
 #define TICK_MS         250
+#define IDLE_MS         10000 /* no less, between the statements of a transaction */
 #define COPY_PART       65536 /* bytes a message */
 
 struct db {
@@ -414,15 +415,18 @@ static int send_plain(struct db *db, const char *command)
 /* The transaction's settings are its own (SET LOCAL): a pooler may give the next one another server. */
 static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t *sent)
 {
-        char timeout[64];
+        char timeout[64], idle[96];
+        const long long idle_ms = deadline_ms > IDLE_MS ? deadline_ms : IDLE_MS;
         snprintf(timeout, sizeof(timeout), "SET LOCAL statement_timeout = %lld", (long long)deadline_ms);
+        snprintf(idle, sizeof(idle), "SET LOCAL idle_in_transaction_session_timeout = %lld", idle_ms);
         const char *const commands[] = {
                 mode & DB_SNAPSHOT ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL READ COMMITTED",
                 timeout, "SET LOCAL jit = off", "SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off",
                 "SET LOCAL enable_mergejoin = off", "SET LOCAL enable_hashjoin = off",
                 "SET LOCAL plan_cache_mode = force_generic_plan", /* by key whatever the keys: planned once */
+                idle, /* who is stopped between two statements must not keep all others from its keys */
         };
-        for (size_t i = 0; i < ARRAY_LENGTH(commands) - (mode & DB_BY_KEY ? 0 : 5); i++) {
+        for (size_t i = 0; i < (mode & DB_BY_KEY ? ARRAY_LENGTH(commands) : 3); i++) {
                 int r = send_plain(db, commands[i]);
                 if (r)
                         return r;

@@ -1,7 +1,7 @@
 -- $1 term ids whose buckets are locked; $2 the only ones of them to do, or NULL: all that these buckets' outbox rows hold; $3 so many rows at
 -- most (NULL: all). Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these
--- stay. Vaults that a reorg left without events are written with the others, and so locked in order: 30_vault_bury is next. Returns the terms,
--- and in each row how many outbox rows were taken.
+-- stay. Vaults that a reorg left without events are written with the others, in order: 30_vault_bury is next. Returns the terms, and in each row
+-- how many outbox rows were taken. LATERAL, OFFSET 0 and ON CONFLICT: by key, whatever the planner thinks of tables that were empty.
 WITH gone AS (
         DELETE FROM vault_outbox WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM vault_outbox
@@ -21,23 +21,27 @@ WITH gone AS (
         GROUP BY bucket, block_number, created_at
 ), told AS ( -- a triple that came and went again before its term was made: nothing but this row says so
         INSERT INTO term_outbox (term_id, block_number)
-        SELECT DISTINCT term_id, 0 FROM change c
-        WHERE ours AND curve_id IS NULL
-                AND NOT EXISTS (SELECT FROM atom a WHERE a.term_id = c.term_id)
-                AND NOT EXISTS (SELECT FROM triple t WHERE t.term_id = c.term_id)
-                AND NOT EXISTS (SELECT FROM triple t WHERE t.counter_term_id = c.term_id)
-), moved AS (
-        SELECT term_id, curve_id, sum(delta)::bigint AS delta
+        SELECT c.term_id, 0
+        FROM (SELECT DISTINCT term_id FROM change WHERE ours AND curve_id IS NULL) c
+        LEFT JOIN LATERAL (SELECT true AS found FROM atom a WHERE a.term_id = c.term_id OFFSET 0) a ON true
+        LEFT JOIN LATERAL (SELECT true AS found FROM triple t WHERE a.found IS NULL AND t.term_id = c.term_id OFFSET 0) t ON true
+        LEFT JOIN LATERAL (
+                SELECT true AS found FROM triple t WHERE a.found IS NULL AND t.counter_term_id = c.term_id LIMIT 1) counter ON true
+        WHERE num_nonnulls(a.found, t.found, counter.found) = 0
+), counted AS ( -- a vault of a position is there by construction: this inserts none
+        INSERT INTO vault AS v (term_id, curve_id, position_count, vault_type, created_at, updated_at)
+        SELECT term_id, curve_id, sum(delta)::bigint, '0', now(), now()
         FROM (
                 SELECT term_id, curve_id, position_delta AS delta, false AS is_empty FROM change WHERE ours AND position_delta <> 0
                 UNION ALL
-                SELECT term_id, curve_id, 0, true FROM vault
-                WHERE first_event_block IS NULL AND (term_id IN (SELECT term_id FROM change WHERE ours)) IS TRUE
+                SELECT e.term_id, e.curve_id, 0, true
+                FROM (SELECT DISTINCT term_id FROM change WHERE ours) c
+                CROSS JOIN LATERAL (
+                        SELECT term_id, curve_id FROM vault x WHERE x.term_id = c.term_id AND x.first_event_block IS NULL OFFSET 0) e
+                WHERE EXISTS (SELECT FROM vault WHERE first_event_block IS NULL)
         ) k
         GROUP BY term_id, curve_id HAVING sum(delta) <> 0 OR bool_or(is_empty)
-), counted AS ( -- in order: the planner is left no join but a nested loop (DB_BY_KEY)
-        UPDATE vault v SET position_count = v.position_count + m.delta
-        FROM (SELECT term_id, curve_id, delta FROM moved ORDER BY term_id, curve_id OFFSET 0) m
-        WHERE (v.term_id, v.curve_id) = (m.term_id, m.curve_id)
+        ORDER BY term_id, curve_id
+        ON CONFLICT (term_id, curve_id) DO UPDATE SET position_count = v.position_count + excluded.position_count
 )
 SELECT DISTINCT term_id, (SELECT count(*) FROM gone) FROM change WHERE ours

@@ -5,18 +5,20 @@ WITH waiting AS MATERIALIZED (
         WHERE o.bucket = ANY (ARRAY(SELECT DISTINCT vault_bucket(term_id) FROM unnest($1::text[]) u (term_id)))
                 AND (k.term_id IN (SELECT unnest($1::text[]))) IS TRUE
         GROUP BY k.term_id, k.curve_id HAVING sum(k.position_delta) <> 0
-), counted AS MATERIALIZED (
-        SELECT v.term_id, v.curve_id, count(p.account_id) AS holders
-        FROM vault v
-        LEFT JOIN position p ON (p.term_id, p.curve_id) = (v.term_id, v.curve_id) AND p.shares > 0
-        WHERE v.term_id = ANY ($1::text[])
-        GROUP BY v.term_id, v.curve_id
-), locked AS (
-        SELECT v.term_id, v.curve_id, c.holders - coalesce(w.delta, 0) AS holders
-        FROM vault v
-        JOIN counted c ON (v.term_id, v.curve_id) = (c.term_id, c.curve_id)
-        LEFT JOIN waiting w ON (v.term_id, v.curve_id) = (w.term_id, w.curve_id)
-        ORDER BY v.term_id, v.curve_id FOR UPDATE OF v
+), counted AS (
+        SELECT v.term_id, v.curve_id, v.holders AS change
+        FROM (SELECT DISTINCT term_id COLLATE "C" FROM unnest($1::text[]) u (term_id)) k (term_id)
+        CROSS JOIN LATERAL (
+                SELECT x.term_id, x.curve_id,
+                        (SELECT count(*) FROM position p WHERE p.term_id = x.term_id AND p.curve_id = x.curve_id AND p.shares > 0) AS holders
+                FROM vault x WHERE x.term_id = k.term_id OFFSET 0) v
+        UNION ALL
+        SELECT term_id, curve_id, -delta FROM waiting
 )
-UPDATE vault v SET position_count = l.holders, market_cap = vault_market_cap(v.total_shares, v.current_share_price)
-FROM locked l WHERE (v.term_id, v.curve_id) = (l.term_id, l.curve_id)
+INSERT INTO vault AS v (term_id, curve_id, position_count, vault_type, created_at, updated_at)
+SELECT term_id, curve_id, sum(change)::bigint, '0', now(), now()
+FROM counted
+GROUP BY term_id, curve_id
+ORDER BY term_id, curve_id
+ON CONFLICT (term_id, curve_id) DO UPDATE SET
+        position_count = excluded.position_count, market_cap = vault_market_cap(v.total_shares, v.current_share_price)

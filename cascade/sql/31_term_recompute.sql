@@ -1,9 +1,11 @@
 -- $1 term ids, whose buckets were locked in an earlier statement. Makes the rows as term_expected says and tells analytics of those that are, or
--- were, a triple's.
+-- were, a triple's. By key, whatever the planner thinks of tables that were empty, as in 30_vault_fold.
 WITH expected AS MATERIALIZED (
-        SELECT * FROM term_expected WHERE id = ANY ($1::text[])
+        SELECT e.*
+        FROM (SELECT DISTINCT id COLLATE "C" FROM unnest($1::text[]) u (id)) k (id)
+        CROSS JOIN LATERAL (SELECT * FROM term_expected x WHERE x.id = k.id OFFSET 0) e
 ), gone AS (
-        DELETE FROM term t USING (SELECT unnest($1::text[]) EXCEPT SELECT e.id FROM expected e) k (id) WHERE t.id = k.id
+        DELETE FROM term WHERE id = ANY (ARRAY(SELECT unnest($1::text[]) EXCEPT SELECT e.id FROM expected e))
 ), kept AS (
         INSERT INTO term AS t (id, type, atom_id, triple_id, total_assets, total_market_cap, created_at, updated_at)
         SELECT id, type, atom_id, triple_id, total_assets, total_market_cap, created_at, updated_at FROM expected ORDER BY id
@@ -19,4 +21,4 @@ SELECT id, 0 FROM expected WHERE triple_id IS NOT NULL
 UNION ALL
 SELECT t.id, 0
 FROM (SELECT unnest($1::text[]) EXCEPT SELECT e.id FROM expected e WHERE triple_id IS NOT NULL) k (id)
-JOIN term t ON t.id = k.id AND t.triple_id IS NOT NULL
+CROSS JOIN LATERAL (SELECT id FROM term x WHERE x.id = k.id AND x.triple_id IS NOT NULL OFFSET 0) t

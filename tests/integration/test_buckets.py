@@ -1,6 +1,9 @@
 """cascade works off its outbox by buckets of terms: whose failures, how much, and what rebuild makes of what waits."""
 import re
+import threading
 from pathlib import Path
+
+import pytest
 
 from test_parts import Feed
 from waiting import until
@@ -10,11 +13,26 @@ NEIGHBOURS = [f"0x00{i:062x}" for i in range(1, 21)]   # all in one bucket
 
 
 def statement(name, *values):
-    """A statement of cascade, its parameters filled in: text arrays, or NULL."""
+    """A statement of cascade, its parameters filled in: text arrays, a number, or NULL."""
     text = re.sub(r"--.*", "", (FOLD / f"{name}.sql").read_text())
     for number, value in enumerate(values, 1):
-        text = text.replace(f"${number}", "NULL" if value is None else "'{" + ",".join(value) + "}'")
+        text = text.replace(f"${number}", "NULL" if value is None else str(value) if isinstance(value, int) else "'{" + ",".join(value) + "}'")
     return text
+
+
+def insert(connection, table, own, block, account="r", term=NEIGHBOURS[0]):
+    columns = {"transaction_hash": f"{table}{block}{account}{term}", "log_index": 0, "address": "0x", "block_hash": f"b{block}", "block_number": block,
+               "network": "n", "transaction_index": 0, "stream": "s", "stream_ms": 1, "stream_seq": block, "term_id": term, "curve_id": "1",
+               "vault_type": 0, **({} if "price" in table else {"sender": "s", "receiver": account, "shares": "1"}), **own}
+    connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", list(columns.values()))
+
+
+def deposit(connection, block, total, account="r", term=NEIGHBOURS[0]):
+    insert(connection, "deposited_events", {"assets": "1", "assets_after_fees": "1", "total_shares": total}, block, account, term)
+
+
+def price(connection, block, term):
+    insert(connection, "share_price_changed_events", {"share_price": "1", "total_assets": "1", "total_shares": "1"}, block, term=term)
 
 
 def filled(make_pipeline, **settings):
@@ -27,30 +45,53 @@ def filled(make_pipeline, **settings):
     return pipeline, feed, services
 
 
-def test_a_refused_term_holds_up_no_neighbour(make_pipeline):
-    """One outbox row names them all: the others are done, the refused one stays there, has its letter, and comes again."""
-    pipeline, feed, _ = filled(make_pipeline, BACKFILL_INTERVAL_MS=300, WORKERS=2)
+@pytest.mark.parametrize("state", ["22023", "P0001"])
+def test_a_refused_term_holds_up_no_neighbour(make_pipeline, state):
+    """One outbox row names them all: the others are done. The refused one stays there and comes again; where its data is at fault it has its letter."""
+    pipeline, feed, _ = filled(make_pipeline, BACKFILL_INTERVAL_MS=300, WORKERS=2, CIRCUIT_BREAKER_TIMEOUT_MS=300)
     poison, others = NEIGHBOURS[7], [*NEIGHBOURS[:7], *NEIGHBOURS[8:]]
     with pipeline.connect() as connection:
-        connection.execute("""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-                              $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '22023'; END $$""")
+        connection.execute(f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                               $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$""")
         connection.execute(f"""CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON term FOR EACH ROW
-                               WHEN (NEW.id = '{poison}' AND NEW.total_assets = 20) EXECUTE FUNCTION refuse()""")
+                               WHEN (NEW.id = '{poison}' AND NEW.total_assets >= 20) EXECUTE FUNCTION refuse()""")
 
-        def done():
-            return connection.execute("SELECT count(*) FROM term WHERE id = ANY (%s) AND total_assets = 20", (others,)).fetchone()[0] == len(others)
-        pipeline.feed([feed.prices(NEIGHBOURS, 20)])
-        until(done, "its neighbours are done", alive=pipeline.alive())
-        until(lambda: pipeline.dead_letters(), "it has its letter", alive=pipeline.alive())
-        letter, = pipeline.dead_letters()
-        assert (letter["stage"], letter["error_class"]) == ("cascade", "database") and poison in letter["payload"]
-        pipeline.feed([feed.prices(others, 20)])   # more of the bucket, and it still refuses
+        def done(total):
+            return lambda: connection.execute("SELECT count(*) FROM term WHERE id = ANY (%s) AND total_assets = %s", (others, total)).fetchone()[0] == len(others)
+        if state == "22023":
+            pipeline.feed([feed.prices(NEIGHBOURS, 20)])
+            until(done(20), "its neighbours are done", alive=pipeline.alive())
+            until(lambda: pipeline.dead_letters(), "it has its letter", alive=pipeline.alive())
+            letter, = pipeline.dead_letters()
+            assert (letter["stage"], letter["error_class"]) == ("cascade", "database") and poison in letter["payload"]
+        else:
+            pipeline.feed([feed.prices([poison], 20)])   # its entry is tried again and again
+        for total in range(21, 24):   # more of the bucket, and it still refuses
+            pipeline.feed([feed.prices(others, total)])
+            until(done(total), "its neighbours are done", alive=pipeline.alive())
         until(lambda: connection.execute("SELECT array_agg(DISTINCT term_id) FROM vault_waiting").fetchone()[0] == [poison], "only it waits",
               alive=pipeline.alive())
         connection.execute("DROP TRIGGER refuse ON term")
     pipeline.drain()
-    assert len(pipeline.dead_letters()) == 1, "what waits in the outbox has had its letter"
+    assert len(pipeline.dead_letters()) == (state == "22023"), "what waits in the outbox has had its letter"
     assert not pipeline.differences() and not pipeline.deadlocks()
+
+
+def test_a_term_that_somebody_holds_holds_up_no_neighbour(make_pipeline):
+    """Who waits for its row keeps the bucket from others: not for as long as a batch may take."""
+    pipeline, feed, _ = filled(make_pipeline, BACKFILL_INTERVAL_MS=300, WORKERS=2, PROCESSING_TIMEOUT_MS=600_000)
+    others = [*NEIGHBOURS[:7], *NEIGHBOURS[8:]]
+    with pipeline.connect() as holder, pipeline.connect() as connection:
+        holder.autocommit = False
+        holder.execute("SELECT FROM term WHERE id = %s FOR UPDATE", (NEIGHBOURS[7],))
+        pipeline.feed([feed.prices(NEIGHBOURS, 20)])
+        for total in (21, 22):
+            pipeline.feed([feed.prices(others, total)])
+            until(lambda total=total: connection.execute("SELECT count(*) FROM term WHERE id = ANY (%s) AND total_assets = %s", (others, total)).fetchone()[0]
+                  == len(others), "its neighbours are done", alive=pipeline.alive())
+        holder.rollback()
+    pipeline.drain()
+    pipeline.assert_exact()
 
 
 def test_more_waits_than_one_transaction_takes(make_pipeline):
@@ -85,30 +126,87 @@ def test_holders_are_counted_less_what_still_waits(pipeline, small):
     assert not pipeline.differences()
 
 
+def test_a_stop_in_between_leaves_nothing_of_what_it_acks(make_pipeline):
+    pipeline, _, services = filled(make_pipeline, BACKFILL_INTERVAL_MS=600_000)
+    pipeline.stop(services["cascade"])
+    with pipeline.connect() as connection:
+        connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0) FROM generate_series(1, 60000)", NEIGHBOURS[:1])
+        pipeline.redis().xadd(pipeline.vault_updates, {"term_id": NEIGHBOURS[0], "reason": "test", "block_number": "1"})
+        cascade = pipeline.start("cascade")
+        until(lambda: connection.execute("SELECT count(*) FROM vault_outbox").fetchone()[0] < 60000, "the first round", pause=0.001, alive=pipeline.alive())
+        pipeline.stop(cascade)
+        assert pipeline.redis().xinfo_groups(pipeline.vault_updates)[0]["pending"] == 0
+        assert connection.execute("SELECT count(*) FROM vault_outbox").fetchone()[0] == 0
+
+
+def test_a_vault_is_not_buried_while_something_of_it_waits(pipeline):
+    """Its last event went in a reorg, and its outbox rows are taken one at a time: one that comes after the burial would be lost."""
+    pipeline.migrate()
+    term = NEIGHBOURS[:1]
+    with pipeline.connect() as connection:
+        def take_one():
+            with connection.transaction():
+                connection.execute(statement("30_bucket_lock", term))
+                if connection.execute(statement("30_vault_fold", term, None, 1)).fetchall():
+                    connection.execute(statement("30_vault_bury", term))
+                    connection.execute(statement("31_term_recompute", term))
+        connection.execute("SELECT vault_tell_of_terms(%s, 0)", (term,))   # a row of the term, which is taken first
+        deposit(connection, 10, "5")
+        connection.execute("DELETE FROM deposited_events")
+        take_one()
+        take_one()
+        deposit(connection, 11, "5")
+        while connection.execute("SELECT count(*) FROM vault_outbox").fetchone()[0]:
+            take_one()
+        assert connection.execute("SELECT position_count FROM vault").fetchall() == [(1,)]
+
+
+def test_rebuild_locks_vaults_in_one_pass(pipeline):
+    """The batch under way has an earlier vault and waits for a later one; holders of the later one wait to be counted."""
+    pipeline.migrate()
+    first, last = NEIGHBOURS[0], NEIGHBOURS[8]
+    with pipeline.connect() as connection, pipeline.connect() as rebuild, pipeline.connect() as batch:
+        for term in (first, last):
+            price(connection, 10, term)
+        deposit(connection, 11, "5", term=last)
+        batch.autocommit = rebuild.autocommit = False
+        price(batch, 12, first)
+
+        def recount():
+            for name in ("30_bucket_lock", "30_vault_recount", "30_vault_bury", "31_term_recompute"):
+                rebuild.execute(statement(name, [first, last]))
+            rebuild.commit()
+        thread = threading.Thread(target=recount)
+        thread.start()
+        until(lambda: connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()[0], "it waits for the first")
+        price(batch, 12, last)
+        batch.commit()
+        thread.join()
+    assert pipeline.deadlocks() == 0
+
+
 def test_what_changes_nothing_behind_it_does_not_wait(pipeline):
     """A deposit of a holder into a vault that is there moves neither the vault nor its number of holders; one that comes first, or last, does."""
     pipeline.migrate()
     term = NEIGHBOURS[0]
     with pipeline.connect() as connection:
-        def insert(table, own, block, account="r"):
-            columns = {"transaction_hash": f"{table}{block}{account}", "log_index": 0, "address": "0x", "block_hash": f"b{block}", "block_number": block,
-                       "network": "n", "transaction_index": 0, "stream": "s", "stream_ms": 1, "stream_seq": block, "sender": "s", "receiver": account,
-                       "term_id": term, "curve_id": "1", "shares": "1", "vault_type": 0, **own}
-            connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", list(columns.values()))
-            waiting = connection.execute("SELECT term_id, curve_id, sum(position_delta) FROM vault_waiting GROUP BY 1, 2").fetchall()
+        def waiting():
+            rows = connection.execute("SELECT term_id, curve_id, sum(position_delta) FROM vault_waiting GROUP BY 1, 2").fetchall()
             connection.execute("DELETE FROM vault_outbox")
-            return waiting
+            return rows
 
-        def deposit(block, total, account="r"):
-            return insert("deposited_events", {"assets": "1", "assets_after_fees": "1", "total_shares": total}, block, account)
+        def deposited(block, total, account="r"):
+            deposit(connection, block, total, account)
+            return waiting()
 
-        def redemption(block, total):
-            return insert("redeemed_events", {"assets": "1", "fees": "1", "total_shares": total}, block)
-        assert deposit(10, "5") == [(term, "1", 1)]
-        assert deposit(11, "6") == []
-        assert redemption(12, "4") == []
-        assert deposit(9, "1") == [(term, "1", 0)], "the vault is older than it was"
-        assert deposit(13, "2", account="other") == [(term, "1", 1)]
-        assert redemption(14, "0") == [(term, "1", -1)]
-        assert redemption(8, "0") == [(term, "1", 0)]
-        assert redemption(13, "3") == [], "late, and not the latest"
+        def redeemed(block, total):
+            insert(connection, "redeemed_events", {"assets": "1", "fees": "1", "total_shares": total}, block)
+            return waiting()
+        assert deposited(10, "5") == [(term, "1", 1)]
+        assert deposited(11, "6") == []
+        assert redeemed(12, "4") == []
+        assert deposited(9, "1") == [(term, "1", 0)], "the vault is older than it was"
+        assert deposited(13, "2", account="other") == [(term, "1", 1)]
+        assert redeemed(14, "0") == [(term, "1", -1)]
+        assert redeemed(8, "0") == [(term, "1", 0)]
+        assert redeemed(13, "3") == [], "late, and not the latest"
