@@ -14,7 +14,7 @@
 #define ONLY_THESE_MS      5000 /* so long, and so many times as long as it took, buckets are not tried whole after that failed */
 #define ONLY_THESE_FACTOR  10
 #define PATIENCE_PART      10   /* of the deadline: so long a row's holder is waited for, */
-#define PATIENCE_MS        1000 /* at most */
+#define PATIENCE_MS        2000 /* at most */
 
 struct aggregate_state {
         int64_t only_these_until_ms; /* monotonic */

@@ -79,7 +79,8 @@ static int run_single(struct work *work, const struct work_bisect *bisect, size_
                 struct stream_entry *entry = bisect->entry(bisect->context, unit);
                 entry->left = true;
                 log_write(LOG_ERROR,
-                        "a single message takes longer than PROCESSING_TIMEOUT_MS; it stays pending and is tried again",
+                        "a single message takes longer than PROCESSING_TIMEOUT_MS, or waits for a lock; it stays pending and is "
+                        "tried again",
                         "stream=%s id=%s deadline_ms=%lld error=%s", entry->stream, entry->id, (long long)work->deadline_ms,
                         db_error(work->db));
                 return db_alive(work->db) ? 0 : -1;
