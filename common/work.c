@@ -5,7 +5,7 @@
 #include <time.h>
 #include "log.h"
 
-#define TURN_PATIENCE_MS 250
+#define TURN_PATIENCE_MS 25
 #define PARTS_FROM       200 /* terms; fewer are not long in anybody's way */
 #define PART_TURN        1   /* the first is the stage's, see worker.c */
 
