@@ -4,7 +4,7 @@
  * later entries find nothing left; each entry's key is told to analytics, whoever did it: by then it is done.
  *
  * One transaction: lock the buckets in order, fold their outbox rows into position_count, then — in a later statement — recompute
- * the terms. Where that fails for the terms' sake, or takes too long, only the batch's own keys are done, and halved.
+ * the terms. Where PostgreSQL refuses that, or it takes too long, only the batch's own keys are done, and halved.
  */
 #pragma once
 

@@ -14,7 +14,7 @@ FROM (
                         term_id, curve_id, total_shares, current_share_price, total_assets, vault_type, price_event_block,
                         price_event_log_index, price_event_transaction, first_event_block, first_event_log_index, created_at,
                         updated_at
-                FROM vault t WHERE NOT (first_event_block IS NULL AND EXISTS (SELECT FROM vault_waiting o WHERE o.term_id = t.term_id))
+                FROM vault t WHERE NOT (first_event_block IS NULL AND t.term_id IN (SELECT term_id FROM vault_waiting))
         ) actual USING (term_id, curve_id)
         WHERE expected IS DISTINCT FROM actual
         LIMIT 10000

@@ -15,6 +15,6 @@ FULL JOIN (
                 updated_at
         FROM vault t WHERE hashtext(term_id || curve_id) % $1::int = 0
                 -- without events and not yet buried by cascade
-                AND NOT (first_event_block IS NULL AND EXISTS (SELECT FROM vault_waiting o WHERE o.term_id = t.term_id))
+                AND NOT (first_event_block IS NULL AND t.term_id IN (SELECT term_id FROM vault_waiting))
 ) actual USING (term_id, curve_id)
 WHERE expected IS DISTINCT FROM actual

@@ -45,6 +45,12 @@ def filled(make_pipeline, **settings):
     return pipeline, feed, services
 
 
+def let_wait(pipeline, connection, rows):
+    """So many outbox rows of one term, and one entry that names it."""
+    connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0) FROM generate_series(1, %s)", (NEIGHBOURS[0], rows))
+    pipeline.redis().xadd(pipeline.vault_updates, {"term_id": NEIGHBOURS[0], "reason": "test", "block_number": "1"})
+
+
 @pytest.mark.parametrize("state", ["22023", "P0001"])
 def test_a_refused_term_holds_up_no_neighbour(make_pipeline, state):
     """One outbox row names them all: the others are done. The refused one stays there and comes again; where its data is at fault it has its letter."""
@@ -97,12 +103,11 @@ def test_a_term_that_somebody_holds_holds_up_no_neighbour(make_pipeline):
 
 
 def test_more_waits_than_one_transaction_takes(make_pipeline):
-    """One entry, and ten thousand outbox rows in its key's bucket: all of them are done for it."""
+    """One entry, and forty thousand outbox rows in its key's bucket: all of them are done for it."""
     pipeline, _, services = filled(make_pipeline, BACKFILL_INTERVAL_MS=600_000)
     pipeline.stop(services["cascade"])
     with pipeline.connect() as connection:
-        connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0) FROM generate_series(1, 10000)", NEIGHBOURS[:1])
-        pipeline.redis().xadd(pipeline.vault_updates, {"term_id": NEIGHBOURS[0], "reason": "test", "block_number": "1"})
+        let_wait(pipeline, connection, 40000)   # ROWS_MAX in aggregate.c, and more than as many again
         pipeline.start("cascade")
         until(lambda: not connection.execute("SELECT count(*) FROM vault_outbox").fetchone()[0], "nothing waits any more", alive=pipeline.alive())
     pipeline.drain()
@@ -132,8 +137,7 @@ def test_a_stop_in_between_leaves_nothing_of_what_it_acks(make_pipeline):
     pipeline, _, services = filled(make_pipeline, BACKFILL_INTERVAL_MS=600_000)
     pipeline.stop(services["cascade"])
     with pipeline.connect() as connection:
-        connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0) FROM generate_series(1, 60000)", NEIGHBOURS[:1])
-        pipeline.redis().xadd(pipeline.vault_updates, {"term_id": NEIGHBOURS[0], "reason": "test", "block_number": "1"})
+        let_wait(pipeline, connection, 60000)
         cascade = pipeline.start("cascade")
         until(lambda: connection.execute("SELECT count(*) FROM vault_outbox").fetchone()[0] < 60000, "the first round", pause=0.001, alive=pipeline.alive())
         pipeline.stop(cascade)
