@@ -14,6 +14,7 @@
 
 #define MONITOR_INTERVAL_MS  250
 #define MONITOR_TIMEOUT_MS   450
+#define LOOK_INTERVAL_MS     1000
 #define LOOK_TIMEOUT_MS      2000
 #define COUNT_INTERVAL_MS    5000 /* between looks that had to count a lag */
 #define RATE_SPAN_MS         5000
@@ -110,7 +111,7 @@ static int64_t read_streams(struct keeper *keeper)
         overview_streams(keeper->service->overview, others);
         if (!link_open_redis(keeper, &keeper->look, LOOK_TIMEOUT_MS) ||
                 status_look(service, keeper->look.redis, others, &keeper->status, &status))
-                return MONITOR_INTERVAL_MS;
+                return LOOK_INTERVAL_MS;
         set_gauges(keeper, &status);
         overview_sample(keeper->service->overview, &status);
         if (!keeper->status.looked_ms || status.looked_ms - keeper->status.looked_ms >= RATE_SPAN_MS)
@@ -118,7 +119,7 @@ static int64_t read_streams(struct keeper *keeper)
         for (size_t i = 0; i < status.count; i++)
                 if (!status.rows[i].state.lag_known)
                         return COUNT_INTERVAL_MS;
-        return MONITOR_INTERVAL_MS;
+        return LOOK_INTERVAL_MS;
 }
 
 /* A thread of its own: with many streams and a slow Redis it takes longer than the servers' health may be old. */

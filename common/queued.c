@@ -85,19 +85,26 @@ bool queued_hear(struct queued *queued, const struct stream_group *reader, struc
         return reader->alone && reader->lag >= (int64_t)queued->backlog;
 }
 
+static void note(struct queued *queued, uint64_t hash, struct stream_position position)
+{
+        struct queued_key *slot = find(queued->slots, hash);
+        if (!slot->hash && queued->used >= SLOTS / 2)
+                return;
+        queued->used += !slot->hash;
+        if (!slot->hash || stream_position_compare(slot->position, position) < 0)
+                *slot = (struct queued_key){.hash = hash, .position = position};
+}
+
 void queued_note(struct queued *queued, const struct stream_key *keys, size_t count, bool all)
 {
         pthread_mutex_lock(&queued->lock);
         for (size_t i = 0; i < count; i++) {
-                uint64_t hash = hash_key(queued, &keys[i]);
-                struct queued_key *slot = find(queued->slots, hash);
+                const struct stream_key term = {.term_id = keys[i].term_id};
+                note(queued, hash_key(queued, &term), keys[i].position);
+                if (keys[i].curve_id)
+                        note(queued, hash_key(queued, &keys[i]), keys[i].position);
                 if (all && stream_position_compare(queued->seen, keys[i].position) < 0)
                         queued->seen = keys[i].position;
-                if (!slot->hash && queued->used >= SLOTS / 2)
-                        continue;
-                queued->used += !slot->hash;
-                if (!slot->hash || stream_position_compare(slot->position, keys[i].position) < 0)
-                        *slot = (struct queued_key){.hash = hash, .position = keys[i].position};
         }
         pthread_mutex_unlock(&queued->lock);
 }

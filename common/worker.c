@@ -21,8 +21,12 @@
 #define GATHER_FROM_MS     25
 #define GATHER_EASE_MS     16 /* a batch of so many ms would rest as long as it took, one of twice as many twice as long as that */
 #define GATHER_LONGEST_MS  3000
+#define BACKLOG_FROM       50    /* entries; fewer wait now and then on a live chain */
+#define BACKLOG_LONGEST_MS 10000 /* a stage rests, at most, behind one that works off a backlog */
 #define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
+#define IDLE_LOOKS         20    /* in so many nobody worked at what waits ahead: nobody is there */
+#define BEGIN_MS           250   /* for the first stage to say what it reads */
 #define STALE_MS           1000  /* a connection that was not used for so long may have died meanwhile */
 #define ALONE_MS           10000 /* so long has one worker to work off what waits, before the others join */
 
@@ -419,8 +423,9 @@ static int learn_queued(struct worker *worker, const char *target, struct stream
         for (size_t i = 0; !r && i < read; i++) {
                 const char *term = stream_entry_field(&batch.entries[i], "term_id", NULL);
                 if (term)
-                        keys[count++] =
-                                (struct stream_key){.term_id = term, .position = {batch.entries[i].ms, batch.entries[i].seq}};
+                        keys[count++] = (struct stream_key){.term_id = term,
+                                .curve_id = stream_entry_field(&batch.entries[i], "curve_id", NULL),
+                                .position = {batch.entries[i].ms, batch.entries[i].seq}};
         }
         queued_note(&worker->service->queued, keys, count, true);
         stream_batch_deinit(&batch);
@@ -504,45 +509,58 @@ static bool take_turn(struct worker *worker)
         return false;
 }
 
-/* *rows: the streams of the stages before this one, and in each row how many replicas this one has. */
-static int look_around(struct worker *worker, struct db_rows **rows)
+/* *streams: those that the first stage reads, and in each row how many replicas this one has. */
+static int look_around(struct worker *worker, struct db_rows **streams)
 {
-        AUTO_ARRAY struct db_array own = {0};
-        const struct program *program = worker->service->program;
-        const char *output = program->output(worker->service->config);
-        db_array_init(&own, DB_TEXT);
-        for (size_t i = 0; i < worker->streams; i++)
-                db_array_push_text(&own, worker->consumer.streams[i]);
-        if (output)
-                db_array_push_text(&own, output);
-        const struct db_param params[] = {db_text(program->name), db_array_param(&own)};
-        const struct db_call call = {.sql = &sql_60_pipeline_before, .params = params, .param_count = 2, .rows = rows};
+        const struct db_param program = db_text(worker->service->program->name);
+        const struct db_call call = {.sql = &sql_60_pipeline_input, .params = &program, .param_count = 1, .rows = streams};
         int r = db_run(worker->db, &call, 1, DB_AUTOCOMMIT, LOOK_TIMEOUT_MS);
         if (!r)
-                atomic_store(&worker->service->replicas, (int)db_rows_number(*rows, 0, 1));
+                atomic_store(&worker->service->replicas, (int)db_rows_number(*streams, 0, 1));
         return r;
 }
 
-/* Whether entries wait in front of one of these streams, or are being worked at; where none is known: they may. */
-static bool more_to_come(struct worker *worker, const struct db_rows *streams)
+/* What is to come from the pipeline's input. */
+struct ahead {
+        size_t busy;     /* a stream where entries are being worked at, by place; not below the count: none */
+        int64_t waiting; /* entries */
+        int64_t age_ms;  /* how long those have waited that are read next, where they are a backlog; else 0 */
+};
+
+/* From stream `first` on; it may end at one that is busy, and leave the rest 0. */
+static struct ahead look_ahead(struct worker *worker, const struct db_rows *streams, size_t first, bool end)
 {
-        if (!db_rows_text(streams, 0, 0))
-                return true;
-        for (size_t i = 0; i < db_rows_count(streams); i++) {
+        size_t count = db_rows_count(streams);
+        struct ahead ahead = {.busy = count};
+        int64_t now = clock_wall_ms();
+        for (size_t i = 0; i < count && !(end && ahead.busy < count); i++) {
+                size_t place = (first + i) % count;
                 struct stream_group group;
-                if (!stream_group_read(worker->redis, db_rows_text(streams, i, 0), worker->consumer.group, &group) &&
-                        (group.lag > 0 || group.pending > 0))
-                        return true;
+                if (stream_group_read(worker->redis, db_rows_text(streams, place, 0), worker->consumer.group, &group))
+                        continue;
+                if (group.pending)
+                        ahead.busy = place;
+                ahead.waiting += group.lag > 0 ? group.lag : 0;
+                if (group.lag >= BACKLOG_FROM && group.delivered.ms < (uint64_t)(now - ahead.age_ms))
+                        ahead.age_ms = now - (int64_t)group.delivered.ms;
         }
-        return false;
+        return ahead;
 }
 
 /* Rests until it is time, or nothing is to come any more: then the others join for what waits. */
-static void gather(struct worker *worker, const struct db_rows *around, int64_t until_ms)
+static void gather(struct worker *worker, const struct db_rows *streams, int64_t until_ms)
 {
+        bool known = db_rows_text(streams, 0, 0);
+        size_t count = db_rows_count(streams), first = 0;
+        int idle = 0;
         int64_t left;
         while ((left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
-                if (!more_to_come(worker, around)) {
+                struct ahead ahead = {.waiting = 1};
+                if (known)
+                        ahead = look_ahead(worker, streams, first, true);
+                idle = ahead.busy < count ? 0 : idle + 1;
+                first = ahead.busy % count;
+                if (known && ahead.busy == count && (!ahead.waiting || idle > IDLE_LOOKS)) {
                         atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
                         return;
                 }
@@ -553,26 +571,53 @@ static void gather(struct worker *worker, const struct db_rows *around, int64_t 
 /* Before the turn's read. */
 static void gather_when_due(struct worker *worker)
 {
-        AUTO(db_rows) struct db_rows *around = NULL;
+        AUTO(db_rows) struct db_rows *streams = NULL;
         int64_t until = atomic_load(&worker->service->gather_until_ms);
-        if (until > clock_ms() && !look_around(worker, &around))
-                gather(worker, around, until);
+        if (until > clock_ms() && !look_around(worker, &streams))
+                gather(worker, streams, until);
 }
 
-/* After a batch, by what it took. A full one leaves more behind: ALONE_MS runs on. Replicas gather side by side: each takes its
- * time. */
+/*
+ * How long to rest after a batch that took so long: as its time says, and while the first stage works off a backlog as long as
+ * that has waited. What is late anyway is not much later for it.
+ */
+static int64_t pause_ms(struct worker *worker, const struct db_rows *streams, int64_t took_ms)
+{
+        int64_t pause = took_ms * took_ms / GATHER_EASE_MS * atomic_load(&worker->service->replicas);
+        int64_t age = db_rows_text(streams, 0, 0) ? look_ahead(worker, streams, 0, false).age_ms : 0;
+        pause = pause > GATHER_LONGEST_MS ? GATHER_LONGEST_MS : pause;
+        age = age > BACKLOG_LONGEST_MS ? BACKLOG_LONGEST_MS : age;
+        return age > pause ? age : pause;
+}
+
+/* A stage that has just started does not meet a flood with all its workers. */
+static void begin(struct worker *worker)
+{
+        struct service *service = worker->service;
+        for (int64_t end = clock_ms() + BEGIN_MS; clock_ms() < end && !service_stopping(); rest(worker, GATHER_LOOK_MS)) {
+                AUTO(db_rows) struct db_rows *streams = NULL;
+                if (look_around(worker, &streams))
+                        return;
+                if (!db_rows_text(streams, 0, 0))
+                        continue;
+                atomic_store(&service->gather_until_ms, clock_ms() + pause_ms(worker, streams, GATHER_FROM_MS));
+                return;
+        }
+}
+
+/* After a batch. A full one leaves more behind: ALONE_MS runs on. Replicas gather side by side: each takes its time. */
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
-        AUTO(db_rows) struct db_rows *around = NULL;
+        AUTO(db_rows) struct db_rows *streams = NULL;
         struct service *service = worker->service;
-        if (!service->program->gathers || took_ms < GATHER_FROM_MS || service_stopping() || look_around(worker, &around))
+        bool go_on = worker->full && !works_as_one(service);
+        if (!service->program->gathers || took_ms < GATHER_FROM_MS || go_on || service_stopping() || look_around(worker, &streams))
                 return;
-        int64_t pause = took_ms * took_ms / GATHER_EASE_MS * atomic_load(&service->replicas);
-        int64_t until = clock_ms() + (pause > GATHER_LONGEST_MS ? GATHER_LONGEST_MS : pause);
-        if (!worker->full)
+        int64_t until = clock_ms() + pause_ms(worker, streams, took_ms);
+        if (worker->full)
+                gather(worker, streams, until);
+        else
                 atomic_store(&service->gather_until_ms, until);
-        else if (works_as_one(service))
-                gather(worker, around, until);
 }
 
 static int process(struct worker *worker)
@@ -661,6 +706,8 @@ static int step(struct worker *worker)
         worker->was_full = worker->full;
         worker->full = false;
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
+        if (turn && !atomic_exchange(&worker->service->has_begun, true))
+                begin(worker);
         if (turn)
                 gather_when_due(worker);
         if (!r) {
