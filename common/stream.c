@@ -422,7 +422,7 @@ static int64_t id_age(const char *id, int64_t now_ms)
         return (uint64_t)now_ms > ms ? now_ms - (int64_t)ms : 0;
 }
 
-static int read_now(struct redis *redis, int64_t *now_ms)
+int stream_clock_read(struct redis *redis, int64_t *now_ms)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
         int r = redis_call(redis, &reply, "TIME", NULL);
@@ -457,7 +457,7 @@ static int read_ages(struct redis *redis, const char *stream, const char *group,
         AUTO(redis_reply) struct redis_reply *next = NULL;
         char after[64];
         int64_t now;
-        if (read_now(redis, &now) || redis_call(redis, &pending, "XPENDING", stream, group, NULL))
+        if (stream_clock_read(redis, &now) || redis_call(redis, &pending, "XPENDING", stream, group, NULL))
                 return -1;
         const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
         if (oldest)

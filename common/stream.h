@@ -130,6 +130,8 @@ struct stream_group {
         bool alone;                       /* no other group reads the stream */
 };
 MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);
+/* Unix time by Redis's clock, which its entry ids are of. */
+MUST_CHECK int stream_clock_read(struct redis *redis, int64_t *now_ms);
 /* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went. */
 MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed);
 /* Removes names of consumers that have nothing pending and have not read for idle_ms. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ahead.h"
 #include "backoff.h"
 #include "clock.h"
 #include "common_sql.h"
@@ -21,7 +22,6 @@
 #define GATHER_FROM_MS     25
 #define GATHER_EASE_MS     16 /* a batch of so many ms would rest as long as it took, one of twice as many twice as long as that */
 #define GATHER_LONGEST_MS  3000
-#define BACKLOG_FROM       50    /* entries; fewer wait now and then on a live chain */
 #define BACKLOG_LONGEST_MS 10000 /* a stage rests, at most, behind one that works off a backlog */
 #define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
@@ -490,8 +490,8 @@ static void leave_slow(struct worker *worker)
  * Where keys come again and again, whatever waits for one of them is done in one go, and two workers that meet at a hot key do
  * the same work twice. So a stage whose batches take long, since the machine or others of its kind are busy, works as one: a
  * single worker takes what waits, and rests in between, so that more gathers and those who are busy get on. Quick batches end
- * that, and so does the end of what waits before the stages in front of it; where one worker does not get to the end of what
- * waits for ALONE_MS, the others join.
+ * that, and so does the end of what waits in the pipeline's input: then all join. Where one worker does not get to the end of
+ * what waits for ALONE_MS, the others join as well.
  */
 static bool works_as_one(struct service *service)
 {
@@ -509,58 +509,23 @@ static bool take_turn(struct worker *worker)
         return false;
 }
 
-/* *streams: those that the first stage reads, and in each row how many replicas this one has. */
-static int look_around(struct worker *worker, struct db_rows **streams)
+static int look_ahead(struct worker *worker, struct ahead *ahead)
 {
-        const struct db_param program = db_text(worker->service->program->name);
-        const struct db_call call = {.sql = &sql_60_pipeline_input, .params = &program, .param_count = 1, .rows = streams};
-        int r = db_run(worker->db, &call, 1, DB_AUTOCOMMIT, LOOK_TIMEOUT_MS);
+        int r = ahead_read(ahead, worker->db, worker->service->program->name, LOOK_TIMEOUT_MS);
         if (!r)
-                atomic_store(&worker->service->replicas, (int)db_rows_number(*streams, 0, 1));
+                atomic_store(&worker->service->replicas, ahead->replicas);
         return r;
 }
 
-/* What is to come from the pipeline's input. */
-struct ahead {
-        size_t busy;     /* a stream where entries are being worked at, by place; not below the count: none */
-        int64_t waiting; /* entries */
-        int64_t age_ms;  /* how long those have waited that are read next, where they are a backlog; else 0 */
-};
-
-/* From stream `first` on; it may end at one that is busy, and leave the rest 0. */
-static struct ahead look_ahead(struct worker *worker, const struct db_rows *streams, size_t first, bool end)
-{
-        size_t count = db_rows_count(streams);
-        struct ahead ahead = {.busy = count};
-        int64_t now = clock_wall_ms();
-        for (size_t i = 0; i < count && !(end && ahead.busy < count); i++) {
-                size_t place = (first + i) % count;
-                struct stream_group group;
-                if (stream_group_read(worker->redis, db_rows_text(streams, place, 0), worker->consumer.group, &group))
-                        continue;
-                if (group.pending)
-                        ahead.busy = place;
-                ahead.waiting += group.lag > 0 ? group.lag : 0;
-                if (group.lag >= BACKLOG_FROM && group.delivered.ms < (uint64_t)(now - ahead.age_ms))
-                        ahead.age_ms = now - (int64_t)group.delivered.ms;
-        }
-        return ahead;
-}
-
 /* Rests until it is time, or nothing is to come any more: then the others join for what waits. */
-static void gather(struct worker *worker, const struct db_rows *streams, int64_t until_ms)
+static void gather(struct worker *worker, struct ahead *ahead, int64_t until_ms)
 {
-        bool known = db_rows_text(streams, 0, 0);
-        size_t count = db_rows_count(streams), first = 0;
+        int64_t left, waiting;
         int idle = 0;
-        int64_t left;
         while ((left = until_ms - clock_ms()) > 0 && !service_stopping() && redis_alive(worker->redis)) {
-                struct ahead ahead = {.waiting = 1};
-                if (known)
-                        ahead = look_ahead(worker, streams, first, true);
-                idle = ahead.busy < count ? 0 : idle + 1;
-                first = ahead.busy % count;
-                if (known && ahead.busy == count && (!ahead.waiting || idle > IDLE_LOOKS)) {
+                if (!ahead_is_known(ahead) || ahead_is_busy(ahead, worker->redis, worker->consumer.group, &waiting))
+                        idle = 0;
+                else if (!waiting || ++idle > IDLE_LOOKS) {
                         atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
                         return;
                 }
@@ -571,51 +536,54 @@ static void gather(struct worker *worker, const struct db_rows *streams, int64_t
 /* Before the turn's read. */
 static void gather_when_due(struct worker *worker)
 {
-        AUTO(db_rows) struct db_rows *streams = NULL;
+        AUTO_AHEAD struct ahead ahead = {0};
         int64_t until = atomic_load(&worker->service->gather_until_ms);
-        if (until > clock_ms() && !look_around(worker, &streams))
-                gather(worker, streams, until);
+        if (until > clock_ms() && !look_ahead(worker, &ahead))
+                gather(worker, &ahead, until);
 }
 
 /*
- * How long to rest after a batch that took so long: as its time says, and while the first stage works off a backlog as long as
- * that has waited. What is late anyway is not much later for it.
+ * Until when to rest after a batch that took so long: as its time says (replicas gather side by side, each takes its time), and
+ * while the first stage works off a backlog as long as that has waited. What is late anyway is not much later for it.
  */
-static int64_t pause_ms(struct worker *worker, const struct db_rows *streams, int64_t took_ms)
+static int64_t gather_until(struct worker *worker, const struct ahead *ahead, int64_t took_ms)
 {
-        int64_t pause = took_ms * took_ms / GATHER_EASE_MS * atomic_load(&worker->service->replicas);
-        int64_t age = db_rows_text(streams, 0, 0) ? look_ahead(worker, streams, 0, false).age_ms : 0;
+        int64_t pause = took_ms * took_ms / GATHER_EASE_MS * ahead->replicas, age = 0;
+        if (ahead_is_known(ahead))
+                age = ahead_backlog_age(ahead, worker->redis, worker->consumer.group);
         pause = pause > GATHER_LONGEST_MS ? GATHER_LONGEST_MS : pause;
         age = age > BACKLOG_LONGEST_MS ? BACKLOG_LONGEST_MS : age;
-        return age > pause ? age : pause;
+        return clock_ms() + (age > pause ? age : pause);
 }
 
-/* A stage that has just started does not meet a flood with all its workers. */
+/* A stage that has just started does not meet a flood with all its workers: one looks what is ahead, if the first stage says it.
+ */
 static void begin(struct worker *worker)
 {
-        struct service *service = worker->service;
-        for (int64_t end = clock_ms() + BEGIN_MS; clock_ms() < end && !service_stopping(); rest(worker, GATHER_LOOK_MS)) {
-                AUTO(db_rows) struct db_rows *streams = NULL;
-                if (look_around(worker, &streams))
+        int64_t end = clock_ms() + BEGIN_MS;
+        do {
+                AUTO_AHEAD struct ahead ahead = {0};
+                if (look_ahead(worker, &ahead))
                         return;
-                if (!db_rows_text(streams, 0, 0))
-                        continue;
-                atomic_store(&service->gather_until_ms, clock_ms() + pause_ms(worker, streams, GATHER_FROM_MS));
-                return;
-        }
+                if (ahead_is_known(&ahead)) {
+                        atomic_store(&worker->service->gather_until_ms, gather_until(worker, &ahead, GATHER_FROM_MS));
+                        return;
+                }
+                rest(worker, GATHER_LOOK_MS);
+        } while (clock_ms() < end && !service_stopping());
 }
 
-/* After a batch. A full one leaves more behind: ALONE_MS runs on. Replicas gather side by side: each takes its time. */
+/* After a batch. A full one leaves more behind: ALONE_MS runs on. */
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
-        AUTO(db_rows) struct db_rows *streams = NULL;
+        AUTO_AHEAD struct ahead ahead = {0};
         struct service *service = worker->service;
-        bool go_on = worker->full && !works_as_one(service);
-        if (!service->program->gathers || took_ms < GATHER_FROM_MS || go_on || service_stopping() || look_around(worker, &streams))
+        bool goes_on = worker->full && !works_as_one(service);
+        if (!service->program->gathers || took_ms < GATHER_FROM_MS || goes_on || service_stopping() || look_ahead(worker, &ahead))
                 return;
-        int64_t until = clock_ms() + pause_ms(worker, streams, took_ms);
+        int64_t until = gather_until(worker, &ahead, took_ms);
         if (worker->full)
-                gather(worker, streams, until);
+                gather(worker, &ahead, until);
         else
                 atomic_store(&service->gather_until_ms, until);
 }
