@@ -418,7 +418,7 @@ int service_main(const struct program *program, int argc, char **argv)
         breaker_init(&service.breaker, (unsigned)service.shared->breaker_threshold, service.shared->breaker_timeout_ms);
         for (size_t i = 0; i < WORK_TURNS; i++)
                 pthread_mutex_init(&service.turns[i], NULL);
-        queued_init(&service.queued, (size_t)service.shared->batch_max / 2);
+        queued_init(&service.queued, ((size_t)service.shared->batch_max + 1) / 2);
         limiter_init(&service.limiter, service.shared->messages_per_second, clock_ms());
         if (wrong) {
                 fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);

@@ -134,6 +134,26 @@ static void tells_like_keys_apart(void **state)
         queued_deinit(&queued);
 }
 
+/* Who reads an entry does all that is of its term; entries name the vaults that changed. */
+static void a_term_waits_with_any_of_its_curves(void **state)
+{
+        struct queued queued;
+        struct stream_key keys[KEYS];
+        static const char term[] = "0x0000000000000000000000000000000000000000000000000000000000000003";
+        (void)state;
+        fill(&queued, keys);
+        struct stream_key one = {.term_id = term, .curve_id = "1", .position = {.ms = 20}};
+        queued_note(&queued, &one, 1, true);
+        const struct stream_group group = reader(0, KEYS), delivered = reader(20, KEYS);
+        assert_int_equal(queued_sift(&queued, &group, &one, 1), 0);
+        one.curve_id = NULL;
+        assert_int_equal(queued_sift(&queued, &group, &one, 1), 0);
+        assert_int_equal(queued_sift(&queued, &delivered, &one, 1), 1);
+        one.curve_id = "2";
+        assert_int_equal(queued_sift(&queued, &group, &one, 1), 1);
+        queued_deinit(&queued);
+}
+
 static void the_last_entry_of_a_key_counts(void **state)
 {
         struct queued queued;
@@ -174,6 +194,7 @@ int main(void)
                 cmocka_unit_test(forgets_a_stream_that_began_anew),
                 cmocka_unit_test(judges_by_what_was_asked),
                 cmocka_unit_test(tells_like_keys_apart),
+                cmocka_unit_test(a_term_waits_with_any_of_its_curves),
                 cmocka_unit_test(the_last_entry_of_a_key_counts),
                 cmocka_unit_test(reads_on_behind_what_it_has_seen),
         };
