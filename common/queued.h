@@ -1,7 +1,7 @@
 /*
  * Which keys wait unread in the stream that they go to. Under a backlog a key that waits there needs no second entry: who reads
- * the one that is there reads the tables later than now. A key without curve waits where any of its term does. One table a program,
- * shared by its workers.
+ * the one that is there reads the tables later than now. A key without curve waits where any of its term does. One table a
+ * program, shared by its workers.
  *
  * Keys are known by a hash of 64 bits. Two that share one, like entries that Redis loses, only delay: the outbox brings the key
  * again.
