@@ -22,7 +22,8 @@
 #define GATHER_FROM_MS     25
 #define GATHER_EASE_MS     16 /* a batch of so many ms would rest as long as it took, one of twice as many twice as long as that */
 #define GATHER_LONGEST_MS  3000
-#define BACKLOG_LONGEST_MS 10000 /* a stage rests, at most, behind one that works off a backlog */
+#define BACKLOG_LONGEST_MS 5000 /* a stage rests, at most, behind one that works off a backlog, */
+#define BACKLOG_FACTOR     20   /* and so many times as long as its batch took: longer saves little */
 #define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
 #define IDLE_LOOKS         20    /* in so many nobody worked at what waits ahead: nobody is there */
@@ -481,6 +482,7 @@ static void leave_slow(struct worker *worker)
                 if (!worker->batch.entries[i].left)
                         continue;
                 worker->slow_due = clock_ms() + SLOW_RETRY_MS;
+                atomic_store(&worker->service->gather_until_ms, -ALONE_MS); /* the others need not wait for such an entry */
         }
 }
 
@@ -542,35 +544,40 @@ static void gather_when_due(struct worker *worker)
                 gather(worker, &ahead, until);
 }
 
-/*
- * Until when to rest after a batch that took so long: as its time says (replicas gather side by side, each takes its time), and
- * while the first stage works off a backlog as long as that has waited. What is late anyway is not much later for it.
- */
+/* While the first stage works off a backlog it may be as long as that has waited: what is late anyway is not much later for it.
+ * The backfill must not take for lost what waits for us. */
+static int64_t backlog_pause(struct worker *worker, const struct ahead *ahead)
+{
+        const int64_t half = settings(worker)->backfill_interval_ms / 2;
+        const int64_t longest = half < BACKLOG_LONGEST_MS ? half : BACKLOG_LONGEST_MS;
+        int64_t age = ahead_is_known(ahead) ? ahead_backlog_age(ahead, worker->redis, worker->consumer.group) : 0;
+        return age < longest ? age : longest;
+}
+
+/* Until when to rest after a batch that took so long. Replicas gather side by side: each takes its time. */
 static int64_t gather_until(struct worker *worker, const struct ahead *ahead, int64_t took_ms)
 {
-        int64_t pause = took_ms * took_ms / GATHER_EASE_MS * ahead->replicas, age = 0;
-        if (ahead_is_known(ahead))
-                age = ahead_backlog_age(ahead, worker->redis, worker->consumer.group);
+        int64_t pause = took_ms * took_ms / GATHER_EASE_MS * ahead->replicas, late = backlog_pause(worker, ahead);
         pause = pause > GATHER_LONGEST_MS ? GATHER_LONGEST_MS : pause;
-        age = age > BACKLOG_LONGEST_MS ? BACKLOG_LONGEST_MS : age;
-        return clock_ms() + (age > pause ? age : pause);
+        late = late > BACKLOG_FACTOR * took_ms ? BACKLOG_FACTOR * took_ms : late;
+        return clock_ms() + (late > pause ? late : pause);
 }
 
 /* A stage that has just started does not meet a flood with all its workers: one looks what is ahead, if the first stage says it.
  */
 static void begin(struct worker *worker)
 {
-        int64_t end = clock_ms() + BEGIN_MS;
-        do {
+        int64_t end = clock_ms() + BEGIN_MS, pause = 0;
+        bool looks = true;
+        while (looks && clock_ms() < end && !service_stopping()) {
                 AUTO_AHEAD struct ahead ahead = {0};
-                if (look_ahead(worker, &ahead))
-                        return;
-                if (ahead_is_known(&ahead)) {
-                        atomic_store(&worker->service->gather_until_ms, gather_until(worker, &ahead, GATHER_FROM_MS));
-                        return;
-                }
-                rest(worker, GATHER_LOOK_MS);
-        } while (clock_ms() < end && !service_stopping());
+                looks = !look_ahead(worker, &ahead) && !ahead_is_known(&ahead);
+                if (looks)
+                        rest(worker, GATHER_LOOK_MS);
+                else if (ahead.streams)
+                        pause = backlog_pause(worker, &ahead);
+        }
+        atomic_store(&worker->service->gather_until_ms, pause ? clock_ms() + pause : -ALONE_MS);
 }
 
 /* After a batch. A full one leaves more behind: ALONE_MS runs on. */
