@@ -26,10 +26,10 @@
 #define BACKLOG_FACTOR     20   /* and so many times as long as its batch took: longer saves little */
 #define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
-#define IDLE_LOOKS         20    /* in so many nobody worked at what waits ahead: nobody is there */
-#define BEGIN_MS           250   /* for the first stage to say what it reads */
-#define STALE_MS           1000  /* a connection that was not used for so long may have died meanwhile */
-#define ALONE_MS           10000 /* so long has one worker to work off what waits, before the others join */
+#define IDLE_LOOKS         20   /* in so many nobody worked at what waits ahead: nobody is there */
+#define BEGIN_MS           250  /* for the first stage to say what it reads */
+#define STALE_MS           1000 /* a connection that was not used for so long may have died meanwhile */
+#define ALONE_MS           5000 /* so long has one worker to work off what waits, before the others join */
 
 struct worker {
         struct service *service;
@@ -475,15 +475,15 @@ static int finish(struct worker *worker)
 }
 
 /* A batch with entries that took too long is through but for them; they are tried again in a while, and meanwhile all else goes
- * on. */
-static void leave_slow(struct worker *worker)
+ * on. Returns whether there are any. */
+static bool leave_slow(struct worker *worker)
 {
-        for (size_t i = 0; i < worker->batch.count; i++) {
-                if (!worker->batch.entries[i].left)
-                        continue;
+        bool left = false;
+        for (size_t i = 0; i < worker->batch.count; i++)
+                left = left || worker->batch.entries[i].left;
+        if (left)
                 worker->slow_due = clock_ms() + SLOW_RETRY_MS;
-                atomic_store(&worker->service->gather_until_ms, -ALONE_MS); /* the others need not wait for such an entry */
-        }
+        return left;
 }
 
 /* ---- a busy stage works as one ---- */
@@ -498,17 +498,6 @@ static void leave_slow(struct worker *worker)
 static bool works_as_one(struct service *service)
 {
         return service->program->gathers && clock_ms() < atomic_load(&service->gather_until_ms) + ALONE_MS;
-}
-
-/* Waits for the turn where the stage works as one. Returns whether this worker has it, and has to give it back. */
-static bool take_turn(struct worker *worker)
-{
-        while (works_as_one(worker->service) && !service_stopping()) {
-                if (work_take_turn(&worker->service->turns[0], GATHER_LOOK_MS))
-                        return true;
-                keep_pending(worker);
-        }
-        return false;
 }
 
 static int look_ahead(struct worker *worker, struct ahead *ahead)
@@ -535,7 +524,6 @@ static void gather(struct worker *worker, struct ahead *ahead, int64_t until_ms)
         }
 }
 
-/* Before the turn's read. */
 static void gather_when_due(struct worker *worker)
 {
         AUTO_AHEAD struct ahead ahead = {0};
@@ -580,6 +568,25 @@ static void begin(struct worker *worker)
         atomic_store(&worker->service->gather_until_ms, pause ? clock_ms() + pause : -ALONE_MS);
 }
 
+/* Waits for the turn where the stage works as one, and rests. Returns whether this worker has it, and has to give it back. */
+static bool take_turn(struct worker *worker)
+{
+        struct service *service = worker->service;
+        while (works_as_one(service) && !service_stopping()) {
+                if (!work_take_turn(&service->turns[0], GATHER_LOOK_MS)) {
+                        keep_pending(worker);
+                        continue;
+                }
+                if (!atomic_exchange(&service->has_begun, true))
+                        begin(worker);
+                gather_when_due(worker);
+                if (works_as_one(service))
+                        return true;
+                pthread_mutex_unlock(&service->turns[0]);
+        }
+        return false;
+}
+
 /* After a batch. A full one leaves more behind: ALONE_MS runs on. */
 static void plan_to_gather(struct worker *worker, int64_t took_ms)
 {
@@ -611,7 +618,7 @@ static int process(struct worker *worker)
                         worker->batch.entries[0].stream, worker->batch.entries[0].id, db_error(worker->db));
                 return -1;
         }
-        leave_slow(worker);
+        bool left = leave_slow(worker);
         r = finish(worker);
         if (r) {
                 worker->redis_failed = true;
@@ -622,7 +629,10 @@ static int process(struct worker *worker)
         }
         worker->used_ms = clock_ms();
         count_batch(worker, started);
-        plan_to_gather(worker, clock_ms() - started);
+        if (left) /* time says nothing then, and no other has to wait for who meets such an entry again */
+                atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
+        else
+                plan_to_gather(worker, clock_ms() - started);
         return 0;
 }
 
@@ -681,10 +691,6 @@ static int step(struct worker *worker)
         worker->was_full = worker->full;
         worker->full = false;
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
-        if (turn && !atomic_exchange(&worker->service->has_begun, true))
-                begin(worker);
-        if (turn)
-                gather_when_due(worker);
         if (!r) {
                 r = read_batch(worker);
                 worker->stale = clock_ms() - worker->used_ms > STALE_MS;
