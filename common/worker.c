@@ -22,6 +22,7 @@
 #define GATHER_FROM_MS     25
 #define GATHER_EASE_MS     16 /* a batch of so many ms would rest as long as it took, one of twice as many twice as long as that */
 #define GATHER_LONGEST_MS  3000
+#define BACKLOG_LATE_MS    1000 /* what has waited for less is no backlog but a busy chain */
 #define BACKLOG_LONGEST_MS 5000 /* a stage rests, at most, behind one that works off a backlog, */
 #define BACKLOG_FACTOR     20   /* and so many times as long as its batch took: longer saves little */
 #define LOOK_TIMEOUT_MS    500
@@ -539,7 +540,7 @@ static int64_t backlog_pause(struct worker *worker, const struct ahead *ahead)
         const int64_t half = settings(worker)->backfill_interval_ms / 2;
         const int64_t longest = half < BACKLOG_LONGEST_MS ? half : BACKLOG_LONGEST_MS;
         int64_t age = ahead_is_known(ahead) ? ahead_backlog_age(ahead, worker->redis, worker->consumer.group) : 0;
-        return age < longest ? age : longest;
+        return age < BACKLOG_LATE_MS ? 0 : age < longest ? age : longest;
 }
 
 /* Until when to rest after a batch that took so long. Replicas gather side by side: each takes its time. */
