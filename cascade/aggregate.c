@@ -101,19 +101,18 @@ static int fold(struct work *work, size_t from, size_t count, bool only_these)
         return work_run_parts(work, span.parts, fold_part, &span);
 }
 
-/* What is in the buckets besides the batch's own keys must not be held against these: then they are done alone. */
+/* What is in the buckets besides the batch's own keys must not be held against these: then they are done alone. A connection that
+ * is lost before the first of both is asked says so itself: it refuses no key. */
 static int run(struct work *work, void *context, size_t from, size_t count)
 {
         struct aggregate_state *state = work->state;
         int64_t started = clock_ms();
-        int r = DB_BAD_DATA;
+        bool whole = count == work->key_count && started >= state->only_these_until_ms;
+        int r = whole ? fold(work, from, count, false) : DB_BAD_DATA;
         (void)context;
-        if (count == work->key_count && started >= state->only_these_until_ms) {
-                r = fold(work, from, count, false);
-                if (r)
-                        state->only_these_until_ms = clock_ms() + ONLY_THESE_MS + ONLY_THESE_FACTOR * (clock_ms() - started);
-        }
-        if (r && db_alive(work->db))
+        if (whole && r)
+                state->only_these_until_ms = clock_ms() + ONLY_THESE_MS + ONLY_THESE_FACTOR * (clock_ms() - started);
+        if (r && (!whole || db_alive(work->db)))
                 r = fold(work, from, count, true);
         if (!r)
                 work->units += count;
