@@ -1,7 +1,5 @@
 #include "ahead.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include "common_sql.h"
 #include "stream.h"
 
@@ -53,17 +51,11 @@ int64_t ahead_backlog_age(const struct ahead *ahead, struct redis *redis, const 
         for (size_t i = 0; i < db_rows_count(ahead->streams); i++) {
                 const char *stream = db_rows_text(ahead->streams, i, 0);
                 struct stream_group state;
-                struct stream_batch first = {0};
-                size_t read = 0;
-                char behind[64];
-                if (stream_group_read(redis, stream, group, &state) || state.lag < BACKLOG_FROM)
-                        continue;
-                /* asked for: after trimming the lag may be wrong, and what was delivered last may be long ago */
-                snprintf(behind, sizeof(behind), "(%" PRIu64 "-%" PRIu64, state.delivered.ms, state.delivered.seq);
-                if (!stream_range(redis, stream, behind, "+", 1, &first, &read) && read && first.entries[0].ms < (uint64_t)now &&
-                        now - (int64_t)first.entries[0].ms > oldest)
-                        oldest = now - (int64_t)first.entries[0].ms;
-                stream_batch_deinit(&first);
+                int64_t age;
+                /* the entry itself is asked for: after trimming the lag may be wrong, and what was delivered last long ago */
+                if (!stream_group_read(redis, stream, group, &state) && state.lag >= BACKLOG_FROM &&
+                        !stream_waiting_read(redis, stream, state.delivered, now, &age) && age > oldest)
+                        oldest = age;
         }
         return oldest;
 }

@@ -93,7 +93,7 @@ struct service {
         atomic_llong alive_ms[WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
         pthread_mutex_t turns[WORK_TURNS];  /* of the workers; a stage that gathers uses the first, see worker.c */
         atomic_int at[WORKERS_MAX];   /* which of its streams each worker takes a backlog from, by place; 0: none, 1: the first */
-        atomic_int replicas;          /* of the program, at the last look around */
+        atomic_int replicas;          /* of the program, at the last look ahead */
         atomic_llong gather_until_ms; /* monotonic: a busy stage that gathers reads nothing before */
         atomic_bool has_begun;        /* to read: until then it does not know whether it will be busy */
         struct limiter limiter;

@@ -451,26 +451,31 @@ static int read_lag(
         return 0;
 }
 
+int stream_waiting_read(
+        struct redis *redis, const char *stream, struct stream_position delivered, int64_t now_ms, int64_t *waiting_ms)
+{
+        AUTO(redis_reply) struct redis_reply *next = NULL;
+        char behind[64];
+        *waiting_ms = -1;
+        snprintf(behind, sizeof(behind), "(%" PRIu64 "-%" PRIu64, delivered.ms, delivered.seq);
+        if (redis_call(redis, &next, "XRANGE", stream, behind, "+", "COUNT", "1", NULL))
+                return -1;
+        const char *first = redis_reply_text(redis_reply_item(redis_reply_item(next, 0), 0), NULL);
+        if (first)
+                *waiting_ms = id_age(first, now_ms);
+        return 0;
+}
+
 static int read_ages(struct redis *redis, const char *stream, const char *group, const char *last, struct stream_state *state)
 {
         AUTO(redis_reply) struct redis_reply *pending = NULL;
-        AUTO(redis_reply) struct redis_reply *next = NULL;
-        char after[64];
         int64_t now;
         if (stream_clock_read(redis, &now) || redis_call(redis, &pending, "XPENDING", stream, group, NULL))
                 return -1;
         const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
         if (oldest)
                 state->oldest_pending_ms = id_age(oldest, now);
-        if (!state->lag)
-                return 0;
-        snprintf(after, sizeof(after), "(%s", last);
-        if (redis_call(redis, &next, "XRANGE", stream, after, "+", "COUNT", "1", NULL))
-                return -1;
-        const char *first = redis_reply_text(redis_reply_item(redis_reply_item(next, 0), 0), NULL);
-        if (first)
-                state->waiting_ms = id_age(first, now);
-        return 0;
+        return state->lag ? stream_waiting_read(redis, stream, parse_id(last), now, &state->waiting_ms) : 0;
 }
 
 int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state)

@@ -132,6 +132,9 @@ struct stream_group {
 MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);
 /* Unix time by Redis's clock, which its entry ids are of. */
 MUST_CHECK int stream_clock_read(struct redis *redis, int64_t *now_ms);
+/* Age at that time of the first entry behind the one delivered last, by its id; -1: there is none, whatever the lag says. */
+MUST_CHECK int stream_waiting_read(
+        struct redis *redis, const char *stream, struct stream_position delivered, int64_t now_ms, int64_t *waiting_ms);
 /* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went. */
 MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed);
 /* Removes names of consumers that have nothing pending and have not read for idle_ms. */

@@ -557,15 +557,17 @@ static int64_t gather_until(struct worker *worker, const struct ahead *ahead, in
 static void begin(struct worker *worker)
 {
         int64_t end = clock_ms() + BEGIN_MS, pause = 0;
-        bool looks = true;
-        while (looks && clock_ms() < end && !service_stopping()) {
+        bool known = false;
+        do {
                 AUTO_AHEAD struct ahead ahead = {0};
-                looks = !look_ahead(worker, &ahead) && !ahead_is_known(&ahead);
-                if (looks)
-                        rest(worker, GATHER_LOOK_MS);
-                else if (ahead.streams)
+                if (look_ahead(worker, &ahead))
+                        break;
+                known = ahead_is_known(&ahead);
+                if (known)
                         pause = backlog_pause(worker, &ahead);
-        }
+                else
+                        rest(worker, GATHER_LOOK_MS);
+        } while (!known && clock_ms() < end && !service_stopping());
         atomic_store(&worker->service->gather_until_ms, pause ? clock_ms() + pause : -ALONE_MS);
 }
 
