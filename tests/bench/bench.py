@@ -21,9 +21,9 @@ from measure import Meter, Profile, Rig, peak_megabytes, yardstick   # noqa: E40
 from programs import SERVICES, executable   # noqa: E402
 
 # What a full run measures, and what --quick does.
-FULL = {"events": 200_000, "runs": 3, "per_message": (1, 10, 100), "rates": (100, 1000, 5000), "seconds": 20, "vault": (1000, 1_000_000),
+FULL = {"events": 200_000, "runs": 3, "pairs": 7, "per_message": (1, 10, 100), "rates": (100, 1000, 5000), "seconds": 20, "vault": (1000, 1_000_000),
         "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000}
-QUICK = {"events": 3000, "runs": 1, "per_message": (1, 10, 100), "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
+QUICK = {"events": 3000, "runs": 1, "pairs": 1, "per_message": (1, 10, 100), "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
          "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000}
 PROBES_PER_SECOND = 50
 WINDOW = 64   # probes looked for at once
@@ -43,8 +43,9 @@ def rounded(value):
 
 # ---- throughput
 
-def run_through(options, events, per_message, replicas=1, reorged=False):
-    """Preloads, starts everything at once, waits until all is drained; then verify, and the yardstick. reorged: behind a reorg notice."""
+def run_through(options, events, per_message, replicas=1, reorged=False, beside_copy=True):
+    """Preloads, starts everything at once, waits until all is drained; then verify, and (beside_copy) the yardstick. reorged: behind a reorg
+    notice."""
     with Rig(options) as rig:
         if reorged:
             rig.load(notices(FIRST_BLOCK - 5))
@@ -65,6 +66,9 @@ def run_through(options, events, per_message, replicas=1, reorged=False):
             raise AssertionError(f"{rig.stored()} of {events} events are stored")
         result["verify_seconds"] = rig.verify()
         rig.pipeline.stop()
+        if not beside_copy:
+            say(f"{events} events, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s")
+            return result
         result["copy"] = yardstick(rig)
         result["ratio"] = rounded(result["events_per_second"] / result["copy"]["rows_per_second"])
         say(f"{events} events, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s, "
@@ -88,7 +92,14 @@ def throughput(options):
 
 
 def replicas(options):
-    return middle_runs(options, [((10, count), {}) for count in (1, 2)], options.form["runs"])
+    """Runs of one replica and of two right behind each other, now these first and now those, for what counts is how fast they are together:
+    the pair whose ratio is the middle one, and the ratios of all."""
+    pairs = []
+    for i in range(options.form["pairs"]):
+        runs = {count: run_through(options, options.form["events"], 10, count, beside_copy=False) for count in ((1, 2), (2, 1))[i % 2]}
+        pairs.append({"one": runs[1], "two": runs[2], "ratio": rounded(runs[2]["events_per_second"] / runs[1]["events_per_second"])})
+        say(f"two replicas / one: {pairs[-1]['ratio']}")
+    return [{**sorted(pairs, key=lambda pair: pair["ratio"])[len(pairs) // 2], "ratios": [pair["ratio"] for pair in pairs]}]
 
 
 def reorg(options):
@@ -334,12 +345,13 @@ PARTS = {"throughput": throughput, "delay": delay, "growth": growth, "replicas":
 _METERED = {"events": 0, "seconds": 0, "machine_idle": 0, "others_on_the_machine": 0,
             "cpu_seconds_per_100000_events": dict.fromkeys((*SERVICES, "redis", "postgres"), 0)}
 _EACH = dict.fromkeys(SERVICES, 0)
-_THROUGH = {**_METERED, "per_message": 0, "messages": 0, "replicas": 0, "reorged": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
-            "verify_seconds": _EACH, "ratio": 0, "ratios": [],
+_RUN = {**_METERED, "per_message": 0, "messages": 0, "replicas": 0, "reorged": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
+        "verify_seconds": _EACH}
+_THROUGH = {**_RUN, "ratio": 0, "ratios": [],
             "copy": {"rows": 0, "seconds": 0, "rows_per_second": 0, "cpu_seconds_per_100000_rows": 0}}
 FIELDS = {   # of each element of a part's list; 0 stands for any number
     "throughput": _THROUGH,
-    "replicas": _THROUGH,
+    "replicas": {"one": _RUN, "two": _RUN, "ratio": 0, "ratios": []},
     "reorg": _THROUGH,
     "delay": {**_METERED, "rate": 0, "fed_per_second": 0, "probes": 0, "p50_ms": 0, "p99_ms": 0, "max_ms": 0},
     "growth": {"what": "", "sizes": [], "seconds": [], "cpu_seconds": [], "ratio": 0, "cpu_ratio": 0},
@@ -390,7 +402,7 @@ def tables(report):
     about = report["machine"]
     yield f"{report['date']}, {about['cores']} × {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, {report['version']}"
     users = (*SERVICES, "redis", "postgres")
-    through = [result for part in ("throughput", "replicas", "reorg") for result in report.get(part) or ()]
+    through = [result for part in ("throughput", "reorg") for result in report.get(part) or ()]
     if through:
         yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("events", "a message", "replicas", "reorged", "seconds", "events/s",
                          "COPY rows/s", "ratio", "of all runs", "idle", "others"), (
@@ -400,6 +412,11 @@ def tables(report):
                          *(f"{name} MB" for name in SERVICES)), (
             (r["per_message"], r["replicas"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
              *(r["peak_megabytes"][name] for name in SERVICES)) for r in through))
+    for r in report.get("replicas") or ():
+        yield from table(f"Two replicas of each program / one: {r['ratio']:.2f}, the middle of {', '.join(f'{ratio:.2f}' for ratio in r['ratios'])}; its pair, "
+                         "and processor seconds per 100,000 events:", ("replicas", "events", "a message", "seconds", "events/s", *users, "idle", "others"), (
+            (run["replicas"], run["events"], run["per_message"], f"{run['seconds']:.1f}", run["events_per_second"], *(per(run, name) for name in users),
+             f"{run['machine_idle']:.0%}", f"{run['others_on_the_machine']:.0%}") for run in (r["one"], r["two"])))
     if report.get("delay"):
         yield from table("Delay from XADD to the analytics row:", ("events/s", "fed/s", "probes", "p50 ms", "p99 ms", "max ms", "idle"), (
             (r["rate"], r["fed_per_second"], r["probes"], r["p50_ms"], r["p99_ms"], r["max_ms"], f"{r['machine_idle']:.0%}")
@@ -414,9 +431,9 @@ def tables(report):
     for r in report.get("replay") or ():
         yield from table("ingest replay --reset, the pipeline running:", ("events", "seconds", "events/s"),
                          ((r["events"], f"{r['seconds']:.1f}", r["events_per_second"]),))
-    for r in through:
+    for r in (*through, *(pair[which] for pair in report.get("replicas") or () for which in ("one", "two"))):
         if "profile" in r:
-            yield from table(f"Sessions at {r['per_message']} a message, on average:", ("program", "event", "sessions"), (
+            yield from table(f"Sessions at {r['per_message']} a message, {r['replicas']} replica(s), on average:", ("program", "event", "sessions"), (
                 (s["program"], s["event"], s["average"]) for s in r["profile"]["sessions"] if s["average"] >= 0.01))
             yield from table("Statements, seconds per 100,000 events (nested ones count in their callers, too):",
                              ("seconds", "calls", "rows", "top", "query"), (
