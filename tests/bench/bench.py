@@ -43,9 +43,8 @@ def rounded(value):
 
 # ---- throughput
 
-def run_through(options, events, per_message, replicas=1, reorged=False, beside_copy=True):
-    """Preloads, starts everything at once, waits until all is drained; then verify, and (beside_copy) the yardstick. reorged: behind a reorg
-    notice."""
+def run_through(options, events, per_message, replicas=1, reorged=False, copies=True):
+    """Preloads, starts everything at once, waits until all is drained; then verify, and (copies) the yardstick. reorged: behind a reorg notice."""
     with Rig(options) as rig:
         if reorged:
             rig.load(notices(FIRST_BLOCK - 5))
@@ -66,13 +65,12 @@ def run_through(options, events, per_message, replicas=1, reorged=False, beside_
             raise AssertionError(f"{rig.stored()} of {events} events are stored")
         result["verify_seconds"] = rig.verify()
         rig.pipeline.stop()
-        if not beside_copy:
-            say(f"{events} events, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s")
-            return result
-        result["copy"] = yardstick(rig)
-        result["ratio"] = rounded(result["events_per_second"] / result["copy"]["rows_per_second"])
-        say(f"{events} events, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s, "
-            f"COPY {result['copy']['rows_per_second']} rows/s, ratio {result['ratio']}")
+        shown = f"{events} events, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s"
+        if copies:
+            result["copy"] = yardstick(rig)
+            result["ratio"] = rounded(result["events_per_second"] / result["copy"]["rows_per_second"])
+            shown += f", COPY {result['copy']['rows_per_second']} rows/s, ratio {result['ratio']}"
+        say(shown)
         return result
 
 
@@ -96,7 +94,7 @@ def replicas(options):
     the pair whose ratio is the middle one, and the ratios of all."""
     pairs = []
     for i in range(options.form["pairs"]):
-        runs = {count: run_through(options, options.form["events"], 10, count, beside_copy=False) for count in ((1, 2), (2, 1))[i % 2]}
+        runs = {count: run_through(options, options.form["events"], 10, count, copies=False) for count in ((1, 2), (2, 1))[i % 2]}
         pairs.append({"one": runs[1], "two": runs[2], "ratio": rounded(runs[2]["events_per_second"] / runs[1]["events_per_second"])})
         say(f"two replicas / one: {pairs[-1]['ratio']}")
     return [{**sorted(pairs, key=lambda pair: pair["ratio"])[len(pairs) // 2], "ratios": [pair["ratio"] for pair in pairs]}]
@@ -404,13 +402,13 @@ def tables(report):
     users = (*SERVICES, "redis", "postgres")
     through = [result for part in ("throughput", "reorg") for result in report.get(part) or ()]
     if through:
-        yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("events", "a message", "replicas", "reorged", "seconds", "events/s",
+        yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("events", "a message", "reorged", "seconds", "events/s",
                          "COPY rows/s", "ratio", "of all runs", "idle", "others"), (
-            (r["events"], r["per_message"], r["replicas"], "yes" if r["reorged"] else "no", f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
+            (r["events"], r["per_message"], "yes" if r["reorged"] else "no", f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
              f"{r['ratio']:.3f}", ", ".join(f"{ratio:.2f}" for ratio in r["ratios"]), f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
-        yield from table("Processor seconds per 100,000 events, and peak memory:", ("a message", "replicas", "reorged", *users, "COPY",
+        yield from table("Processor seconds per 100,000 events, and peak memory:", ("a message", "reorged", *users, "COPY",
                          *(f"{name} MB" for name in SERVICES)), (
-            (r["per_message"], r["replicas"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
+            (r["per_message"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
              *(r["peak_megabytes"][name] for name in SERVICES)) for r in through))
     for r in report.get("replicas") or ():
         yield from table(f"Two replicas of each program / one: {r['ratio']:.2f}, the middle of {', '.join(f'{ratio:.2f}' for ratio in r['ratios'])}; its pair, "
