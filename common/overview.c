@@ -169,7 +169,10 @@ int overview_note(struct service *service, struct db *db, bool ready)
         cJSON_AddBoolToObject(replica, "ready", ready);
         add_counts(replica, service);
         double half, most;
-        if (metrics_quantiles(service->metrics, &stage_entry_delay, service->overview->delays, &half, &most)) {
+        pthread_mutex_lock(&service->overview->lock); /* the start notes as well as the keeper */
+        bool delayed = metrics_quantiles(service->metrics, &stage_entry_delay, service->overview->delays, &half, &most);
+        pthread_mutex_unlock(&service->overview->lock);
+        if (delayed) {
                 cJSON_AddNumberToObject(replica, "delay_p50", half);
                 cJSON_AddNumberToObject(replica, "delay_p99", most);
         }

@@ -153,6 +153,8 @@ static bool postgres_is_there(struct service *service, int64_t *said_ms)
                 char text[SCHEMA_EXPLAIN_SIZE];
                 schema_explain(db, r, text);
                 say(service, said_ms, "schema", text);
+        } else {
+                (void)!overview_note(service, db, false); /* who starts next counts this replica; the keeper notes it again */
         }
         return !r;
 }
@@ -211,6 +213,7 @@ static void answer_metrics(void *context, struct http_answer *out)
         metrics_set(service->metrics, &stage_server_up, postgres, "postgresql", NULL, NULL);
         metrics_set(service->metrics, &stage_ready, status_ready(service), NULL, NULL, NULL);
         metrics_set(service->metrics, &stage_breaker_state, breaker_get(&service->breaker) != BREAKER_CLOSED, NULL, NULL, NULL);
+        metrics_set(service->metrics, &stage_crew_size, (double)crew_size(&service->crew, clock_ms()), NULL, NULL, NULL);
         *out = (struct http_answer){.status = 200,
                 .content_type = "text/plain; version=0.0.4; charset=utf-8",
                 .body = metrics_print(service->metrics)};
@@ -334,6 +337,7 @@ static void run_workers(struct service *service)
                 _exit(1);
         }
         atomic_store(&service->gather_until_ms, clock_ms()); /* one worker looks what is ahead */
+        crew_begin(&service->crew, clock_ms());
         while (started < count) {
                 int r = worker_start(&workers[started], service, (unsigned)started);
                 if (r) {
@@ -388,6 +392,7 @@ static void service_deinit(struct service *service)
         config_deinit(service->config);
         metrics_free(service->metrics);
         breaker_deinit(&service->breaker);
+        crew_deinit(&service->crew);
         overview_free(service->overview);
         queued_deinit(&service->queued);
         free(service->config);
@@ -419,6 +424,7 @@ int service_main(const struct program *program, int argc, char **argv)
         for (size_t i = 0; i < WORK_TURNS; i++)
                 pthread_mutex_init(&service.turns[i], NULL);
         queued_init(&service.queued, ((size_t)service.shared->batch_max + 1) / 2);
+        crew_init(&service.crew, service.shared->workers);
         limiter_init(&service.limiter, service.shared->messages_per_second, clock_ms());
         if (wrong) {
                 fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);

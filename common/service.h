@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include "breaker.h"
 #include "config.h"
+#include "crew.h"
 #include "limiter.h"
 #include "metrics.h"
 #include "queued.h"
@@ -91,11 +92,14 @@ struct service {
         struct overview *overview;          /* what /status says; NULL in commands */
         atomic_bool ready;                  /* workers run */
         atomic_llong alive_ms[WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
+        atomic_llong begun_ms[WORKERS_MAX]; /* monotonic: since when each worker is at what it has not done yet; 0: at nothing */
         pthread_mutex_t turns[WORK_TURNS];  /* of the workers; a stage that gathers uses the first, see worker.c */
         atomic_int at[WORKERS_MAX];   /* which of its streams each worker takes a backlog from, by place; 0: none, 1: the first */
-        atomic_int replicas;          /* of the program, at the last look ahead */
+        atomic_int replicas;          /* of the program, at the last look ahead; 0: not known yet */
         atomic_llong gather_until_ms; /* monotonic: a busy stage that gathers reads nothing before */
+        atomic_llong backlog_ms;      /* monotonic: when a stage that gathers last saw the first one at a backlog; 0: never */
         atomic_bool has_begun;        /* to read: until then it does not know whether it will be busy */
+        struct crew crew;
         struct limiter limiter;
         struct queued queued; /* keys that wait in the program's output */
 };

@@ -31,6 +31,8 @@ HISTOGRAM(stage_entry_delay, delay_buckets, "entry_to_commit_seconds", "From a b
 HISTOGRAM(stage_query_seconds, NULL, "query_duration_seconds", "Time of a round trip to PostgreSQL, by its last statement",
         "statement");
 HISTOGRAM(stage_batch_size, size_buckets, "batch_size", "Events or keys in a batch", NULL);
+GAUGE(stage_crew_size, "crew_size",
+        "Workers that may read: one at first, fewer than WORKERS in a flood in which more do not help", NULL);
 COUNTER(stage_claims, "claims_total", "Pending entries taken over from other consumers", NULL);
 COUNTER(stage_lost_entries, "lost_entries_total", "Entries trimmed away while they were pending", "stream");
 COUNTER(stage_dead_letters, "dead_letters_total", "Dead letters written", "error_class");
@@ -61,7 +63,7 @@ void stage_register(struct metrics *metrics, const char *program)
         struct metric *const all[] = {&stage_events_processed, &stage_events_failed, &stage_messages, &stage_processing_seconds,
                 &stage_breaker_state, &stage_ready, &stage_server_up, &stage_stream_length, &stage_stream_lag,
                 &stage_stream_lag_known, &stage_stream_pending, &stage_stream_oldest_pending, &stage_block_delay,
-                &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims, &stage_lost_entries,
+                &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_crew_size, &stage_claims, &stage_lost_entries,
                 &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_reorgs, &stage_rows_orphaned,
                 &stage_conflicting_blocks, &stage_backfilled_keys, &stage_keys_waiting, &stage_outbox_age,
                 &stage_verify_differences, &stage_verify_age, &stage_trims, &stage_foreign_group, &stage_reorg_depth,

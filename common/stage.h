@@ -10,7 +10,8 @@ extern struct metric stage_breaker_state, stage_ready, stage_server_up;
 extern struct metric stage_stream_length, stage_stream_lag, stage_stream_lag_known, stage_stream_pending,
         stage_stream_oldest_pending;
 extern struct metric stage_block_delay, stage_entry_delay, stage_query_seconds, stage_batch_size, stage_messages;
-extern struct metric stage_claims, stage_lost_entries, stage_dead_letters, stage_retries, stage_reconnects, stage_trimmed;
+extern struct metric stage_crew_size, stage_claims, stage_lost_entries, stage_dead_letters, stage_retries, stage_reconnects,
+        stage_trimmed;
 extern struct metric stage_reorgs, stage_rows_orphaned, stage_conflicting_blocks, stage_backfilled_keys, stage_keys_waiting,
         stage_outbox_age;
 extern struct metric stage_verify_differences, stage_verify_age, stage_trims, stage_foreign_group, stage_reorg_depth;

@@ -526,6 +526,7 @@ int stream_group_read(struct redis *redis, const char *stream, const char *group
                         .delivered = parse_id(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL)),
                         .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag),
                         .pending = redis_reply_number(redis_reply_field(item, "pending")),
+                        .read = redis_reply_number(redis_reply_field(item, "entries-read")),
                         .alone = redis_reply_count(groups) == 1,
                 };
                 return 0;

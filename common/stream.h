@@ -127,6 +127,7 @@ struct stream_group {
         struct stream_position delivered; /* last */
         int64_t lag;                      /* entries behind it; -1: Redis does not know */
         int64_t pending;                  /* delivered and not acked */
+        int64_t read;                     /* entries, since the group was made; 0: Redis does not know */
         bool alone;                       /* no other group reads the stream */
 };
 MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);

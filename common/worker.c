@@ -27,6 +27,8 @@
 #define BACKLOG_FACTOR     20   /* and so many times as long as its batch took: longer saves little */
 #define LOOK_TIMEOUT_MS    500
 #define GATHER_LOOK_MS     25
+#define SEAT_LOOK_MS       100
+#define SEAT_STUCK_MS      3000 /* who is at one batch for so long keeps no other from its seat */
 #define IDLE_LOOKS         20   /* in so many nobody worked at what waits ahead: nobody is there */
 #define BEGIN_MS           250  /* for the first stage to say what it reads */
 #define STALE_MS           1000 /* a connection that was not used for so long may have died meanwhile */
@@ -155,36 +157,42 @@ static int check_schema(struct worker *worker)
         return -1;
 }
 
-static int connect_both(struct worker *worker)
+static int connect_redis(struct worker *worker)
 {
         struct service *service = worker->service;
         AUTO(text) char *problem = NULL;
-        const bool made = !worker->redis || !worker->db;
-        if (!worker->redis) {
-                if (service_open_redis(service, &worker->redis, REDIS_TIMEOUT_MS, &problem))
-                        return fail_to_connect(worker, "redis", problem);
-                worker->consumer.redis = worker->redis;
-                begin_pass(worker);
-                if (worker->connected)
-                        metrics_add(service->metrics, &stage_reconnects, 1, "redis", NULL, NULL);
-                int r = make_groups(worker);
-                if (r) {
-                        worker->redis_failed = true;
-                        log_write(LOG_WARN, "cannot make the consumer groups", "worker=%u error=%s", worker->number,
-                                redis_error(worker->redis));
-                        return r;
-                }
+        if (worker->redis)
+                return 0;
+        if (service_open_redis(service, &worker->redis, REDIS_TIMEOUT_MS, &problem))
+                return fail_to_connect(worker, "redis", problem);
+        worker->consumer.redis = worker->redis;
+        worker->used_ms = clock_ms();
+        begin_pass(worker);
+        if (worker->connected)
+                metrics_add(service->metrics, &stage_reconnects, 1, "redis", NULL, NULL);
+        int r = make_groups(worker);
+        if (r) {
+                worker->redis_failed = true;
+                log_write(LOG_WARN, "cannot make the consumer groups", "worker=%u error=%s", worker->number,
+                        redis_error(worker->redis));
         }
-        if (!worker->db) {
-                if (service_open_db(service, &worker->db, CONNECT_TIMEOUT_MS, keep_pending, worker, &problem))
-                        return fail_to_connect(worker, "postgresql", problem);
-                if (check_schema(worker))
-                        return -1;
-                if (worker->connected)
-                        metrics_add(service->metrics, &stage_reconnects, 1, "postgresql", NULL, NULL);
-        }
-        if (made)
+        return r;
+}
+
+static int connect_db(struct worker *worker)
+{
+        struct service *service = worker->service;
+        AUTO(text) char *problem = NULL;
+        if (worker->db)
+                return 0;
+        if (service_open_db(service, &worker->db, CONNECT_TIMEOUT_MS, keep_pending, worker, &problem))
+                return fail_to_connect(worker, "postgresql", problem);
+        if (check_schema(worker))
+                return -1;
+        if (worker->connected) {
+                metrics_add(service->metrics, &stage_reconnects, 1, "postgresql", NULL, NULL);
                 worker->used_ms = clock_ms();
+        }
         worker->connected = true;
         return 0;
 }
@@ -509,7 +517,58 @@ static int look_ahead(struct worker *worker, struct ahead *ahead)
         return r;
 }
 
-/* Rests until it is time, or nothing is to come any more: then the others join for what waits. */
+/* A failure shows at the next read. */
+static void note_flood(struct worker *worker)
+{
+        const int replicas = atomic_load(&worker->service->replicas);
+        int64_t read = 0;
+        for (size_t i = 0; i < worker->streams; i++) {
+                struct stream_group group;
+                if (stream_group_read(worker->redis, worker->consumer.streams[i], worker->consumer.group, &group))
+                        return;
+                read += group.read;
+        }
+        crew_note(&worker->service->crew, clock_ms(), read, replicas ? replicas : 1);
+}
+
+/* After a read of new entries; without PostgreSQL, which may take its time while a batch is in hand. */
+static void look_for_flood(struct worker *worker)
+{
+        if (!worker->full)
+                crew_read(&worker->service->crew);
+        else if (crew_is_first(&worker->service->crew))
+                note_flood(worker);
+}
+
+/* Where that fails, what was known last counts; and the failure shows at the next read. */
+static void count_replicas(struct worker *worker)
+{
+        AUTO_AHEAD struct ahead ahead = {0};
+        (void)!look_ahead(worker, &ahead);
+}
+
+static void note_flood_when_due(struct worker *worker)
+{
+        struct service *service = worker->service;
+        if (!worker->full || works_as_one(service) || !crew_wants_note(&service->crew, clock_ms()))
+                return;
+        count_replicas(worker);
+        note_flood(worker);
+}
+
+/* Nothing is to come any more for who gathered: all join for what waits, or behind a backlog the share of them. */
+static void stop_gathering(struct worker *worker)
+{
+        struct service *service = worker->service;
+        int64_t backlog = atomic_load(&service->backlog_ms);
+        if (backlog && clock_ms() - backlog < BACKLOG_LONGEST_MS + ALONE_MS) {
+                count_replicas(worker);
+                note_flood(worker);
+        }
+        atomic_store(&service->gather_until_ms, -ALONE_MS);
+}
+
+/* Rests until it is time, or nothing is to come any more. */
 static void gather(struct worker *worker, struct ahead *ahead, int64_t until_ms)
 {
         int64_t left, waiting;
@@ -518,7 +577,7 @@ static void gather(struct worker *worker, struct ahead *ahead, int64_t until_ms)
                 if (!ahead_is_known(ahead) || ahead_is_busy(ahead, worker->redis, worker->consumer.group, &waiting))
                         idle = 0;
                 else if (!waiting || ++idle > IDLE_LOOKS) {
-                        atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
+                        stop_gathering(worker);
                         return;
                 }
                 rest(worker, left > GATHER_LOOK_MS ? GATHER_LOOK_MS : left);
@@ -540,6 +599,8 @@ static int64_t backlog_pause(struct worker *worker, const struct ahead *ahead)
         const int64_t half = settings(worker)->backfill_interval_ms / 2;
         const int64_t longest = half < BACKLOG_LONGEST_MS ? half : BACKLOG_LONGEST_MS;
         int64_t age = ahead_is_known(ahead) ? ahead_backlog_age(ahead, worker->redis, worker->consumer.group) : 0;
+        if (age >= BACKLOG_LATE_MS)
+                atomic_store(&worker->service->backlog_ms, clock_ms());
         return age < BACKLOG_LATE_MS ? 0 : age < longest ? age : longest;
 }
 
@@ -571,11 +632,51 @@ static void begin(struct worker *worker)
         atomic_store(&worker->service->gather_until_ms, pause ? clock_ms() + pause : -ALONE_MS);
 }
 
-/* Waits for the turn where the stage works as one, and rests. Returns whether this worker has it, and has to give it back. */
+/* The crew's seats go to those with the lowest numbers, but for who is stuck. Whoever has a slow entry due has one in any case.
+ */
+static bool has_seat(struct worker *worker)
+{
+        const struct service *service = worker->service;
+        int64_t now = clock_ms(), size = crew_size(&worker->service->crew, now), before = 0;
+        for (unsigned i = 0; i < worker->number; i++) {
+                int64_t begun = atomic_load(&service->begun_ms[i]);
+                before += !begun || now - begun < SEAT_STUCK_MS;
+        }
+        return before < size || (worker->slow_due && now >= worker->slow_due);
+}
+
+/* A session of PostgreSQL costs: who is not to read for now does not begin one. The first worker does, and looks; and who has
+ * entries pending from an earlier life. Returns whether to go on: not where it is asked to stop, or a server was lost meanwhile.
+ */
+static bool wait_to_be_needed(struct worker *worker)
+{
+        struct service *service = worker->service;
+        int64_t deliveries;
+        size_t place;
+        if (!worker->number || stream_pending_deliveries(&worker->consumer, worker->after, &deliveries, &place) || deliveries)
+                return true; /* a failure shows at the next read */
+        atomic_store(&service->begun_ms[worker->number], 0);
+        while (!service_stopping() && (works_as_one(service) || !has_seat(worker)))
+                rest(worker, GATHER_LOOK_MS);
+        return !service_stopping() && breaker_get(&service->breaker) == BREAKER_CLOSED;
+}
+
+static void note_begin(struct worker *worker)
+{
+        long long none = 0;
+        (void)atomic_compare_exchange_strong(&worker->service->begun_ms[worker->number], &none, clock_ms());
+}
+
+/* Waits for the turn where the stage works as one, and rests; else for a seat in the crew. Returns whether this worker has the
+ * turn, and has to give it back. */
 static bool take_turn(struct worker *worker)
 {
         struct service *service = worker->service;
-        while (works_as_one(service) && !service_stopping()) {
+        while (!service_stopping() && (works_as_one(service) || !has_seat(worker))) {
+                if (!works_as_one(service)) {
+                        rest(worker, SEAT_LOOK_MS);
+                        continue;
+                }
                 if (!work_take_turn(&service->turns[0], GATHER_LOOK_MS)) {
                         keep_pending(worker);
                         continue;
@@ -632,10 +733,13 @@ static int process(struct worker *worker)
         }
         worker->used_ms = clock_ms();
         count_batch(worker, started);
-        if (left) /* time says nothing then, and no other has to wait for who meets such an entry again */
+        if (left) { /* time says nothing then, and no other has to wait for who meets such an entry again */
+                crew_release(&worker->service->crew);
                 atomic_store(&worker->service->gather_until_ms, -ALONE_MS);
-        else
-                plan_to_gather(worker, clock_ms() - started);
+                return 0;
+        }
+        plan_to_gather(worker, clock_ms() - started);
+        note_flood_when_due(worker);
         return 0;
 }
 
@@ -647,8 +751,10 @@ static int read_batch(struct worker *worker)
                 worker->slow_due = 0;
                 pass_again(worker);
         }
-        if (!r)
-                r = worker->recover ? read_pending(worker) : read_new(worker);
+        if (!r && worker->recover)
+                r = read_pending(worker);
+        else if (!r && more && !(r = read_new(worker)))
+                look_for_flood(worker);
         if (r == STREAM_NO_GROUP) {
                 log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%u error=%s",
                         worker->number, redis_error(worker->redis));
@@ -688,13 +794,25 @@ static int step(struct worker *worker)
                 worker->db = db_close(worker->db);
                 worker->redis = worker->consumer.redis = redis_close(worker->redis);
         }
-        int r = connect_both(worker);
+        int r = connect_redis(worker);
+        if (!r && !probing && !worker->connected && !wait_to_be_needed(worker))
+                return STEP_IDLE;
+        if (!r)
+                r = connect_db(worker);
+        if (!r && fresh && !worker->number)
+                count_replicas(worker);
         if (!r && probing)
                 r = probe(worker);
         worker->was_full = worker->full;
         worker->full = false;
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
+        if (!r && !probing && breaker_get(&worker->service->breaker) != BREAKER_CLOSED) { /* while this one waited */
+                if (turn)
+                        pthread_mutex_unlock(&worker->service->turns[0]);
+                return STEP_IDLE;
+        }
         if (!r) {
+                note_begin(worker);
                 r = read_batch(worker);
                 worker->stale = clock_ms() - worker->used_ms > STALE_MS;
         }
@@ -711,13 +829,16 @@ static int step(struct worker *worker)
 static void settle(struct worker *worker, int r)
 {
         struct service *service = worker->service;
+        if (r >= 0)
+                atomic_store(&service->begun_ms[worker->number], 0);
         if (r == STEP_IDLE)
                 return;
         if (!r) {
                 backoff_reset(&worker->backoff);
-                if (breaker_succeed(&service->breaker) != BREAKER_CLOSED)
+                if (breaker_succeed(&service->breaker) == BREAKER_HALF_OPEN)
                         log_write(LOG_INFO, "circuit breaker closed", NULL);
         } else {
+                note_begin(worker);
                 begin_pass(worker);
                 metrics_add(service->metrics, &stage_retries, 1, NULL, NULL, NULL);
                 disconnect(worker);
