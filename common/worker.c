@@ -632,8 +632,7 @@ static void begin(struct worker *worker)
         atomic_store(&worker->service->gather_until_ms, pause ? clock_ms() + pause : -ALONE_MS);
 }
 
-/* The crew's seats go to those with the lowest numbers, but for who is stuck. Whoever has a slow entry due has one in any case.
- */
+/* The crew's seats go to the lowest numbers, but for who is stuck. Whoever has a slow entry due has one in any case. */
 static bool has_seat(struct worker *worker)
 {
         const struct service *service = worker->service;
@@ -799,18 +798,15 @@ static int step(struct worker *worker)
                 return STEP_IDLE;
         if (!r)
                 r = connect_db(worker);
-        if (!r && fresh && !worker->number)
+        if (!r && fresh && !worker->number && !worker->service->program->gathers) /* who gathers looks in begin */
                 count_replicas(worker);
         if (!r && probing)
                 r = probe(worker);
         worker->was_full = worker->full;
         worker->full = false;
         bool turn = !r && !probing && !worker->recover && take_turn(worker);
-        if (!r && !probing && breaker_get(&worker->service->breaker) != BREAKER_CLOSED) { /* while this one waited */
-                if (turn)
-                        pthread_mutex_unlock(&worker->service->turns[0]);
-                return STEP_IDLE;
-        }
+        if (!r && !probing && breaker_get(&worker->service->breaker) != BREAKER_CLOSED)
+                r = STEP_IDLE; /* a server was lost while this one waited */
         if (!r) {
                 note_begin(worker);
                 r = read_batch(worker);

@@ -22,7 +22,6 @@ def test_a_flood_begins_with_a_share_and_then_all_are_tried(make_pipeline, small
     until(lambda: known_replicas(pipeline, "ingest") == 2, "both replicas are known", alive=replicas)
     until(lambda: crew_sizes(replicas) == [4, 4], "all read where there is no flood", alive=replicas)
     again = [replace(message, id=None) for message in small]
-
     seen = [[], []]   # sizes, of each replica; a flood never ends here
 
     def tried():
@@ -39,7 +38,7 @@ def test_a_flood_begins_with_a_share_and_then_all_are_tried(make_pipeline, small
 
 def test_who_is_stuck_keeps_no_other_from_reading(make_pipeline):
     """Two replicas of two workers: one of each reads in a flood. Here that one waits for a row that somebody has locked."""
-    pipeline, feed = make_pipeline(WORKERS=2, BATCH_SIZE=2, BATCH_MAX_EVENTS=20, PROCESSING_TIMEOUT_MS=600_000, CONSUMER_NAME="pod"), Feed()
+    pipeline, feed = make_pipeline(WORKERS=2, BATCH_SIZE=2, BATCH_MAX_EVENTS=20, PROCESSING_TIMEOUT_MS=600_000), Feed()
     locked, *others = NEIGHBOURS
     messages = [feed.triples(NEIGHBOURS), feed.prices(NEIGHBOURS, 1)]
     stream, = pipeline.listen_to(messages).streams
@@ -51,7 +50,7 @@ def test_who_is_stuck_keeps_no_other_from_reading(make_pipeline):
     pipeline.feed([feed.prices([locked], 2)])
     client.xreadgroup(pipeline.group, "pod-0", {stream: ">"})   # the first worker finds it pending
     pipeline.feed([feed.prices(others, price) for price in range(2, 302)])
-    with pipeline.connect() as connection, connection.transaction():
+    with pipeline.connect() as connection:
         connection.execute("""INSERT INTO pipeline_replica (program, name, version, seen_at, breaker, ready, processed, failed, retries, backfilled, events_per_second)
                               VALUES ('ingest', 'another', '', now() + interval '1 hour', 'Closed', true, 0, 0, 0, 0, 0)""")
     with pipeline.connect() as connection, connection.transaction():

@@ -31,11 +31,15 @@ static int teardown(void **state)
 /* A flood in which so many entries a second are read, for so long; noted as often as wanted. */
 static void flood(int64_t ms, int64_t per_second, int64_t replicas)
 {
-        for (int64_t end = now + ms; now < end; now += CREW_NOTE_MS, read_so_far += per_second * CREW_NOTE_MS / 1000)
+        const int64_t end = now + ms, step = CREW_NOTE_MS;
+        while (true) {
                 if (crew_wants_note(&crew, now))
                         crew_note(&crew, now, read_so_far, replicas);
-        if (crew_wants_note(&crew, now))
-                crew_note(&crew, now, read_so_far, replicas);
+                if (now >= end)
+                        return;
+                now += step;
+                read_so_far += per_second * step / 1000;
+        }
 }
 
 static void all_without_flood(void **state)
