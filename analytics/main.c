@@ -1,14 +1,13 @@
 /* analytics: from changed terms to triple_vault, triple_term, predicate_object and subject_predicate. Wiring only. */
-#include "../common/service.h"
-#include "../common/stage.h"
+#include "common/main.h"
+#include "common/stage/stage.h"
+#include "migrations/schema.h"
 #include "triples.h"
 #include "analytics_sql.h"
 
-static const char *const *inputs(void *config)
+static const char *const *inputs(const void *config)
 {
-        struct config *shared = config;
-        shared->input[0] = shared->analytics_stream;
-        return shared->input;
+        return ((const struct config *)config)->analytics_inputs;
 }
 
 static const char *output(const void *config)
@@ -23,13 +22,15 @@ static int rebuild(struct service *service, struct db *db)
         return triples_rebuild(db);
 }
 
-static const struct service_check checks[] = {
+static const struct program_check checks[] = {
         {"triple_vault", &sql_40_triple_vault_verify},
         {"triple_term", &sql_41_triple_term_verify},
         {"predicate_object", &sql_42_predicate_object_verify},
         {"subject_predicate", &sql_42_subject_predicate_verify},
         {0},
 };
+
+static struct metric *const gauges[] = {&stage_outbox_age, &stage_outbox_rows, NULL};
 
 int main(int argc, char **argv)
 {
@@ -39,15 +40,15 @@ int main(int argc, char **argv)
                            "changed",
                 .examples = "  DATABASE_URL=postgresql://user@localhost/intuition analytics\n"
                             "  DATABASE_URL=... analytics verify\n",
+                .database = &schema_database,
                 .settings = &config_outbox_settings,
                 .config_size = sizeof(struct config),
                 .inputs = inputs,
                 .output = output,
-                .gathers = true,
                 .process = triples_process,
                 .outbox_stale = &sql_40_outbox_stale,
-                .gauge_sql = &sql_40_outbox_age,
-                .gauge = &stage_outbox_age,
+                .gauge_sql = &sql_40_outbox_size,
+                .gauges = gauges,
                 .checks = checks,
                 .in_flight = &sql_40_in_flight,
                 .rebuild = rebuild,

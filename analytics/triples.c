@@ -1,8 +1,9 @@
 #include "triples.h"
 
 #include <stdio.h>
-#include "../common/clock.h"
-#include "../common/progress.h"
+#include "common/base/clock.h"
+#include "common/base/progress.h"
+#include "common/stage/keys.h"
 #include "analytics_sql.h"
 
 #define REBUILD_TIMEOUT_MS 3600000
@@ -91,56 +92,31 @@ static int take(struct db *db, struct triples *waiting, int64_t until_ms)
         return make_anew(db, &triples, until_ms);
 }
 
-struct parts {
-        struct triples triples[WORK_PARTS_MAX];
-        int64_t until_ms; /* the deadline of all */
-};
-
-static int take_part(struct work *work, void *context, size_t part)
+static int run_terms(struct work *work, const char *const *terms, size_t count)
 {
-        struct parts *parts = context;
-        struct triples *triples = &parts->triples[part];
-        return triples->outbox_ids.count ? take(work->db, triples, parts->until_ms) : 0;
-}
-
-static int run(struct work *work, void *context, size_t from, size_t count)
-{
-        AUTO_ARRAY struct db_array keys = {0};
+        const int64_t until_ms = clock_ms() + work->deadline_ms;
+        AUTO_ARRAY struct db_array keys;
+        AUTO_TRIPLES struct triples triples;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        struct parts parts = {.until_ms = clock_ms() + work->deadline_ms};
-        (void)context;
         db_array_init(&keys, DB_TEXT);
-        for (size_t i = from; i < from + count; i++)
-                db_array_push_text(&keys, work->keys[i].term_id);
-        int r = find_waiting(work->db, &keys, false, &rows, parts.until_ms);
-        if (!r && has_strays(rows)) {
-                rows = db_rows_free(rows);
-                r = find_waiting(work->db, &keys, true, &rows, parts.until_ms);
+        triples_init(&triples);
+        for (size_t i = 0; i < count; i++)
+                db_array_push_text(&keys, terms[i]);
+        int r = find_waiting(work->db, &keys, false, &rows, until_ms);
+        if (!r && has_strays(rows))
+                r = find_waiting(work->db, &keys, true, &rows, until_ms);
+        for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
+                db_array_push_number(&triples.outbox_ids, db_rows_number(rows, i, 0));
+                db_array_push_text(&triples.terms, db_rows_text(rows, i, 1));
+                db_array_push_text(&triples.counters, db_rows_text(rows, i, 2));
         }
-        if (r)
-                return r;
-        const size_t part_count = work_count_parts(work, db_rows_count(rows));
-        for (size_t part = 0; part < part_count; part++)
-                triples_init(&parts.triples[part]);
-        for (size_t i = 0; i < db_rows_count(rows); i++) {
-                const char *term = db_rows_text(rows, i, 1), *first = db_rows_text(rows, i, 3);
-                /* all that one outbox row means goes into one part: whoever takes the row makes all of it */
-                struct triples *triples = &parts.triples[first ? work_part(first, part_count) : 0];
-                db_array_push_number(&triples->outbox_ids, db_rows_number(rows, i, 0));
-                db_array_push_text(&triples->terms, term);
-                db_array_push_text(&triples->counters, db_rows_text(rows, i, 2));
-        }
-        r = work_run_parts(work, part_count, take_part, &parts);
-        for (size_t part = 0; part < part_count; part++)
-                triples_deinit(&parts.triples[part]);
-        if (!r)
-                work->units += count;
-        return r;
+        return r || !triples.outbox_ids.count ? r : take(work->db, &triples, until_ms);
 }
 
 int triples_process(struct work *work)
 {
-        return work_run_keys(work, run);
+        static const struct keys_stage stage = {.terms = run_terms, .waiting_terms = &sql_40_waiting_terms};
+        return keys_process(work, &stage);
 }
 
 /* ---- rebuild ---- */

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "../common/work.h"
+#include "common/stage/work.h"
 
 MUST_CHECK int triples_process(struct work *work);
 MUST_CHECK int triples_rebuild(struct db *db);

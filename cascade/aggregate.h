@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "../common/work.h"
+#include "common/stage/work.h"
 
 MUST_CHECK int aggregate_process(struct work *work);
 void *aggregate_state_new(const void *config); /* a worker's */

@@ -1,14 +1,13 @@
 /* cascade: from changed vaults to vault.position_count and term. Wiring only. */
-#include "../common/service.h"
-#include "../common/stage.h"
+#include "common/main.h"
+#include "common/stage/stage.h"
+#include "migrations/schema.h"
 #include "aggregate.h"
 #include "cascade_sql.h"
 
-static const char *const *inputs(void *config)
+static const char *const *inputs(const void *config)
 {
-        struct config *shared = config;
-        shared->input[0] = shared->cascade_stream;
-        return shared->input;
+        return ((const struct config *)config)->cascade_inputs;
 }
 
 static const char *output(const void *config)
@@ -22,11 +21,13 @@ static int rebuild(struct service *service, struct db *db)
         return aggregate_rebuild(db);
 }
 
-static const struct service_check checks[] = {
+static const struct program_check checks[] = {
         {"vault", &sql_30_vault_count_verify},
         {"term", &sql_31_term_verify},
         {0},
 };
+
+static struct metric *const gauges[] = {&stage_outbox_age, &stage_outbox_rows, NULL};
 
 int main(int argc, char **argv)
 {
@@ -35,17 +36,17 @@ int main(int argc, char **argv)
                 .summary = "keeps vault.position_count and term up to date with what ingest stored",
                 .examples = "  DATABASE_URL=postgresql://user@localhost/intuition cascade\n"
                             "  DATABASE_URL=... cascade verify\n",
+                .database = &schema_database,
                 .settings = &config_outbox_settings,
                 .config_size = sizeof(struct config),
                 .inputs = inputs,
                 .output = output,
-                .gathers = true,
                 .process = aggregate_process,
                 .state_new = aggregate_state_new,
                 .state_free = aggregate_state_free,
                 .outbox_stale = &sql_30_outbox_stale,
-                .gauge_sql = &sql_30_outbox_age,
-                .gauge = &stage_outbox_age,
+                .gauge_sql = &sql_30_outbox_size,
+                .gauges = gauges,
                 .checks = checks,
                 .in_flight = &sql_30_in_flight,
                 .rebuild = rebuild,

@@ -18,7 +18,7 @@ def literal(text):
 
 def main(kind, source, header, *files):
     out = [f'#include "{pathlib.Path(header).name}"']
-    head = ["#pragma once"] + (['#include "common/db.h"'] if kind == "sql" else [])
+    head = ["#pragma once"] + (['#include "common/io/db.h"'] if kind == "sql" else [])
     for path in sorted(map(pathlib.Path, files)):
         text = path.read_text(encoding="utf-8")
         if kind == "sql":

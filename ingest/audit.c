@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../common/command.h"
-#include "../common/progress.h"
+#include "common/cli/connect.h"
+#include "common/base/progress.h"
 #include "decode.h"
 #include "ingest_sql.h"
 #include "sighting.h"
@@ -120,7 +120,7 @@ int audit_begin(struct service *service, struct db *db)
         const char *const *streams = service->program->inputs(service->config);
         struct arena arena = ARENA_NULL;
         struct work work = {.db = db, .arena = &arena, .deadline_ms = TIMEOUT_MS, .max_retries = 1};
-        AUTO(redis) struct redis *redis = command_open_redis(service);
+        AUTO(redis) struct redis *redis = connect_redis(service);
         struct progress progress;
         int64_t total = 0;
         char *network = NULL;
@@ -149,7 +149,7 @@ int audit_begin(struct service *service, struct db *db)
 
 /* ---- comparing ---- */
 
-static int report(struct db *db, const struct db_call *call, const char *what, int64_t *differences, service_print *print,
+static int report(struct db *db, const struct db_call *call, const char *what, int64_t *differences, program_print *print,
         const void *options)
 {
         struct db_call query = *call;
@@ -177,7 +177,7 @@ static int warn_of_conflicts(struct db *db)
         return r;
 }
 
-int audit_verify(struct db *db, int64_t *differences, service_print *print, const void *options)
+int audit_verify(struct db *db, int64_t *differences, program_print *print, const void *options)
 {
         for (size_t i = 0; i < EVENT_KINDS; i++) {
                 const struct db_param table = db_text(event_types[i].table);

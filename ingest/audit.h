@@ -7,11 +7,12 @@
  */
 #pragma once
 
-#include "../common/service.h"
+#include "common/stage/service.h"
+#include "common/stream/state.h"
 
 /* Reads the streams into the connection's temporary tables, before the tables are looked at. */
 MUST_CHECK int audit_begin(struct service *service, struct db *db);
 /* Adds the entries of a batch, all of one stream, to the connection's table of entries that were read. */
 MUST_CHECK int audit_note_entries(struct db *db, const struct stream_batch *batch);
-MUST_CHECK int audit_verify(struct db *db, int64_t *differences, service_print *print, const void *options);
+MUST_CHECK int audit_verify(struct db *db, int64_t *differences, program_print *print, const void *options);
 MUST_CHECK int audit_rebuild(struct service *service, struct db *db);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/stop.h"
 #include "ingest.h"
 #include "ingest_sql.h"
 #include "number.h"
@@ -30,7 +31,7 @@ int chain_node(struct chain *chain, int result)
 {
         if (!result)
                 return 0;
-        if (service_stopping())
+        if (stop_requested())
                 return chain_say(chain, STEP_STOPPED, "stopped");
         snprintf(chain->why, sizeof(chain->why), "node: %s", rpc_error(chain->rpc));
         return result == RPC_REFUSED  ? STEP_REFUSED

@@ -4,8 +4,8 @@
  */
 #pragma once
 
-#include "../common/arena.h"
-#include "../common/service.h"
+#include "common/base/arena.h"
+#include "common/stage/service.h"
 
 /* What a step comes to, over and above 0 and negative (Redis or PostgreSQL). chain.why says what happened. */
 enum {

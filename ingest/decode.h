@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "../common/arena.h"
+#include "common/base/arena.h"
 #include "event.h"
 
 #define DECODE_DEPTH_MAX 256

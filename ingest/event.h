@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "../common/arena.h"
+#include "common/base/arena.h"
 
 enum event_kind {
         EVENT_ATOM_CREATED,

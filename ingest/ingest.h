@@ -1,7 +1,7 @@
 /* ingest's settings. */
 #pragma once
 
-#include "../common/config.h"
+#include "common/stage/config.h"
 
 struct ingest_config {
         struct config shared;

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "../common/arena.h"
+#include "common/base/arena.h"
 
 #define JSON_NUMBER '\xff'
 #define JSON_NUL    "\xc0\x80"

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "../common/base.h"
+#include "common/base/base.h"
 
 #define KECCAK256_SIZE 32
 

@@ -2,12 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../common/service.h"
-#include "../common/stage.h"
-#include "../migrations/schema.h"
+#include "common/main.h"
+#include "migrations/schema.h"
 #include "address.h"
 #include "audit.h"
 #include "ingest.h"
+#include "ingest_metrics.h"
 #include "ingest_sql.h"
 #include "migrate.h"
 #include "number.h"
@@ -76,9 +76,9 @@ static const struct setting rows[] = {
 };
 static const struct settings_table settings = {.rows = rows, .next = &config_settings};
 
-static const char *const *inputs(void *config)
+static const char *const *inputs(const void *config)
 {
-        return (const char *const *)((struct ingest_config *)config)->streams;
+        return (const char *const *)((const struct ingest_config *)config)->streams;
 }
 
 static const char *output(const void *config)
@@ -95,6 +95,8 @@ static int prepare(struct service *service, struct db *db, const char **problem)
 {
         const struct ingest_config *config = service->config;
         int64_t version;
+        for (size_t i = 0; config->streams[i]; i++) /* alerts watch it: an increase from nothing is none */
+                metrics_add(service->metrics, &ingest_reorgs, 0, config->streams[i], NULL, NULL);
         int r = migrate_at_start(service, db);
         if (r || schema_check(db, &version))
                 return r; /* a schema that does not fit is what the caller looks for next */
@@ -139,7 +141,7 @@ static int rebuild(struct service *service, struct db *db)
         return 0;
 }
 
-static const struct service_check checks[] = {
+static const struct program_check checks[] = {
         {"atom", &sql_20_atom_verify},
         {"triple", &sql_20_triple_verify},
         {"position", &sql_20_position_verify},
@@ -147,7 +149,7 @@ static const struct service_check checks[] = {
         {0},
 };
 
-static const struct service_command commands[] = {
+static const struct program_command commands[] = {
         {"replay", "replay [--from ID] [--reset]",
                 "read the input streams again from the start (or ID); --reset: empty all tables first (--accept-loss: even where "
                 "the "
@@ -163,6 +165,8 @@ static const struct service_command commands[] = {
         {0},
 };
 
+static struct metric *const gauges[] = {&ingest_conflicting_blocks, NULL};
+
 int main(int argc, char **argv)
 {
         static const struct program program = {
@@ -172,7 +176,9 @@ int main(int argc, char **argv)
                             "  DATABASE_URL=... REDIS_STREAMS=deposited,redeemed NETWORK=intuition ingest\n"
                             "  DATABASE_URL=... ingest verify\n"
                             "  DATABASE_URL=... RPC_URL=https://... ingest reconcile --check\n",
+                .database = &schema_database,
                 .settings = &settings,
+                .metrics = ingest_metrics,
                 .config_size = sizeof(struct ingest_config),
                 .inputs = inputs,
                 .output = output,
@@ -185,7 +191,7 @@ int main(int argc, char **argv)
                 .beside = reconcile_beside,
                 .verify_begin = audit_begin,
                 .gauge_sql = &sql_12_conflicting_count,
-                .gauge = &stage_conflicting_blocks,
+                .gauges = gauges,
                 .checks = checks,
                 .verify_more = audit_verify,
                 .rebuild = rebuild,

@@ -3,9 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "../common/command.h"
-#include "../common/log.h"
-#include "../migrations/schema.h"
+#include "common/base/stop.h"
+#include "common/cli/connect.h"
+#include "common/base/log.h"
+#include "migrations/schema.h"
 #include "ingest.h"
 
 static void tell_log(const struct migration *migration)
@@ -25,7 +26,7 @@ static bool wait_at_start(unsigned times)
 {
         if (!times)
                 log_write(LOG_WARN, "waiting", "for=schema reason=%s", WAITS);
-        return !service_stopping();
+        return !stop_requested();
 }
 
 static bool wait_for_user(unsigned times)
@@ -46,7 +47,7 @@ int migrate_at_start(struct service *service, struct db *db)
 
 static int report(struct db *db, int r)
 {
-        char text[SCHEMA_EXPLAIN_SIZE];
+        char text[PROGRAM_EXPLAIN_SIZE];
         if (!r)
                 return 0;
         schema_explain(db, r, text);
@@ -76,7 +77,7 @@ int migrate_command(struct service *service, int argc, char **argv)
                 fprintf(stderr, "ingest: usage: ingest migrate [--status [--json]]\n");
                 return 2;
         }
-        AUTO(db) struct db *db = command_open_db(service);
+        AUTO(db) struct db *db = connect_db(service);
         if (!db)
                 return 1;
         if (status)

@@ -1,7 +1,7 @@
 /* Migrations at start, and `ingest migrate [--status]`. */
 #pragma once
 
-#include "../common/service.h"
+#include "common/stage/service.h"
 
 int migrate_command(struct service *service, int argc, char **argv);
 MUST_CHECK int migrate_at_start(struct service *service, struct db *db);

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "../common/base.h"
+#include "common/base/base.h"
 
 enum {
         NUMBER_FORMAT = 1, /* not the text of a number */

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../common/backoff.h"
-#include "../common/clock.h"
+#include "common/base/stop.h"
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
 #include "ingest_sql.h"
 #include "rpc.h"
 #include "sighting.h"
@@ -339,7 +340,7 @@ static int write_findings(struct chain *chain, struct findings *found, int64_t m
                 any = from < found->missing_count;
                 db_columns_deinit(found->columns); /* what is to go went with the first of the events */
                 db_columns_init(found->columns, GONE_ELEMENTS);
-                if (!e && service_wait(clock_ms() - began) && any)
+                if (!e && stop_wait(clock_ms() - began) && any)
                         e = chain_say(chain, STEP_STOPPED, "stopped");
         }
         return e ? e : mend(chain, found, ms);
@@ -362,7 +363,7 @@ static int take_turn(struct chain *chain)
                         return e;
                 if (!chain->waits)
                         return chain_say(chain, STEP_ELSEWHERE, "another process reconciles");
-                if (service_wait(TURN_MS))
+                if (stop_wait(TURN_MS))
                         return chain_say(chain, STEP_STOPPED, "stopped");
         }
 }
@@ -428,7 +429,7 @@ static int try_again(struct chain *chain, int e, int64_t blocks, bool begun, str
                 chain->span = blocks / 2; /* it may have been too much in its time */
         if (++*tries >= most)
                 return e;
-        return service_wait(backoff_next(backoff)) ? chain_say(chain, STEP_STOPPED, "stopped") : 0;
+        return stop_wait(backoff_next(backoff)) ? chain_say(chain, STEP_STOPPED, "stopped") : 0;
 }
 
 int range_reconcile(struct chain *chain, int64_t from, int64_t to, struct progress *progress)
@@ -443,8 +444,8 @@ int range_reconcile(struct chain *chain, int64_t from, int64_t to, struct progre
         while (!e && from <= to) {
                 int64_t blocks = to - from < chain->span ? to - from + 1 : chain->span;
                 size_t count = 0;
-                e = service_stopping() ? chain_say(chain, STEP_STOPPED, "stopped")
-                                       : do_range(chain, from, from + blocks - 1, &count);
+                e = stop_requested() ? chain_say(chain, STEP_STOPPED, "stopped")
+                                     : do_range(chain, from, from + blocks - 1, &count);
                 if (e) {
                         e = try_again(chain, e, blocks, begun, &backoff, &tries);
                         continue;

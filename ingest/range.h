@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "../common/progress.h"
+#include "common/base/progress.h"
 #include "chain.h"
 
 /* The name that rows from the chain have as their stream; no input stream can be called so. */

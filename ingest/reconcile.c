@@ -4,11 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "../common/backoff.h"
-#include "../common/clock.h"
-#include "../common/command.h"
-#include "../common/log.h"
-#include "../common/progress.h"
+#include "common/base/stop.h"
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
+#include "common/cli/connect.h"
+#include "common/base/log.h"
+#include "common/base/progress.h"
 #include "ingest.h"
 #include "ingest_sql.h"
 #include "number.h"
@@ -93,8 +94,8 @@ static void print_summary(const struct chain *chain, int64_t from, int64_t to)
 static int connect_command(struct chain *chain)
 {
         const char *why = NULL;
-        chain->db = command_open_schema(chain->service);
-        chain->redis = chain->db ? command_open_redis(chain->service) : NULL;
+        chain->db = connect_schema(chain->service);
+        chain->redis = chain->db ? connect_redis(chain->service) : NULL;
         if (!chain->redis)
                 return -EIO;
         if (!chain->check && chain->service->program->prepare(chain->service, chain->db, &why))
@@ -307,11 +308,11 @@ void *reconcile_beside(void *argument)
         backoff_init(&beside.backoff, 1000, 60000, (uint64_t)clock_wall_ms());
         if (config->rpc_url)
                 metrics_set(service->metrics, &metric_age, (double)(clock_wall_ms() / 1000), NULL, NULL, NULL);
-        while (config->rpc_url && !service_stopping()) {
+        while (config->rpc_url && !stop_requested()) {
                 bool worked = false;
                 int e = clock_ms() < beside.not_before_ms ? 0 : look_once(&beside, &worked);
                 note_result(&beside, e, worked);
-                if (service_wait(LOOK_MS))
+                if (stop_wait(LOOK_MS))
                         break;
         }
         chain_deinit(&beside.chain);

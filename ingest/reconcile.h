@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "../common/service.h"
+#include "common/stage/service.h"
 
 int reconcile_command(struct service *service, int argc, char **argv);
 /* Before the workers begin: from where on the service is to reconcile. */

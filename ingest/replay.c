@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "../common/command.h"
-#include "../common/log.h"
-#include "../common/progress.h"
+#include "common/base/stop.h"
+#include "common/cli/connect.h"
+#include "common/base/log.h"
+#include "common/base/progress.h"
+#include "common/stream/state.h"
 #include "audit.h"
 #include "ingest.h"
 #include "ingest_sql.h"
@@ -168,7 +170,7 @@ static int empty_tables(struct replay *replay)
         const struct db_param from = db_text(replay->from);
         const struct db_call call = {.sql = &sql_50_replay_reset, .params = &from, .param_count = 1};
         int r = -1;
-        for (int i = 0; r && i < RESET_TRIES && db_alive(replay->db) && !service_wait(i ? RESET_PAUSE_MS : 0); i++) {
+        for (int i = 0; r && i < RESET_TRIES && db_alive(replay->db) && !stop_wait(i ? RESET_PAUSE_MS : 0); i++) {
                 r = db_run(replay->db, &call, 1, DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
                 if (r && !db_lock_failed(replay->db))
                         break;
@@ -233,8 +235,8 @@ static int run(struct replay *replay)
 {
         struct service *service = replay->service;
         const char *why = NULL;
-        replay->db = command_open_schema(service);
-        replay->redis = replay->db ? command_open_redis(service) : NULL;
+        replay->db = connect_schema(service);
+        replay->redis = replay->db ? connect_redis(service) : NULL;
         if (!replay->redis)
                 return -1;
         if (service->program->prepare(service, replay->db, &why)) {

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "../common/service.h"
+#include "common/stage/service.h"
 
 int replay_command(struct service *service, int argc, char **argv);
 /* Logs a warning where a replay with --reset did not come to its end. */

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include "../common/service.h"
+#include "common/base/stop.h"
+#include "common/stage/service.h"
 #include "abi.h"
 #include "address.h"
 #include "keccak.h"
@@ -124,7 +125,7 @@ static int perform(struct rpc *rpc, CURLcode *code)
         int running = 1, left;
         *code = CURLE_OPERATION_TIMEDOUT;
         while (running && !curl_multi_perform(rpc->multi, &running) && running) {
-                if (service_stopping())
+                if (stop_requested())
                         return fail(rpc, -EINTR, "stopped");
                 if (curl_multi_poll(rpc->multi, NULL, 0, POLL_MS, NULL))
                         break;
@@ -379,7 +380,7 @@ static int get_batch(struct rpc *rpc, const int64_t *numbers, size_t count, stru
                         i ? "," : "[", i, (uint64_t)numbers[i]);
         snprintf(at, (size_t)(request + sizeof(request) - at), "]");
         int r = exchange(rpc, "eth_getBlockByNumber", request, &answer);
-        if (r == RPC_BUSY || (r && service_stopping()))
+        if (r == RPC_BUSY || (r && stop_requested()))
                 return r;
         if (!r && cJSON_IsArray(answer)) {
                 r = read_batch(rpc, answer, numbers, count, blocks);

@@ -10,7 +10,7 @@
 #pragma once
 
 #include <stdbool.h>
-#include "../common/arena.h"
+#include "common/base/arena.h"
 #include "event.h"
 
 #define RPC_ANSWER_MAX (16 << 20)

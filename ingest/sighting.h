@@ -4,8 +4,8 @@
  */
 #pragma once
 
-#include "../common/db.h"
-#include "../common/stream.h"
+#include "common/io/db.h"
+#include "common/stream/stream.h"
 #include "event.h"
 
 #define SIGHTING_COLUMNS  14

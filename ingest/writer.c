@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../common/log.h"
-#include "../common/stage.h"
+#include "common/base/log.h"
 #include "decode.h"
 #include "ingest.h"
+#include "ingest_metrics.h"
 #include "ingest_sql.h"
 #include "sighting.h"
 
@@ -205,7 +205,7 @@ static void add_touched(struct work *work, const struct db_rows *rows)
                                 curve ? arena_copy(work->arena, curve, strlen(curve)) : NULL, "reorg",
                                 db_rows_number(rows, i, 2));
                 else
-                        metrics_add(work->metrics, &stage_rows_orphaned, (double)db_rows_number(rows, i, 3), NULL, NULL, NULL);
+                        metrics_add(work->metrics, &ingest_rows_orphaned, (double)db_rows_number(rows, i, 3), NULL, NULL, NULL);
         }
 }
 
@@ -246,8 +246,8 @@ static int take_notice(
                 return 0;
         }
         add_touched(work, rows);
-        metrics_add(work->metrics, &stage_reorgs, 1, entry->stream, NULL, NULL);
-        metrics_observe(work->metrics, &stage_reorg_depth, (double)notice->depth, NULL, NULL, NULL);
+        metrics_add(work->metrics, &ingest_reorgs, 1, entry->stream, NULL, NULL);
+        metrics_observe(work->metrics, &ingest_reorg_depth, (double)notice->depth, NULL, NULL, NULL);
         log_write(LOG_INFO, "reorg notice handled",
                 "stream=%s id=%s fork_block=%" PRId64 " depth=%" PRId64 " rows_moved=%" PRId64, entry->stream, entry->id,
                 notice->fork_block, notice->depth, db_rows_number(rows, 0, 3));
@@ -573,7 +573,7 @@ int writer_process(struct work *work)
                 sort_items(&writer->events[kind]);
         }
         if (!r) /* two transactions that fill one table wait for each other at its hot keys */
-                r = work_run_turns(work, 0, done, EVENT_KINDS, store_kind, writer);
+                r = work_run_turns(work, done, EVENT_KINDS, store_kind, writer);
         if (!r)
                 add_letters(work, writer);
         return r;

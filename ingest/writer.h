@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "../common/work.h"
+#include "common/stage/work.h"
 
 void *writer_new(const void *config); /* state of one worker */
 void writer_free(void *writer);

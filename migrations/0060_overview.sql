@@ -49,6 +49,9 @@ CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
                 'outbox', jsonb_build_object(
                         'cascade', (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM vault_outbox),
                         'analytics', (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM term_outbox)),
+                'outbox_rows', jsonb_build_object(
+                        'cascade', (SELECT count(*) FROM (SELECT FROM vault_outbox LIMIT 100000) o),
+                        'analytics', (SELECT count(*) FROM (SELECT FROM term_outbox LIMIT 100000) o)),
                 'verify', coalesce((SELECT jsonb_agg(to_jsonb(v) ORDER BY v.program) FROM verify_result v), '[]'),
                 'streams', coalesce((SELECT jsonb_object_agg(p.stream, p.program ORDER BY p.stream) FROM pipeline_stream p
                         WHERE p.seen_at > now() - interval '1 day'), '{}'),

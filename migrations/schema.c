@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "../common/clock.h"
+#include "common/base/clock.h"
 #include "migrations_sql.h"
 
 #define LOOK_MS    10000
@@ -122,37 +122,46 @@ int schema_migrate(struct db *db, void (*told)(const struct migration *migration
         return 0;
 }
 
-static void explain_foreign(struct db *db, char text[SCHEMA_EXPLAIN_SIZE])
+static void explain_foreign(struct db *db, char text[PROGRAM_EXPLAIN_SIZE])
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = &sql_00_schema_look, .rows = &rows};
         const char *tables = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS) ? NULL : db_rows_text(rows, 0, 2);
-        snprintf(text, SCHEMA_EXPLAIN_SIZE,
+        snprintf(text, PROGRAM_EXPLAIN_SIZE,
                 "the database has tables of our names (%s) but no schema_migrations of ours; give this pipeline a database or "
                 "schema of its own",
                 tables ? tables : "schema_migrations");
 }
 
-void schema_explain(struct db *db, int result, char text[SCHEMA_EXPLAIN_SIZE])
+void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE])
 {
         switch (result) {
         case SCHEMA_FOREIGN:
                 explain_foreign(db, text);
                 return;
         case SCHEMA_OLD:
-                snprintf(text, SCHEMA_EXPLAIN_SIZE,
+                snprintf(text, PROGRAM_EXPLAIN_SIZE,
                         "the schema is older than this program: run `ingest migrate`, or start ingest with RUN_MIGRATIONS=true");
                 return;
         case SCHEMA_NEW:
-                snprintf(text, SCHEMA_EXPLAIN_SIZE,
+                snprintf(text, PROGRAM_EXPLAIN_SIZE,
                         "the schema is newer than this program: run the version of the program that belongs to it");
                 return;
         case SCHEMA_EDITED:
-                snprintf(text, SCHEMA_EXPLAIN_SIZE,
+                snprintf(text, PROGRAM_EXPLAIN_SIZE,
                         "a migration was applied with another text than this program has: use the build that made this database, "
                         "or a new database");
                 return;
         default:
-                snprintf(text, SCHEMA_EXPLAIN_SIZE, "%s", db_error(db));
+                snprintf(text, PROGRAM_EXPLAIN_SIZE, "%s", db_error(db));
         }
 }
+
+const struct program_database schema_database = {
+        .known = schema_known,
+        .check = schema_check,
+        .explain = schema_explain,
+        .overview = &sql_60_overview,
+        .replica_note = &sql_60_replica_note,
+        .verify_note = &sql_60_verify_note,
+};

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "../common/db.h"
+#include "common/stage/program.h"
 
 struct migration {
         int64_t version;
@@ -30,5 +30,7 @@ MUST_CHECK int schema_check(struct db *db, int64_t *version);
  * or is at a table (times: 0 at first); false ends it. 0, SCHEMA_FOREIGN, SCHEMA_NEW, SCHEMA_EDITED, or negative. */
 MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration), bool (*waits)(unsigned times));
 /* A sentence for people on what the two above returned. */
-#define SCHEMA_EXPLAIN_SIZE 600
-void schema_explain(struct db *db, int result, char text[SCHEMA_EXPLAIN_SIZE]);
+void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE]);
+
+/* What the programs hand to common. */
+extern const struct program_database schema_database;

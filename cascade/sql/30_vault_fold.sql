@@ -1,13 +1,13 @@
--- $1 term ids whose buckets are locked; $2 the only ones of them to do, or NULL: all that these buckets' outbox rows hold; $3 so many rows at
--- most (NULL: all). Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these
+-- $1 numbers of buckets, locked; $2 the only terms of them to do, or NULL: all that these buckets' outbox rows hold; $3 so many rows at most (NULL:
+-- all), bucket by bucket. Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these
 -- stay. Vaults that a reorg left without events are written with the others, in order: 30_vault_bury is next. Returns the terms, and in each row
 -- how many outbox rows were taken. LATERAL, OFFSET 0 and ON CONFLICT: by key, whatever the planner thinks of tables that were empty.
 WITH gone AS (
         DELETE FROM vault_outbox WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM vault_outbox
-                WHERE bucket = ANY (ARRAY(SELECT DISTINCT vault_bucket(term_id) FROM unnest($1::text[]) k (term_id)))
+                WHERE bucket = ANY ($1::bigint[])
                         AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest(term_ids) t (id) WHERE (id IN (SELECT unnest($2::text[]))) IS TRUE))
-                LIMIT $3::bigint
+                ORDER BY bucket LIMIT $3::bigint
         ))
         RETURNING bucket, term_ids, curve_ids, position_deltas, block_number, created_at
 ), change AS (

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
-#include "../../common/arena.h"
+#include "common/base/arena.h"
 
 static void aligned_and_apart(void **state)
 {

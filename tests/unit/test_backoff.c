@@ -6,7 +6,7 @@
 
 #include <limits.h>
 
-#include "common/backoff.h"
+#include "common/base/backoff.h"
 
 static void doubles_up_to_the_cap(void **state)
 {

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "common/breaker.h"
+#include "common/base/breaker.h"
 
 /* Opened at 1000 by its third failure, for 500 ms. */
 static struct breaker breaker;
@@ -19,8 +19,9 @@ static int setup_closed(void **state)
 static int setup_open(void **state)
 {
         setup_closed(state);
-        for (int i = 0; i < 3; i++)
-                (void)breaker_fail(&breaker, 1000);
+        (void)breaker_fail(&breaker, 0);
+        (void)breaker_fail(&breaker, 100);
+        (void)breaker_fail(&breaker, 1000);
         return 0;
 }
 
@@ -43,11 +44,23 @@ static void stays_closed_below_threshold(void **state)
         assert_int_equal(breaker_get(&breaker), BREAKER_CLOSED);
 }
 
+/* Five workers notice the same loss, each again and again, until the server is back. */
+static void one_loss_counts_once_however_many_notice_it(void **state)
+{
+        (void)state;
+        for (int worker = 0; worker < 5; worker++)
+                assert_int_equal(breaker_fail(&breaker, 1000 + worker), BREAKER_CLOSED);
+        for (int worker = 0; worker < 5; worker++)
+                assert_int_equal(breaker_fail(&breaker, 1100 + worker), BREAKER_CLOSED);
+        assert_int_equal(breaker_fail(&breaker, 1299), BREAKER_CLOSED);
+        assert_int_equal(breaker_fail(&breaker, 1300), BREAKER_OPEN);
+}
+
 static void opens_at_threshold(void **state)
 {
         (void)state;
-        assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_CLOSED);
-        assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_CLOSED);
+        assert_int_equal(breaker_fail(&breaker, 0), BREAKER_CLOSED);
+        assert_int_equal(breaker_fail(&breaker, 100), BREAKER_CLOSED);
         assert_int_equal(breaker_fail(&breaker, 1000), BREAKER_OPEN);
         assert_int_equal(breaker_ask(&breaker, 1000), 500);
         assert_int_equal(breaker_ask(&breaker, 1499), 1);
@@ -102,6 +115,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(stays_closed_below_threshold, setup_closed, teardown),
+                cmocka_unit_test_setup_teardown(one_loss_counts_once_however_many_notice_it, setup_closed, teardown),
                 cmocka_unit_test_setup_teardown(opens_at_threshold, setup_closed, teardown),
                 cmocka_unit_test_setup_teardown(ignores_work_begun_before_it_opened, setup_open, teardown),
                 cmocka_unit_test_setup_teardown(one_probe_closes, setup_open, teardown),

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/http.h"
+#include "common/io/http.h"
 
 static unsigned health_status = 200;
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <sys/types.h>
 
-#include "common/log.h"
+#include "common/base/log.h"
 
 static const char text_head[] = "2026-11-22T20:00:00.123Z ", json_head[] = "{\"time\":\"2026-11-22T20:00:00.123Z\"";
 static FILE *captured;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/metrics.h"
+#include "common/base/metrics.h"
 
 static struct metrics *metrics;
 

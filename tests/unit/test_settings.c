@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/settings.h"
+#include "common/base/settings.h"
 
 struct settings {
         char *url, *name;

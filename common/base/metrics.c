@@ -1,0 +1,331 @@
+#include "common/base/metrics.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct metrics {
+        pthread_mutex_t lock;
+        struct metric *first, **end;
+};
+
+/* One block of memory: the series, its bucket counts, then the label values' text. */
+struct metric_series {
+        struct metric_series *next; /* sorted by label values, so that the output does not depend on what came first */
+        const char *labels[METRIC_LABELS_MAX];
+        double value; /* a histogram's sum */
+        uint64_t count;
+        uint64_t buckets[]; /* each on its own; they are added up when printed */
+};
+
+static const double seconds_buckets[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 0};
+
+static const double *metric_buckets(const struct metric *family)
+{
+        return family->buckets ? family->buckets : seconds_buckets;
+}
+
+static size_t metric_bucket_count(const struct metric *family)
+{
+        size_t n = 0;
+
+        if (family->kind == METRIC_HISTOGRAM)
+                while (metric_buckets(family)[n] > 0)
+                        n++;
+        return n;
+}
+
+static size_t metric_label_count(const struct metric *family)
+{
+        size_t n = 0;
+
+        while (n < METRIC_LABELS_MAX && family->labels[n])
+                n++;
+        return n;
+}
+
+static struct metric_series *series_new(const struct metric *family, const char *const *labels)
+{
+        size_t count = metric_label_count(family), buckets = metric_bucket_count(family), size[METRIC_LABELS_MAX], text = 0;
+        struct metric_series *series;
+        char *to;
+
+        for (size_t i = 0; i < count; i++)
+                text += size[i] = strlen(labels[i]) + 1;
+        series = calloc(1, sizeof *series + buckets * sizeof series->buckets[0] + text);
+        if (!series)
+                return NULL;
+        to = (char *)&series->buckets[buckets];
+        for (size_t i = 0; i < count; i++) {
+                series->labels[i] = memcpy(to, labels[i], size[i]);
+                to += size[i];
+        }
+        return series;
+}
+
+/* Negative, 0, positive as strcmp, over all label values of the family. */
+static int series_compare(const struct metric *family, const struct metric_series *series, const char *const *labels)
+{
+        int order = 0;
+
+        for (size_t i = 0; order == 0 && i < metric_label_count(family); i++)
+                order = strcmp(series->labels[i], labels[i]);
+        return order;
+}
+
+/* NULL: not there, or no memory for a new one (its value is lost then, the program goes on). */
+static struct metric_series *series_get(struct metric *family, const char *const *labels, bool create)
+{
+        struct metric_series **at = &family->series, *series;
+        int order = 1;
+
+        while (*at && (order = series_compare(family, *at, labels)) < 0)
+                at = &(*at)->next;
+        if (*at && order == 0)
+                return *at;
+        series = create ? series_new(family, labels) : NULL;
+        if (series) {
+                series->next = *at;
+                *at = series;
+        }
+        return series;
+}
+
+static void series_free_all(struct metric *family)
+{
+        for (struct metric_series *next, *series = family->series; series; series = next) {
+                next = series->next;
+                free(series);
+        }
+        family->series = NULL;
+}
+
+/* A missing label value counts as "": Prometheus sees no difference. */
+#define LABELS(a, b, c) ((const char *const[METRIC_LABELS_MAX]){(a) ? (a) : "", (b) ? (b) : "", (c) ? (c) : ""})
+
+struct metrics *metrics_new(void)
+{
+        struct metrics *metrics = calloc(1, sizeof *metrics);
+
+        if (!metrics)
+                return NULL;
+        pthread_mutex_init(&metrics->lock, NULL);
+        metrics->end = &metrics->first;
+        return metrics;
+}
+
+struct metrics *metrics_free(struct metrics *metrics)
+{
+        if (!metrics)
+                return NULL;
+        for (struct metric *next, *family = metrics->first; family; family = next) {
+                next = family->next;
+                family->next = NULL;
+                series_free_all(family);
+        }
+        pthread_mutex_destroy(&metrics->lock);
+        free(metrics);
+        return NULL;
+}
+
+void metrics_register(struct metrics *metrics, struct metric *family)
+{
+        pthread_mutex_lock(&metrics->lock);
+        *metrics->end = family;
+        metrics->end = &family->next;
+        /* a count without labels is shown from 0 on: a rate() needs the 0; a gauge is not: nobody has looked yet */
+        if (family->kind != METRIC_GAUGE && metric_label_count(family) == 0)
+                series_get(family, LABELS(NULL, NULL, NULL), true);
+        pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_add(
+        struct metrics *metrics, struct metric *family, double amount, const char *label1, const char *label2, const char *label3)
+{
+        struct metric_series *series;
+
+        pthread_mutex_lock(&metrics->lock);
+        series = series_get(family, LABELS(label1, label2, label3), true);
+        if (series)
+                series->value += amount;
+        pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_set(
+        struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3)
+{
+        struct metric_series *series;
+
+        pthread_mutex_lock(&metrics->lock);
+        series = series_get(family, LABELS(label1, label2, label3), true);
+        if (series)
+                series->value = value;
+        pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_observe(
+        struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3)
+{
+        const double *bounds = metric_buckets(family);
+        struct metric_series *series;
+        size_t i = 0;
+
+        if (isnan(value)) /* one would make the sum NaN for ever */
+                return;
+        pthread_mutex_lock(&metrics->lock);
+        series = series_get(family, LABELS(label1, label2, label3), true);
+        if (series) {
+                while (bounds[i] > 0 && value > bounds[i])
+                        i++;
+                if (bounds[i] > 0)
+                        series->buckets[i]++;
+                series->value += value;
+                series->count++;
+        }
+        pthread_mutex_unlock(&metrics->lock);
+}
+
+double metrics_get(struct metrics *metrics, struct metric *family, const char *label1, const char *label2, const char *label3)
+{
+        const struct metric_series *series;
+        double value = 0;
+
+        pthread_mutex_lock(&metrics->lock);
+        series = series_get(family, LABELS(label1, label2, label3), false);
+        if (series)
+                value = family->kind == METRIC_HISTOGRAM ? (double)series->count : series->value;
+        pthread_mutex_unlock(&metrics->lock);
+        return value;
+}
+
+bool metrics_quantiles(struct metrics *metrics, struct metric *family, uint64_t *counts, double *half, double *most)
+{
+        const double *bounds = metric_buckets(family);
+        size_t size = metric_bucket_count(family);
+        uint64_t seen = 0, total = 0, new;
+
+        pthread_mutex_lock(&metrics->lock);
+        for (size_t i = 0; i < size; i++) {
+                new = family->series->buckets[i] - counts[i];
+                counts[i] = new;
+                total += new;
+        }
+        for (size_t i = 0; i < size; i++) {
+                if (seen * 2 < total)
+                        *half = bounds[i];
+                if (seen * 100 < total * 99)
+                        *most = bounds[i];
+                seen += counts[i];
+                counts[i] = family->series->buckets[i];
+        }
+        pthread_mutex_unlock(&metrics->lock);
+        return total > 0;
+}
+
+static void print_escaped(FILE *out, const char *text, const char *special)
+{
+        for (; *text; text++) {
+                if (strchr(special, *text))
+                        fprintf(out, "\\%c", *text == '\n' ? 'n' : *text);
+                else
+                        fputc(*text, out);
+        }
+}
+
+/* Counts stay whole numbers, others are as short as they can be without loss. */
+static void print_number(FILE *out, double value)
+{
+        char text[32];
+
+        if (isnan(value)) {
+                fputs("NaN", out);
+        } else if (isinf(value)) {
+                fputs(value > 0 ? "+Inf" : "-Inf", out);
+        } else if (value == trunc(value) && fabs(value) <= 0x1p53) {
+                fprintf(out, "%.0f", value);
+        } else {
+                snprintf(text, sizeof text, "%.15g", value);
+                if (strtod(text, NULL) != value)
+                        snprintf(text, sizeof text, "%.17g", value);
+                fputs(text, out);
+        }
+}
+
+/* le: a histogram bucket's bound, 0 where there is none */
+static void print_name(FILE *out, const struct metric *family, const char *suffix, const struct metric_series *series, double le)
+{
+        const char *separator = "{";
+
+        fprintf(out, "%s%s", family->name, suffix);
+        for (size_t i = 0; i < metric_label_count(family); i++, separator = ",") {
+                fprintf(out, "%s%s=\"", separator, family->labels[i]);
+                print_escaped(out, series->labels[i], "\\\"\n");
+                fputc('"', out);
+        }
+        if (le > 0) {
+                fprintf(out, "%sle=\"", separator);
+                print_number(out, le);
+                fputc('"', out);
+                separator = ",";
+        }
+        fputs(*separator == ',' ? "} " : " ", out);
+}
+
+static void print_histogram(FILE *out, const struct metric *family, const struct metric_series *series)
+{
+        const double *bounds = metric_buckets(family);
+        uint64_t count = 0;
+
+        for (size_t i = 0; bounds[i] > 0; i++) {
+                count += series->buckets[i];
+                print_name(out, family, "_bucket", series, bounds[i]);
+                fprintf(out, "%llu\n", (unsigned long long)count);
+        }
+        print_name(out, family, "_bucket", series, HUGE_VAL);
+        fprintf(out, "%llu\n", (unsigned long long)series->count);
+        print_name(out, family, "_sum", series, 0);
+        print_number(out, series->value);
+        fputc('\n', out);
+        print_name(out, family, "_count", series, 0);
+        fprintf(out, "%llu\n", (unsigned long long)series->count);
+}
+
+static void print_family(FILE *out, const struct metric *family)
+{
+        static const char *const kinds[] = {"counter", "gauge", "histogram"};
+
+        fprintf(out, "# HELP %s ", family->name);
+        print_escaped(out, family->help, "\\\n");
+        fprintf(out, "\n# TYPE %s %s\n", family->name, kinds[family->kind]);
+        for (const struct metric_series *series = family->series; series; series = series->next) {
+                if (family->kind == METRIC_HISTOGRAM) {
+                        print_histogram(out, family, series);
+                        continue;
+                }
+                print_name(out, family, "", series, 0);
+                print_number(out, series->value);
+                fputc('\n', out);
+        }
+}
+
+char *metrics_print(struct metrics *metrics)
+{
+        char *text = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&text, &size);
+        bool failed;
+
+        if (!out)
+                return NULL;
+        pthread_mutex_lock(&metrics->lock);
+        for (const struct metric *family = metrics->first; family; family = family->next)
+                print_family(out, family);
+        pthread_mutex_unlock(&metrics->lock);
+        failed = ferror(out);
+        if (fclose(out) != 0 || failed) {
+                free(text);
+                return NULL;
+        }
+        return text;
+}

@@ -1,0 +1,417 @@
+#include "common/base/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+        FILE_SIZE_MAX = 8192,
+        PRINT_WIDTH = 100,
+        PRINT_VALUE_WIDTH = 24, /* after a longer value the meaning starts on a line of its own */
+};
+
+/*
+ * Masking. Each rule marks bytes to hide, runs of them are printed as ***. Where a value is malformed, which is when it appears
+ * in an error, it is not known where the password ends: then rather too much is hidden.
+ */
+
+/* password=…, sslpassword=… in a conninfo text (blank-separated, '…' quoted, \ escapes) or a URL's query */
+static void hide_keys(const char *text, char *hidden, bool url)
+{
+        const char *at = text, *end;
+
+        while ((at = strcasestr(at, "password"))) {
+                at += strlen("password");
+                end = at + strspn(at, " \t");
+                if (*end != '=')
+                        continue;
+                at = ++end;
+                if (url) {
+                        end += strcspn(end, "&");
+                } else {
+                        bool quoted = false;
+
+                        at = end += strspn(end, " \t");
+                        for (; *end && (quoted || !isspace((unsigned char)*end)); end++) {
+                                quoted ^= *end == '\'';
+                                end += *end == '\\' && end[1];
+                        }
+                }
+                memset(hidden + (at - text), 1, (size_t)(end - at));
+                at = end;
+        }
+}
+
+/* user:password@, up to the last @ that no other rule hides: a password may hold an @ that should have been written %40 */
+static void hide_userinfo(const char *text, char *hidden, size_t start)
+{
+        const char *colon = strchr(text + start, ':'), *at = NULL;
+
+        for (const char *next = colon; next && (next = strchr(next, '@')); next++)
+                if (!at || hidden[at - text] || !hidden[next - text])
+                        at = next;
+        if (at)
+                memset(hidden + (colon + 1 - text), 1, (size_t)(at - colon - 1));
+}
+
+/* https://host/…: providers of web services put their keys into the path or the query */
+static void hide_path(const char *text, char *hidden, size_t start)
+{
+        start += strcspn(text + start, "/?#");
+        if (text[start])
+                memset(hidden + start + 1, 1, strlen(text + start + 1));
+}
+
+static void value_print(FILE *out, const struct setting *row, const char *value)
+{
+        size_t scheme = strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+        bool url = strncmp(value + scheme, "://", 3) == 0;
+        char *hidden = calloc(1, strlen(value) + 1);
+
+        if (!hidden) {
+                fputs("***", out);
+                return;
+        }
+        if (row->secret) {
+                hide_keys(value, hidden, url);
+                hide_userinfo(value, hidden, url ? scheme + 3 : 0);
+                if (url && strncasecmp(value, "http", 4) == 0)
+                        hide_path(value, hidden, scheme + 3);
+        }
+        for (size_t i = 0; value[i]; i++) {
+                if (!hidden[i])
+                        fputc(iscntrl((unsigned char)value[i]) ? '?' : value[i], out);
+                else if (!hidden[i + 1])
+                        fputs("***", out);
+        }
+        free(hidden);
+}
+
+/* Where a value comes from */
+
+static const char *env_get(const char *name)
+{
+        const char *value = getenv(name);
+
+        return value && *value ? value : NULL;
+}
+
+/* The content of a small text file without its last newline, malloc'd; NULL: *problem says why. */
+static char *file_read(const char *path, const char **problem)
+{
+        char text[FILE_SIZE_MAX + 2];
+        FILE *file = fopen(path, "re");
+        size_t size = file ? fread(text, 1, FILE_SIZE_MAX + 1, file) : 0;
+
+        *problem = !file || ferror(file) ? strerror(errno) : size > FILE_SIZE_MAX ? "larger than 8 KB" : NULL;
+        if (file)
+                fclose(file);
+        if (*problem)
+                return NULL;
+        text[size] = '\0';
+        size -= size > 0 && text[size - 1] == '\n';
+        size -= size > 0 && text[size - 1] == '\r';
+        if (size == 0 || strlen(text) < size)
+                *problem = size == 0 ? "it is empty" : "it holds a NUL byte";
+        return *problem ? NULL : strndup(text, size);
+}
+
+/* The text of a setting, malloc'd, NULL where it is unset and has no default; SETTINGS_BAD: the reason is printed. */
+static int text_get(const struct setting *row, char **text, FILE *problems)
+{
+        char name[128];
+        const char *value = env_get(row->name), *path, *problem;
+
+        *text = NULL;
+        snprintf(name, sizeof name, "%s_FILE", row->name);
+        path = row->from_file ? env_get(name) : NULL;
+        if (path && value) {
+                fprintf(problems, "%s: set together with %s; only one of them is allowed\n", row->name, name);
+                return SETTINGS_BAD;
+        }
+        if (path) {
+                *text = file_read(path, &problem);
+                if (*text || !problem)
+                        return *text ? 0 : -ENOMEM;
+                fprintf(problems, "%s: cannot read '", name);
+                value_print(problems, row, path); /* it may be the secret itself, set under the wrong name */
+                fprintf(problems, "': %s\n", problem);
+                return SETTINGS_BAD;
+        }
+        value = value ? value : row->fallback;
+        if (!value)
+                return 0;
+        *text = strdup(value);
+        return *text ? 0 : -ENOMEM;
+}
+
+/* What it means */
+
+static bool number_parse(const char *text, int64_t *out)
+{
+        int64_t value = 0;
+
+        if (!*text)
+                return false;
+        for (; *text; text++) {
+                if (*text < '0' || *text > '9' || __builtin_mul_overflow(value, 10, &value) ||
+                        __builtin_add_overflow(value, *text - '0', &value))
+                        return false;
+        }
+        *out = value;
+        return true;
+}
+
+/* The place of text in a NULL-ended list, -1 where it is not there. */
+static int choice_find(const char *const *choices, const char *text)
+{
+        for (int i = 0; choices[i]; i++)
+                if (strcasecmp(choices[i], text) == 0)
+                        return i;
+        return -1;
+}
+
+static const char *const switches[] = {"false", "true", "0", "1", "no", "yes", "off", "on", NULL}; /* odd places mean true */
+
+/* One block holds the pointers and the text they point into. NULL: no memory, or *problem says what is wrong. */
+static char **list_parse(const char *text, const char **problem)
+{
+        static const char blanks[] = " \t\r\n";
+        size_t count = 1, n = 0;
+        char **list, *rest, *item;
+
+        for (const char *p = text; *p; p++)
+                count += *p == ',';
+        *problem = NULL;
+        list = calloc(1, (count + 1) * sizeof *list + strlen(text) + 1);
+        if (!list)
+                return NULL;
+        rest = memcpy((char *)(list + count + 1), text, strlen(text) + 1);
+        while ((item = strsep(&rest, ","))) {
+                item += strspn(item, blanks);
+                for (size_t end = strlen(item); end > 0 && strchr(blanks, item[end - 1]); end--)
+                        item[end - 1] = '\0';
+                if (!*item)
+                        *problem = "has an empty item";
+                for (size_t i = 0; i < n; i++)
+                        if (strcmp(list[i], item) == 0)
+                                *problem = "has an item twice";
+                list[n++] = item;
+        }
+        if (!*problem)
+                return list;
+        free(list);
+        return NULL;
+}
+
+/* What is allowed, after "is not " */
+static void kind_print(FILE *out, const struct setting *row)
+{
+        const char *const *choices = row->kind == SETTING_SWITCH ? switches : row->choices;
+
+        if (row->kind == SETTING_NUMBER) {
+                fprintf(out, "a whole number from %lld to %lld", (long long)row->min, (long long)row->max);
+                return;
+        }
+        fputs("one of ", out);
+        for (size_t i = 0; choices[i]; i++)
+                fprintf(out, "%s%s", i > 0 ? ", " : "", choices[i]);
+}
+
+/* Puts the value into the program's struct. */
+static int value_read(const struct setting *row, const char *text, void *field, FILE *problems)
+{
+        const char *problem = NULL;
+        int64_t number = 0;
+        int choice = -1;
+        bool good = false;
+
+        switch (row->kind) {
+        case SETTING_TEXT:
+                problem = row->check ? row->check(text) : NULL;
+                *(char **)field = problem ? NULL : strdup(text);
+                if (!problem)
+                        return *(char **)field ? 0 : -ENOMEM;
+                break;
+        case SETTING_LIST:
+                problem = row->check ? row->check(text) : NULL;
+                *(char ***)field = problem ? NULL : list_parse(text, &problem);
+                if (!problem)
+                        return *(char ***)field ? 0 : -ENOMEM;
+                break;
+        case SETTING_NUMBER:
+                good = number_parse(text, &number) && number >= row->min && number <= row->max;
+                *(int64_t *)field = number;
+                break;
+        case SETTING_SWITCH:
+                choice = choice_find(switches, text);
+                good = choice >= 0;
+                *(bool *)field = choice % 2 == 1;
+                break;
+        case SETTING_CHOICE:
+                choice = choice_find(row->choices, text);
+                good = choice >= 0;
+                *(int *)field = choice;
+                break;
+        }
+        if (good)
+                return 0;
+        fprintf(problems, "%s: '", row->name);
+        value_print(problems, row, text);
+        fputs(problem ? "': " : "' is not ", problems);
+        if (problem)
+                fputs(problem, problems);
+        else
+                kind_print(problems, row);
+        fputc('\n', problems);
+        return SETTINGS_BAD;
+}
+
+static int row_read(const struct setting *row, void *field, FILE *problems)
+{
+        char *text;
+        int r = text_get(row, &text, problems);
+
+        if (r)
+                return r;
+        if (text) {
+                r = value_read(row, text, field, problems);
+        } else if (row->required) {
+                fprintf(problems, "%s: not set, and it has no default; set it", row->name);
+                if (row->from_file)
+                        fprintf(problems, ", or %s_FILE to the path of a file that holds it", row->name);
+                fputc('\n', problems);
+                r = SETTINGS_BAD;
+        }
+        free(text);
+        return r;
+}
+
+static bool is_owned(const struct setting *row)
+{
+        return row->kind == SETTING_TEXT || row->kind == SETTING_LIST;
+}
+
+int settings_read(const struct settings_table *table, void *target, char **problems)
+{
+        size_t size;
+        FILE *out = open_memstream(problems, &size);
+        int result = 0;
+
+        if (!out)
+                return -ENOMEM;
+        for (const struct settings_table *t = table; t; t = t->next)
+                for (const struct setting *row = t->rows; row->name; row++)
+                        if (is_owned(row))
+                                memset((char *)target + row->offset, 0, sizeof(void *));
+        for (const struct settings_table *t = table; t; t = t->next) {
+                for (const struct setting *row = t->rows; row->name; row++) {
+                        int r = row_read(row, (char *)target + row->offset, out);
+
+                        if (r && result >= 0)
+                                result = r;
+                }
+        }
+        if (fclose(out) != 0)
+                result = -ENOMEM;
+        if (result)
+                settings_deinit(table, target);
+        if (result != SETTINGS_BAD) {
+                free(*problems);
+                *problems = NULL;
+        }
+        return result;
+}
+
+void settings_deinit(const struct settings_table *table, void *target)
+{
+        for (const struct settings_table *t = table; t; t = t->next) {
+                for (const struct setting *row = t->rows; row->name; row++) {
+                        void *owned;
+
+                        if (is_owned(row)) { /* copied: char * and char ** have no common type to be read through */
+                                memcpy(&owned, (char *)target + row->offset, sizeof owned);
+                                free(owned);
+                                memset((char *)target + row->offset, 0, sizeof owned);
+                        }
+                }
+        }
+}
+
+/* --help */
+
+/* Columns, not bytes. */
+static size_t text_width(const char *text, size_t size)
+{
+        size_t width = 0;
+
+        for (size_t i = 0; i < size; i++)
+                width += ((unsigned char)text[i] & 0xC0) != 0x80;
+        return width;
+}
+
+static void wrapped_print(FILE *out, const char *text, size_t indent)
+{
+        for (size_t column = indent, size, width; *text; text += size + strspn(text + size, " ")) {
+                size = strcspn(text, " ");
+                width = text_width(text, size);
+                if (column > indent && column + 1 + width > PRINT_WIDTH) {
+                        fprintf(out, "\n%*s", (int)indent, "");
+                        column = indent;
+                } else if (column > indent) {
+                        fputc(' ', out);
+                        column++;
+                }
+                fwrite(text, 1, size, out);
+                column += width;
+        }
+        fputc('\n', out);
+}
+
+static void row_print(const struct setting *row, FILE *out, size_t name_width)
+{
+        char *text, *shown = NULL, *meaning = NULL;
+        size_t size, width, indent = name_width + 2 + PRINT_VALUE_WIDTH + 2;
+        FILE *value = open_memstream(&shown, &size), *help = open_memstream(&meaning, &size);
+
+        if (value && help) {
+                if (text_get(row, &text, value) == 0)
+                        value_print(value, row, text ? text : row->required ? "(required)" : "-");
+                fputs(row->help, help);
+                if (row->kind == SETTING_NUMBER || row->kind == SETTING_CHOICE) {
+                        fputs("; ", help);
+                        kind_print(help, row);
+                }
+                if (row->fallback && text && strcmp(row->fallback, text) != 0) {
+                        fputs("; default ", help);
+                        value_print(help, row, row->fallback);
+                }
+                if (row->from_file)
+                        fprintf(help, "; or %s_FILE", row->name);
+                free(text);
+        }
+        if (value && fclose(value) == 0 && help && fclose(help) == 0) {
+                shown[strcspn(shown, "\n")] = '\0';
+                width = text_width(shown, strlen(shown));
+                fprintf(out, "%-*s  %s", (int)name_width, row->name, shown);
+                fprintf(out, width > PRINT_VALUE_WIDTH ? "\n%*s" : "%*s",
+                        (int)(width > PRINT_VALUE_WIDTH ? indent : PRINT_VALUE_WIDTH + 2 - width), "");
+                wrapped_print(out, meaning, indent);
+        }
+        free(shown);
+        free(meaning);
+}
+
+void settings_print(const struct settings_table *table, FILE *out)
+{
+        size_t width = 0;
+
+        for (const struct settings_table *t = table; t; t = t->next)
+                for (const struct setting *row = t->rows; row->name; row++)
+                        width = strlen(row->name) > width ? strlen(row->name) : width;
+        for (const struct settings_table *t = table; t; t = t->next)
+                for (const struct setting *row = t->rows; row->name; row++)
+                        row_print(row, out, width);
+}

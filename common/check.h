@@ -1,6 +1,0 @@
-/* The preflight: one line each on what the service needs of Redis and PostgreSQL. */
-#pragma once
-
-#include "service.h"
-
-int check_run(struct service *service, bool json); /* exit code */

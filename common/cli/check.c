@@ -1,0 +1,186 @@
+#include "common/cli/check.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/base/clock.h"
+#include "common/stream/state.h"
+#include "common_sql.h"
+
+#define TIMEOUT_MS    5000
+#define CLOCK_SLACK_S 5
+
+enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL };
+
+struct report {
+        bool json;
+        int failures;
+        cJSON *list;
+};
+
+static void PRINTF_LIKE(4, 5) tell(struct report *report, enum verdict verdict, const char *subject, const char *format, ...)
+{
+        static const char *const names[] = {"ok", "warn", "FAIL"};
+        char text[700];
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(text, sizeof(text), format, arguments);
+        va_end(arguments);
+        report->failures += verdict == VERDICT_FAIL;
+        if (!report->json) {
+                printf("%-5s %-22s %s\n", names[verdict], subject, text);
+                return;
+        }
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddItemToArray(report->list, item);
+        cJSON_AddStringToObject(item, "result", names[verdict]);
+        cJSON_AddStringToObject(item, "check", subject);
+        cJSON_AddStringToObject(item, "detail", text);
+}
+
+static void check_version(struct report *report, struct redis *redis)
+{
+        AUTO(redis_reply) struct redis_reply *info = NULL;
+        char version[64], cluster[64];
+        if (redis_call(redis, &info, "INFO", NULL)) {
+                tell(report, VERDICT_WARN, "redis version", "INFO is not allowed: %s", redis_error(redis));
+                return;
+        }
+        redis_info_value(info, "redis_version", version);
+        redis_info_value(info, "cluster_enabled", cluster);
+        double number = strtod(version, NULL);
+        tell(report, number >= 7.0 ? VERDICT_OK : VERDICT_FAIL, "redis version", "%s%s", version,
+                number >= 7.0 ? "" : ": 7.0 or later is needed");
+        tell(report, strcmp(cluster, "1") ? VERDICT_OK : VERDICT_FAIL, "redis cluster",
+                strcmp(cluster, "1") ? "not a cluster"
+                                     : "this is a Redis Cluster: publish and ack of several streams could not be one step");
+}
+
+static void check_config(struct report *report, struct redis *redis)
+{
+        AUTO(redis_reply) struct redis_reply *policy = NULL;
+        AUTO(redis_reply) struct redis_reply *append = NULL;
+        if (redis_call(redis, &policy, "CONFIG", "GET", "maxmemory-policy", NULL) ||
+                redis_call(redis, &append, "CONFIG", "GET", "appendonly", NULL)) {
+                tell(report, VERDICT_WARN, "redis configuration",
+                        "CONFIG is not allowed; see to noeviction and appendonly yourself");
+                return;
+        }
+        const char *value = redis_reply_text(redis_reply_item(policy, 1), NULL),
+                   *aof = redis_reply_text(redis_reply_item(append, 1), NULL);
+        bool keeps = value && !strcmp(value, "noeviction"), persists = aof && !strcmp(aof, "yes");
+        tell(report, keeps ? VERDICT_OK : VERDICT_WARN, "redis eviction", "maxmemory-policy %s%s", value ? value : "unknown",
+                keeps ? "" : ": streams may be evicted, set noeviction");
+        tell(report, persists ? VERDICT_OK : VERDICT_WARN, "redis persistence", "appendonly %s%s", aof ? aof : "unknown",
+                persists ? "" : ": a crash of Redis may lose entries, set yes");
+}
+
+static void check_groups(struct report *report, const struct service *service, struct redis *redis)
+{
+        const char *const *streams = service_inputs(service);
+        for (size_t i = 0; streams[i]; i++) {
+                struct stream_state state;
+                if (stream_state_read(redis, streams[i], service->shared->group, &state))
+                        tell(report, VERDICT_FAIL, "stream", "%s: %s", streams[i], redis_error(redis));
+                else if (!state.exists)
+                        tell(report, VERDICT_OK, "stream", "%s: not there yet, it is made with group %s at start", streams[i],
+                                service->shared->group);
+                else
+                        tell(report, *state.foreign ? VERDICT_WARN : VERDICT_OK, "stream",
+                                "%s: group %s, length %" PRId64 ", lag %" PRId64 "%s, pending %" PRId64 "%s%s%s", streams[i],
+                                service->shared->group, state.length, state.lag, state.lag_known ? "" : " (counted)",
+                                state.pending, *state.foreign ? "; group " : "", state.foreign,
+                                *state.foreign ? " reads it too, trimming waits for it" : "");
+        }
+}
+
+static void check_clock(struct report *report, const char *subject, int64_t server_s)
+{
+        int64_t apart = server_s - clock_wall_ms() / 1000;
+        bool close = apart >= -CLOCK_SLACK_S && apart <= CLOCK_SLACK_S;
+        tell(report, close ? VERDICT_OK : VERDICT_WARN, subject, "%+" PRId64 " s from this machine's%s", apart,
+                close ? "" : ": delays that are measured across machines will be off");
+}
+
+static void check_redis(struct report *report, struct service *service)
+{
+        AUTO(redis) struct redis *redis = NULL;
+        AUTO(redis_reply) struct redis_reply *time = NULL;
+        AUTO(text) char *problem = NULL;
+        if (service_open_redis(service, &redis, TIMEOUT_MS, &problem)) {
+                tell(report, VERDICT_FAIL, "redis", "cannot connect (REDIS_URL): %s", problem);
+                return;
+        }
+        tell(report, VERDICT_OK, "redis", "reachable");
+        check_version(report, redis);
+        check_config(report, redis);
+        bool scripts = !redis_call(redis, NULL, "EVAL", "return 1", "0", NULL);
+        tell(report, scripts ? VERDICT_OK : VERDICT_FAIL, "redis scripts", "%s",
+                scripts ? "EVAL is allowed" : redis_error(redis));
+        check_groups(report, service, redis);
+        if (!redis_call(redis, &time, "TIME", NULL))
+                check_clock(report, "redis clock", redis_reply_number(redis_reply_item(time, 0)));
+}
+
+static void check_schema(struct report *report, const struct program_database *database, struct db *db)
+{
+        int64_t version = 0;
+        int r = database->check(db, &version);
+        char text[PROGRAM_EXPLAIN_SIZE] = "";
+        if (r)
+                database->explain(db, r, text);
+        tell(report, !r ? VERDICT_OK : VERDICT_FAIL, "schema", "version %" PRId64 ", this program knows %" PRId64 "%s%s", version,
+                database->known(), r ? ": " : "", text);
+}
+
+static void check_postgres(struct report *report, struct service *service)
+{
+        AUTO(db) struct db *db = NULL;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        AUTO(text) char *problem = NULL;
+        const struct db_call call = {.sql = &sql_00_server, .rows = &rows};
+        if (service_open_db(service, &db, TIMEOUT_MS, NULL, NULL, &problem)) {
+                tell(report, VERDICT_FAIL, "postgresql", "cannot connect (DATABASE_URL): %s", problem);
+                return;
+        }
+        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
+                tell(report, VERDICT_FAIL, "postgresql", "%s", db_error(db));
+                return;
+        }
+        const char *encoding = db_rows_text(rows, 0, 0), *may_create = db_rows_text(rows, 0, 1);
+        bool utf8 = !strcmp(encoding, "UTF8"), creates = may_create && !strcmp(may_create, "t");
+        const char *closed_to_writes = db_rows_text(rows, 0, 3);
+        bool recent = db_server_version(db) >= 140000;
+        tell(report, VERDICT_OK, "postgresql", "reachable, database %s", db_rows_text(rows, 0, 4));
+        tell(report, recent ? VERDICT_OK : VERDICT_FAIL, "postgresql version", "%s%s", db_rows_text(rows, 0, 5),
+                recent ? "" : ": 14 or later is needed");
+        tell(report, utf8 ? VERDICT_OK : VERDICT_FAIL, "database encoding", "%s%s", encoding,
+                utf8 ? "" : ": make the database with ENCODING 'UTF8'");
+        tell(report, closed_to_writes ? VERDICT_FAIL : VERDICT_OK, "database role", "%s",
+                closed_to_writes ? closed_to_writes : "takes writes");
+        tell(report, creates ? VERDICT_OK : VERDICT_WARN, "privileges", "%s",
+                creates ? "may create tables" : "may not create tables: migrate with another user, RUN_MIGRATIONS=false");
+        const char *closed = db_rows_text(rows, 0, 6);
+        tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
+                closed ? "SELECT, INSERT, UPDATE or DELETE is missing on " : "all tables can be read and written",
+                closed ? closed : "");
+        check_schema(report, service->program->database, db);
+        check_clock(report, "postgresql clock", db_rows_number(rows, 0, 2));
+}
+
+int check_run(struct service *service, bool json)
+{
+        struct report report = {.json = json, .list = json ? cJSON_CreateArray() : NULL};
+        check_redis(&report, service);
+        check_postgres(&report, service);
+        if (json) {
+                char *text = cJSON_Print(report.list);
+                puts(text);
+                free(text);
+                cJSON_Delete(report.list);
+        }
+        return report.failures ? 1 : 0;
+}

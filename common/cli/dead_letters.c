@@ -1,0 +1,332 @@
+#include "common/cli/dead_letters.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/cli/connect.h"
+#include "common/base/log.h"
+#include "common/stream/state.h"
+
+#define PAGE        100
+#define ERROR_SHOWN 70 /* bytes of an error in a list */
+
+static const char *const shown[] = {
+        "stage", "stream", "id", "group", "event_index", "error_class", "error", "attempts", "first_seen", "payload"};
+
+/* What is done with each letter: 0, or 1 where it failed for this letter, or negative. */
+typedef int letter_visit(void *context, const struct stream_entry *letter);
+
+static const char *field(const struct stream_entry *letter, const char *name)
+{
+        const char *text = stream_entry_field(letter, name, NULL);
+        return text ? text : "";
+}
+
+static bool is_ours(const struct service *service, const struct stream_entry *letter)
+{
+        return !strcmp(field(letter, "stage"), service->program->name) && !strcmp(field(letter, "group"), service->shared->group);
+}
+
+/* ---- which letters ---- */
+
+static int visit_page(
+        const struct service *service, const struct stream_batch *batch, letter_visit *visit, void *context, int *worst)
+{
+        for (size_t i = 0; i < batch->count; i++) {
+                int r = is_ours(service, &batch->entries[i]) ? visit(context, &batch->entries[i]) : 0;
+                if (r < 0)
+                        return r;
+                *worst = r ? r : *worst;
+        }
+        return 0;
+}
+
+static int visit_all(const struct service *service, struct redis *redis, letter_visit *visit, void *context)
+{
+        struct stream_batch batch = {0};
+        char from[80] = "-";
+        size_t read;
+        int r, worst = 0;
+        do {
+                stream_batch_reset(&batch);
+                r = stream_range(redis, service->shared->letter_stream, from, "+", PAGE, &batch, &read);
+                if (!r && read) {
+                        snprintf(from, sizeof(from), "(%s", batch.entries[read - 1].id);
+                        r = visit_page(service, &batch, visit, context, &worst);
+                }
+        } while (!r && read);
+        stream_batch_deinit(&batch);
+        return r ? r : worst;
+}
+
+static int visit_one(const struct service *service, struct redis *redis, const char *id, letter_visit *visit, void *context)
+{
+        struct stream_batch batch = {0};
+        size_t read;
+        int r = stream_range(redis, service->shared->letter_stream, id, id, 1, &batch, &read);
+        if (!r && (!read || !is_ours(service, &batch.entries[0]))) {
+                fprintf(stderr, "%s: %s is no dead letter of this stage and group; see %s dlq list\n", service->program->name, id,
+                        service->program->name);
+                r = 1;
+        } else if (!r) {
+                r = visit(context, &batch.entries[0]);
+        }
+        stream_batch_deinit(&batch);
+        return r;
+}
+
+/* ---- list and show ---- */
+
+struct view {
+        bool json, whole;
+        size_t count;
+};
+
+/* A field for reading: U+FFFD stands for each NUL and each byte that is no UTF-8. */
+static char *readable(const struct stream_entry *letter, const char *name)
+{
+        size_t size = 0, used = 0;
+        const char *text = stream_entry_field(letter, name, &size);
+        char *out = malloc(3 * size + 1);
+        if (!out)
+                abort();
+        for (size_t i = 0, n; i < size; i += n ? n : 1) {
+                n = text[i] ? log_character_size(text + i) : 0;
+                memcpy(out + used, n ? text + i : "\xef\xbf\xbd", n ? n : 3);
+                used += n ? n : 3;
+        }
+        out[used] = '\0';
+        return out;
+}
+
+static void add_field(cJSON *object, const struct stream_entry *letter, const char *name)
+{
+        char *text = readable(letter, name);
+        cJSON_AddStringToObject(object, name, text);
+        free(text);
+}
+
+static void print_json(struct view *view, const struct stream_entry *letter)
+{
+        cJSON *object = cJSON_CreateObject();
+        cJSON_AddStringToObject(object, "letter", letter->id);
+        for (size_t i = 0; i < ARRAY_LENGTH(shown); i++)
+                if (view->whole || strcmp(shown[i], "payload"))
+                        add_field(object, letter, shown[i]);
+        char *text = cJSON_PrintUnformatted(object);
+        printf("%s%s", view->count ? ",\n" : "", text);
+        free(text);
+        cJSON_Delete(object);
+}
+
+/* What came from outside must not move a terminal's cursor. */
+static void print_clean(const char *text, size_t max)
+{
+        for (size_t i = 0, n; text[i] && i < max; i += n) {
+                bool control = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ||
+                               (text[i] == '\xc2' && (unsigned char)text[i + 1] < 0xa0); /* U+0080 to U+009F */
+                n = log_character_size(text + i);
+                n = n ? n : 1;
+                if (control)
+                        putchar('?');
+                else
+                        fwrite(text + i, 1, n, stdout);
+        }
+}
+
+static void print_text(const struct view *view, const struct stream_entry *letter)
+{
+        if (view->whole) {
+                printf("%-12s %s\n", "letter", letter->id);
+                for (size_t i = 0; i < ARRAY_LENGTH(shown); i++) {
+                        printf("%-12s ", shown[i]);
+                        char *text = readable(letter, shown[i]);
+                        print_clean(text, SIZE_MAX);
+                        free(text);
+                        putchar('\n');
+                }
+                return;
+        }
+        if (!view->count)
+                printf("%-22s %-28s %-22s %-10s %-8s %s\n", "LETTER", "STREAM", "ENTRY", "CLASS", "ATTEMPTS", "ERROR");
+        printf("%-22s %-28s %-22s %-10s %-8s ", letter->id, field(letter, "stream"), field(letter, "id"),
+                field(letter, "error_class"), field(letter, "attempts"));
+        print_clean(field(letter, "error"), ERROR_SHOWN);
+        putchar('\n');
+}
+
+static int view_letter(void *context, const struct stream_entry *letter)
+{
+        struct view *view = context;
+        if (view->json)
+                print_json(view, letter);
+        else
+                print_text(view, letter);
+        view->count++;
+        return 0;
+}
+
+/* ---- drop and retry ---- */
+
+struct retry {
+        struct service *service;
+        struct redis *redis;
+        struct db *db;
+        struct arena arena;
+        struct work work;
+        size_t done;
+};
+
+static int drop_letter(void *context, const struct stream_entry *letter)
+{
+        struct retry *retry = context;
+        if (redis_call(retry->redis, NULL, "XDEL", retry->service->shared->letter_stream, letter->id, NULL))
+                return -1;
+        retry->done++;
+        return 0;
+}
+
+static int refuse(const struct stream_entry *letter, const char *why)
+{
+        fprintf(stderr, "%s stays: ", letter->id);
+        fputs(why, stderr);
+        fputc('\n', stderr);
+        return 1;
+}
+
+/* The letter's own fields serve as the entry's: its payload, or what a key's entry had, is among them. */
+static int retry_letter(void *context, const struct stream_entry *letter)
+{
+        struct retry *retry = context;
+        const struct program *program = retry->service->program;
+        const char *target = program->output(retry->service->config);
+        struct stream_entry entry = stream_entry_make(field(letter, "stream"), field(letter, "id"), letter->fields);
+        const struct stream_batch batch = {.entries = &entry, .count = 1, .redelivered = true};
+        struct work *work = &retry->work;
+        if (!strcmp(field(letter, "error_class"), "lost"))
+                return refuse(letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");
+        arena_reset(&retry->arena);
+        work->batch = &batch;
+        work->key_count = work->letter_count = 0;
+        int r = program->process(work);
+        if (r) {
+                fprintf(stderr, "%s stays: PostgreSQL: %s\n", letter->id, db_error(retry->db));
+                return -1;
+        }
+        if (entry.left)
+                return refuse(letter, "it takes longer than PROCESSING_TIMEOUT_MS");
+        if (work->letter_count)
+                return refuse(letter, work->letters[0].error);
+        work_fold_keys(work);
+        if (target && work->key_count && stream_publish(retry->redis, target, work->keys, work->key_count))
+                return -1;
+        return drop_letter(context, letter);
+}
+
+static int open_retry(struct retry *retry)
+{
+        struct service *service = retry->service;
+        const struct program *program = service->program;
+        const char *why = NULL;
+        retry->db = connect_schema(service);
+        if (!retry->db)
+                return -1;
+        if (program->prepare && program->prepare(service, retry->db, &why)) {
+                fprintf(stderr, "%s: %s\n", program->name, why ? why : db_error(retry->db));
+                return -1;
+        }
+        retry->work = (struct work){
+                .config = service->config,
+                .state = program->state_new ? program->state_new(service->config) : NULL,
+                .db = retry->db,
+                .arena = &retry->arena,
+                .metrics = service->metrics,
+                .deadline_ms = service->shared->processing_timeout_ms,
+                .max_retries = service->shared->max_retries,
+        };
+        return 0;
+}
+
+static void close_retry(struct retry *retry)
+{
+        const struct program *program = retry->service->program;
+        if (program->state_free && retry->work.state)
+                program->state_free(retry->work.state);
+        work_deinit(&retry->work);
+        arena_deinit(&retry->arena);
+        db_close(retry->db);
+}
+
+/* ---- the command ---- */
+
+static int usage(const struct service *service)
+{
+        fprintf(stderr,
+                "%s: usage: %s dlq list [--json] | show ID [--json] | retry ID…|--all | drop ID…|--all\n"
+                "(ID: the first column of the list)\n",
+                service->program->name, service->program->name);
+        return 2;
+}
+
+static bool is_id(const char *text)
+{
+        size_t ms = strspn(text, "0123456789");
+        return ms && text[ms] == '-' && text[ms + 1] && !text[ms + 1 + strspn(text + ms + 1, "0123456789")];
+}
+
+static int show_letters(struct service *service, struct redis *redis, const char *id, bool json)
+{
+        struct view view = {.json = json, .whole = id};
+        if (json && !id)
+                printf("[");
+        int r = id ? visit_one(service, redis, id, view_letter, &view) : visit_all(service, redis, view_letter, &view);
+        if (json && view.count)
+                printf(id ? "\n" : "]\n");
+        else if (json && !id)
+                printf("]\n");
+        else if (!r && !id && !view.count)
+                fprintf(stderr, "%s: no dead letters\n", service->program->name);
+        return r;
+}
+
+static int change_letters(struct service *service, struct redis *redis, bool again, char **ids, int count)
+{
+        struct retry retry = {.service = service, .redis = redis, .arena = ARENA_NULL};
+        letter_visit *visit = again ? retry_letter : drop_letter;
+        int r = again ? open_retry(&retry) : 0, worst = 0;
+        if (!r && count == 1 && !strcmp(ids[0], "--all"))
+                r = visit_all(service, redis, visit, &retry);
+        else
+                for (int i = 0; r >= 0 && i < count; i++) {
+                        r = visit_one(service, redis, ids[i], visit, &retry);
+                        worst = r ? r : worst;
+                }
+        fprintf(stderr, "%s: %zu letters %s\n", service->program->name, retry.done, again ? "retried" : "dropped");
+        close_retry(&retry);
+        return r ? r : worst;
+}
+
+int dead_letters_command(struct service *service, int argc, char **argv)
+{
+        bool json = argc > 1 && !strcmp(argv[argc - 1], "--json");
+        int count = argc - 2 - json;
+        const char *what = argc > 1 ? argv[1] : "";
+        bool list = !strcmp(what, "list"), show = !strcmp(what, "show"), again = !strcmp(what, "retry"),
+             drop = !strcmp(what, "drop");
+        bool all = count == 1 && !strcmp(argv[2], "--all");
+        if ((!list && !show && !again && !drop) || (list && count) || (show && count != 1) || (!list && count < 1) ||
+                (json && !list && !show) || (all && show))
+                return usage(service);
+        for (int i = 0; i < count; i++)
+                if (!all && !is_id(argv[2 + i]))
+                        return usage(service);
+        AUTO(redis) struct redis *redis = connect_redis(service);
+        if (!redis)
+                return 1;
+        int r = list || show ? show_letters(service, redis, show ? argv[2] : NULL, json)
+                             : change_letters(service, redis, again, argv + 2, count);
+        if (r && *redis_error(redis))
+                fprintf(stderr, "%s: Redis: %s\n", service->program->name, redis_error(redis));
+        return r ? 1 : 0;
+}

@@ -1,0 +1,126 @@
+#include "common/cli/verify.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "common/base/clock.h"
+#include "common/cli/connect.h"
+#include "common_sql.h"
+
+#define VERIFY_TIMEOUT_MS 3600000
+#define END_TIMEOUT_MS    5000
+
+static void print_difference(const void *context, const char *table, const char *key, const char *text)
+{
+        const struct verify_options *options = context;
+        if (!options->json) {
+                printf("%s %s: %s\n", table, key, text);
+                return;
+        }
+        cJSON *line = cJSON_CreateObject();
+        cJSON_AddStringToObject(line, "table", table);
+        cJSON_AddStringToObject(line, "key", key);
+        cJSON_AddStringToObject(line, "difference", text);
+        char *printed = cJSON_PrintUnformatted(line);
+        puts(printed);
+        free(printed);
+        cJSON_Delete(line);
+}
+
+/* --sample N: one key in so many, by the planner's idea of how many there are. */
+static int sample_step(struct db *db, const struct program_check *check, int64_t sample, int64_t *every)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param table = db_text(check->table);
+        const struct db_call call = {.sql = &sql_00_table_size, .params = &table, .param_count = 1, .rows = &rows};
+        *every = 1;
+        if (!sample)
+                return 0;
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        if (!r && db_rows_number(rows, 0, 0) / sample > 1)
+                *every = db_rows_number(rows, 0, 0) / sample;
+        return r;
+}
+
+static int verify_table(
+        struct db *db, const struct program_check *check, const struct verify_options *options, int64_t *differences)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        char step[24];
+        int64_t every;
+        int r = sample_step(db, check, options->sample, &every);
+        if (r)
+                return r;
+        snprintf(step, sizeof(step), "%" PRId64, every);
+        const struct db_param param = db_text(step);
+        const struct db_call call = {.sql = check->differences, .params = &param, .param_count = 1, .rows = &rows};
+        r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        if (r)
+                return r;
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                print_difference(options, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1), db_rows_text(rows, i, 2));
+        *differences += (int64_t)db_rows_count(rows);
+        fprintf(stderr, "%-24s %zu differences%s\n", check->table, db_rows_count(rows), every > 1 ? " (sampled)" : "");
+        return 0;
+}
+
+static int count_in_flight(struct db *db, const struct sql *sql, int64_t *count)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = sql, .rows = &rows};
+        *count = 0;
+        if (!sql)
+                return 0;
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        if (!r)
+                *count = db_rows_number(rows, 0, 0);
+        return r;
+}
+
+static int verify_snapshot(
+        struct service *service, struct db *db, const struct verify_options *options, int64_t *differences, int64_t *in_flight)
+{
+        int r = db_run(db, NULL, 0, DB_SNAPSHOT, VERIFY_TIMEOUT_MS);
+        if (!r)
+                r = count_in_flight(db, service->program->in_flight, in_flight);
+        for (const struct program_check *check = service->program->checks; !r && check->table; check++)
+                r = verify_table(db, check, options, differences);
+        if (!r && service->program->verify_more)
+                r = service->program->verify_more(db, differences, print_difference, options);
+        return r ? r : db_run(db, NULL, 0, DB_ROLLBACK, END_TIMEOUT_MS);
+}
+
+/* For the status page and the alert. Who may only read can verify all the same. */
+static void note_verify(const struct service *service, struct db *db, const struct verify_options *options, int64_t differences,
+        int64_t in_flight)
+{
+        char numbers[3][24];
+        snprintf(numbers[0], sizeof(numbers[0]), "%" PRId64, differences);
+        snprintf(numbers[1], sizeof(numbers[1]), "%" PRId64, in_flight);
+        snprintf(numbers[2], sizeof(numbers[2]), "%" PRId64, options->sample);
+        const struct db_param params[] = {
+                db_text(service->program->name), db_text(numbers[0]), db_text(numbers[1]), db_text(numbers[2])};
+        const struct db_call call = {
+                .sql = service->program->database->verify_note, .params = params, .param_count = ARRAY_LENGTH(params)};
+        if (db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS))
+                fprintf(stderr, "%s: the result is not kept for the status page: %s\n", service->program->name, db_error(db));
+}
+
+int verify_run(struct service *service, const struct verify_options *options)
+{
+        int64_t differences = 0, in_flight = 0, started = clock_ms();
+        AUTO(db) struct db *db = connect_schema(service);
+        if (!db)
+                return 1;
+        int before = service->program->verify_begin ? service->program->verify_begin(service, db) : 0;
+        if (before || verify_snapshot(service, db, options, &differences, &in_flight)) {
+                fprintf(stderr, "%s: verify did not come to its end: %s\n", service->program->name,
+                        *db_error(db) ? db_error(db) : "see above");
+                return 1;
+        }
+        note_verify(service, db, options, differences, in_flight);
+        fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",
+                service->program->name, differences, in_flight, (double)(clock_ms() - started) / 1000.0);
+        return differences ? 1 : 0;
+}

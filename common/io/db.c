@@ -1,0 +1,707 @@
+#include "common/io/db.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/base/clock.h"
+
+#define PREPARED_MAX    64
+#define CANCEL_GRACE_MS 500
+#define TICK_MS         250
+#define IDLE_MS         10000 /* no less, between the statements of a transaction */
+#define COPY_PART       65536 /* bytes a message */
+
+struct db {
+        PGconn *conn;
+        struct db_options options;
+        const struct sql *prepared[PREPARED_MAX];
+        size_t prepared_count;
+        bool broken, cancelling;
+        pthread_t canceller; /* where cancelling */
+        char error[1024];
+};
+
+struct db_rows {
+        PGresult *result;
+};
+
+/* ---- parameters ---- */
+
+static void array_reserve(struct db_array *array, size_t more)
+{
+        if (array->size + more <= array->capacity)
+                return;
+        size_t capacity = array->capacity ? array->capacity : 4096;
+        while (capacity < array->size + more)
+                capacity *= 2;
+        char *data = realloc(array->data, capacity);
+        if (!data)
+                abort(); /* nothing is acked before its commit: a restart loses nothing */
+        array->data = data;
+        array->capacity = capacity;
+}
+
+static void array_put(struct db_array *array, const void *data, size_t size)
+{
+        array_reserve(array, size);
+        if (size)
+                memcpy(array->data + array->size, data, size);
+        array->size += size;
+}
+
+static void array_put_int(struct db_array *array, int32_t number)
+{
+        uint32_t wire = htonl((uint32_t)number);
+        array_put(array, &wire, sizeof(wire));
+}
+
+/* array_recv's format: dimensions, has-null flag, element type, then length and lower bound of the one dimension, then the
+ * elements */
+void db_array_init(struct db_array *array, enum db_element element)
+{
+        *array = (struct db_array){.element = element};
+        array_put_int(array, 1);
+        array_put_int(array, 1);
+        array_put_int(array, (int32_t)element);
+        array_put_int(array, 0);
+        array_put_int(array, 1);
+}
+
+void db_array_deinit(struct db_array *array)
+{
+        free(array->data);
+        *array = (struct db_array){0};
+}
+
+void db_array_push(struct db_array *array, const char *data, size_t size)
+{
+        array_put_int(array, data ? (int32_t)size : -1);
+        if (data)
+                array_put(array, data, size);
+        array->count++;
+}
+
+void db_array_push_text(struct db_array *array, const char *text)
+{
+        db_array_push(array, text, text ? strlen(text) : 0);
+}
+
+void db_array_push_number(struct db_array *array, int64_t number)
+{
+        uint64_t wire = htobe64((uint64_t)number);
+        db_array_push(array, (const char *)&wire, sizeof(wire));
+}
+
+void db_array_push_small(struct db_array *array, int16_t number)
+{
+        uint16_t wire = htons((uint16_t)number);
+        db_array_push(array, (const char *)&wire, sizeof(wire));
+}
+
+/* timestamptz: microseconds since 2000 */
+void db_array_push_time(struct db_array *array, int64_t unix_seconds)
+{
+        db_array_push_number(array, (unix_seconds - 946684800) * 1000000);
+}
+
+struct db_param db_array_param(struct db_array *array)
+{
+        const unsigned type = array->element == DB_TEXT ? 1009 : array->element == DB_BYTES ? 1001 : 1016; /* of the array */
+        uint32_t length = htonl((uint32_t)array->count);
+        memcpy(array->data + 12, &length, sizeof(length));
+        return (struct db_param){.type = type, .data = array->data, .size = (int)array->size, .binary = true};
+}
+
+void db_columns_init(struct db_columns *columns, const char *elements)
+{
+        columns->count = strlen(elements);
+        if (columns->count > DB_COLUMNS_MAX)
+                abort();
+        for (size_t i = 0; i < columns->count; i++)
+                db_array_init(&columns->arrays[i], elements[i] == 't' ? DB_TEXT : elements[i] == 'b' ? DB_BYTES : DB_BIGINT);
+}
+
+void db_columns_deinit(struct db_columns *columns)
+{
+        for (size_t i = 0; i < columns->count; i++)
+                db_array_deinit(&columns->arrays[i]);
+}
+
+const struct db_param *db_columns_params(struct db_columns *columns)
+{
+        for (size_t i = 0; i < columns->count; i++)
+                columns->params[i] = db_array_param(&columns->arrays[i]);
+        return columns->params;
+}
+
+void db_copy_init(struct db_array *rows)
+{
+        static const char head[11 + 4 + 4] = "PGCOPY\n\377\r\n"; /* signature, no flags, no extension */
+        *rows = (struct db_array){0};
+        array_put(rows, head, sizeof(head));
+}
+
+void db_copy_row(struct db_array *rows, int columns)
+{
+        uint16_t wire = htons((uint16_t)columns);
+        array_put(rows, &wire, sizeof(wire));
+}
+
+struct db_param db_text(const char *text)
+{
+        return (struct db_param){.data = text, .size = text ? (int)strlen(text) : 0};
+}
+
+/* ---- rows ---- */
+
+size_t db_rows_count(const struct db_rows *rows)
+{
+        return (size_t)PQntuples(rows->result);
+}
+
+const char *db_rows_text(const struct db_rows *rows, size_t row, int column)
+{
+        return PQgetisnull(rows->result, (int)row, column) ? NULL : PQgetvalue(rows->result, (int)row, column);
+}
+
+int64_t db_rows_number(const struct db_rows *rows, size_t row, int column)
+{
+        const char *text = db_rows_text(rows, row, column);
+        return text ? strtoll(text, NULL, 10) : 0;
+}
+
+struct db_rows *db_rows_free(struct db_rows *rows)
+{
+        if (rows)
+                PQclear(rows->result);
+        free(rows);
+        return NULL;
+}
+
+/* ---- errors ---- */
+
+static void error_flatten(char *text)
+{
+        size_t length = strlen(text);
+        while (length && (text[length - 1] == '\n' || text[length - 1] == ' '))
+                text[--length] = '\0';
+        for (char *p = text; *p; p++)
+                if (*p == '\n' || *p == '\t')
+                        *p = ' ';
+}
+
+static void error_keep_connection(struct db *db)
+{
+        snprintf(db->error, sizeof(db->error), "%s", PQerrorMessage(db->conn));
+        error_flatten(db->error);
+}
+
+static int error_keep_result(struct db *db, const PGresult *result)
+{
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+        snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)", text ? text : PQresultErrorMessage(result),
+                detail ? ": " : "", detail ? detail : "", state ? state : "none");
+        error_flatten(db->error);
+        if (!state)
+                return -1;
+        if (!strcmp(state, "57014"))
+                return -1; /* somebody's cancel, or our deadline: db_run knows */
+        if (!strcmp(state, "RO001"))
+                return DB_RAISED;
+        if (!strncmp(state, "21", 2) || !strncmp(state, "22", 2) || !strncmp(state, "23", 2))
+                return DB_BAD_DATA; /* 21, more rows than fit one, comes of the data, too */
+        return -1;
+}
+
+/* ---- waiting ---- */
+
+static int broken(struct db *db, const char *why)
+{
+        if (why)
+                snprintf(db->error, sizeof(db->error), "%s", why);
+        else
+                error_keep_connection(db);
+        db->broken = true;
+        return -1;
+}
+
+static void *cancel_run(void *handle)
+{
+        char problem[256];
+        (void)PQcancel(handle, problem, sizeof(problem));
+        PQfreeCancel(handle);
+        return NULL;
+}
+
+/* Asks the server to stop, once; the statement then ends with 57014. In a thread of its own: PQcancel waits for a server that
+ * hangs. */
+static void cancel(struct db *db)
+{
+        PGcancel *handle = PQgetCancel(db->conn);
+        if (handle && pthread_create(&db->canceller, NULL, cancel_run, handle))
+                PQfreeCancel(handle);
+        else if (handle)
+                db->cancelling = true;
+}
+
+/* The statement has ended, by our cancel or by itself: a cancel that is still on its way must not hit the next one. */
+static void cancel_end(struct db *db)
+{
+        if (!db->cancelling)
+                return;
+        if (db->broken)
+                pthread_detach(db->canceller);
+        else
+                pthread_join(db->canceller, NULL);
+        db->cancelling = false;
+}
+
+struct wait {
+        int64_t deadline;
+        bool cancelled;
+};
+
+static int wait_once(struct db *db, struct wait *wait, short events)
+{
+        int64_t now = clock_ms();
+        if (now >= wait->deadline) {
+                if (wait->cancelled)
+                        return broken(db, "no answer from PostgreSQL before the deadline, not even to a cancel");
+                cancel(db);
+                wait->cancelled = true;
+                wait->deadline = now + CANCEL_GRACE_MS;
+        }
+        int64_t slice = wait->deadline - now;
+        struct pollfd fd = {.fd = PQsocket(db->conn), .events = events};
+        int ready = poll(&fd, 1, slice > TICK_MS ? TICK_MS : slice < 0 ? 0 : (int)slice);
+        if (ready < 0 && errno != EINTR)
+                return broken(db, strerror(errno));
+        if (ready <= 0 && db->options.tick)
+                db->options.tick(db->options.tick_context);
+        return 0;
+}
+
+static int flush(struct db *db, struct wait *wait)
+{
+        int left;
+        while ((left = PQflush(db->conn)) == 1) {
+                int r = wait_once(db, wait, POLLIN | POLLOUT);
+                if (r)
+                        return r;
+                if (!PQconsumeInput(db->conn))
+                        return broken(db, NULL);
+        }
+        return left < 0 ? broken(db, NULL) : 0;
+}
+
+/* *out: the next result, NULL at the end of a statement's results; the caller clears it */
+static int next_result(struct db *db, struct wait *wait, PGresult **out)
+{
+        while (PQisBusy(db->conn)) {
+                int r = wait_once(db, wait, POLLIN);
+                if (r)
+                        return r;
+                if (!PQconsumeInput(db->conn))
+                        return broken(db, NULL);
+        }
+        *out = PQgetResult(db->conn);
+        return 0;
+}
+
+/* Reads all results up to the pipeline's sync point. The first failure is what is reported. calls[i]: what statement i is, NULL
+ * where nobody waits for its result. */
+static int drain(struct db *db, struct wait *wait, const struct db_call *const *calls, size_t statement_count)
+{
+        int verdict = 0;
+        size_t statement = 0;
+        for (;;) {
+                PGresult *result = NULL;
+                int r = next_result(db, wait, &result);
+                if (r)
+                        return r;
+                if (!result) {
+                        if (PQstatus(db->conn) == CONNECTION_BAD)
+                                return broken(db, NULL);
+                        statement++;
+                        continue;
+                }
+                ExecStatusType status = PQresultStatus(result);
+                bool sync = status == PGRES_PIPELINE_SYNC;
+                if (status == PGRES_FATAL_ERROR && !verdict)
+                        verdict = error_keep_result(db, result);
+                const struct db_call *call = calls && statement < statement_count ? calls[statement] : NULL;
+                if (status == PGRES_COMMAND_OK && call && call->affected)
+                        *call->affected = strtoll(PQcmdTuples(result), NULL, 10);
+                if (status == PGRES_TUPLES_OK && call && call->rows) {
+                        struct db_rows *kept = memory_new(1, sizeof(*kept));
+                        kept->result = result;
+                        db_rows_free(*call->rows);
+                        *call->rows = kept;
+                        result = NULL;
+                }
+                PQclear(result);
+                if (PQstatus(db->conn) == CONNECTION_BAD) {
+                        db->broken = true;
+                        return -1;
+                }
+                if (sync)
+                        return verdict;
+        }
+}
+
+/* ---- statements ---- */
+
+static bool is_prepared(const struct db *db, const struct sql *sql)
+{
+        for (size_t i = 0; i < db->prepared_count; i++)
+                if (db->prepared[i] == sql)
+                        return true;
+        return false;
+}
+
+static int prepare_missing(struct db *db, const struct db_call *calls, size_t count, struct wait *wait)
+{
+        for (size_t i = 0; i < count; i++) {
+                if (is_prepared(db, calls[i].sql) || db->prepared_count == PREPARED_MAX)
+                        continue;
+                Oid types[64] = {0};
+                for (int p = 0; p < calls[i].param_count && p < 64; p++)
+                        types[p] = calls[i].params[p].type;
+                if (!PQsendPrepare(db->conn, calls[i].sql->name, calls[i].sql->text, calls[i].param_count, types) ||
+                        !PQpipelineSync(db->conn))
+                        return broken(db, NULL);
+                int r = flush(db, wait);
+                if (!r)
+                        r = drain(db, wait, NULL, 0);
+                if (r)
+                        return r;
+                db->prepared[db->prepared_count++] = calls[i].sql;
+        }
+        return 0;
+}
+
+static int send_call(struct db *db, const struct db_call *call)
+{
+        const char *values[64];
+        int sizes[64], formats[64];
+        Oid types[64];
+        if (call->param_count > 64)
+                abort();
+        for (int i = 0; i < call->param_count; i++) {
+                values[i] = call->params[i].data;
+                sizes[i] = call->params[i].size;
+                formats[i] = call->params[i].binary;
+                types[i] = call->params[i].type;
+        }
+        int sent = is_prepared(db, call->sql)
+                           ? PQsendQueryPrepared(db->conn, call->sql->name, call->param_count, values, sizes, formats, 0)
+                           : PQsendQueryParams(db->conn, call->sql->text, call->param_count, types, values, sizes, formats, 0);
+        return sent ? 0 : broken(db, NULL);
+}
+
+static int send_plain(struct db *db, const char *command)
+{
+        return PQsendQueryParams(db->conn, command, 0, NULL, NULL, NULL, NULL, 0) ? 0 : broken(db, NULL);
+}
+
+/* The transaction's settings are its own (SET LOCAL): a pooler may give the next one another server. */
+static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t *sent)
+{
+        char timeout[64], idle[96];
+        const long long idle_ms = deadline_ms > IDLE_MS ? deadline_ms : IDLE_MS;
+        snprintf(timeout, sizeof(timeout), "SET LOCAL statement_timeout = %lld", (long long)deadline_ms);
+        snprintf(idle, sizeof(idle), "SET LOCAL idle_in_transaction_session_timeout = %lld", idle_ms);
+        const char *const commands[] = {
+                mode & DB_SNAPSHOT ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL READ COMMITTED",
+                timeout, "SET LOCAL jit = off", "SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off",
+                "SET LOCAL enable_mergejoin = off", "SET LOCAL enable_hashjoin = off",
+                "SET LOCAL plan_cache_mode = force_generic_plan", /* by key whatever the keys: planned once */
+                idle, /* who is stopped between two statements must not keep all others from its keys */
+        };
+        for (size_t i = 0; i < (mode & DB_BY_KEY ? ARRAY_LENGTH(commands) : 3); i++) {
+                int r = send_plain(db, commands[i]);
+                if (r)
+                        return r;
+                (*sent)++;
+        }
+        return 0;
+}
+
+static void roll_back(struct db *db)
+{
+        if (db->broken || PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+                return;
+        struct wait wait = {.deadline = clock_ms() + CANCEL_GRACE_MS};
+        char kept[sizeof(db->error)];
+        memcpy(kept, db->error, sizeof(kept));
+        if (!send_plain(db, "ROLLBACK") && PQpipelineSync(db->conn) && !flush(db, &wait))
+                (void)!drain(db, &wait, NULL, 0);
+        cancel_end(db);
+        if (PQtransactionStatus(db->conn) != PQTRANS_IDLE)
+                db->broken = true;
+        memcpy(db->error, kept, sizeof(kept));
+}
+
+static int run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms, struct wait *wait)
+{
+        const struct db_call *statements[32] = {0};
+        size_t sent = 0;
+        int r = db->options.prepared ? prepare_missing(db, calls, count, wait) : 0;
+        if (!r && mode & (DB_BEGIN | DB_SNAPSHOT))
+                r = send_begin(db, mode, deadline_ms, &sent);
+        for (size_t i = 0; i < count && !r; i++) {
+                if (sent >= ARRAY_LENGTH(statements))
+                        abort();
+                statements[sent++] = &calls[i];
+                r = send_call(db, &calls[i]);
+        }
+        if (!r && mode & (DB_COMMIT | DB_ROLLBACK))
+                r = send_plain(db, mode & DB_COMMIT ? "COMMIT" : "ROLLBACK");
+        if (r)
+                return r;
+        if (!PQpipelineSync(db->conn))
+                return broken(db, NULL);
+        r = flush(db, wait);
+        return r ? r : drain(db, wait, statements, sent);
+}
+
+static int settle(struct db *db, int r, const struct sql *last, int64_t started, int64_t deadline_ms)
+{
+        cancel_end(db);
+        if (r)
+                roll_back(db);
+        if (r < 0 && !db->broken && clock_ms() - started >= deadline_ms)
+                r = DB_DEADLINE;
+        if (db->options.observe && last)
+                db->options.observe(db->options.observe_context, last->name, (double)(clock_ms() - started) / 1000.0);
+        return r;
+}
+
+int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms)
+{
+        if (db->broken)
+                return -1;
+        int64_t started = clock_ms();
+        struct wait wait = {.deadline = started + deadline_ms};
+        int r = run(db, calls, count, mode, deadline_ms, &wait);
+        return settle(db, r, count ? calls[count - 1].sql : NULL, started, deadline_ms);
+}
+
+/* Hands over the rows once the server asks for them; with little room in the socket it takes what it can, and again. */
+static int send_rows(struct db *db, struct wait *wait, const struct db_array *rows)
+{
+        size_t sent = 0;
+        while (sent < rows->size) {
+                size_t part = rows->size - sent > COPY_PART ? COPY_PART : rows->size - sent;
+                if (PQputCopyData(db->conn, rows->data + sent, (int)part) != 1)
+                        return broken(db, NULL);
+                sent += part;
+                int r = flush(db, wait);
+                if (r)
+                        return r;
+        }
+        return PQputCopyEnd(db->conn, NULL) == 1 ? flush(db, wait) : broken(db, NULL);
+}
+
+/* Statements in the simple protocol, outside of the pipeline; rows, where one of them is a COPY FROM STDIN. */
+static int script(struct db *db, const char *text, const struct db_array *rows, struct wait *wait)
+{
+        if (!PQexitPipelineMode(db->conn) || !PQsendQuery(db->conn, text))
+                return broken(db, NULL);
+        int verdict = 0, r = flush(db, wait);
+        while (!r) {
+                PGresult *result = NULL;
+                r = next_result(db, wait, &result);
+                if (r || !result)
+                        break;
+                ExecStatusType status = PQresultStatus(result);
+                if (status == PGRES_FATAL_ERROR && !verdict) {
+                        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+                        verdict = error_keep_result(db, result);
+                        if (rows && state && !strcmp(state, "23505"))
+                                verdict = DB_DUPLICATE;
+                }
+                PQclear(result);
+                if (status == PGRES_COPY_IN)
+                        r = send_rows(db, wait, rows);
+        }
+        if (!r && PQstatus(db->conn) == CONNECTION_BAD)
+                r = broken(db, NULL);
+        if (!r && !PQenterPipelineMode(db->conn))
+                r = broken(db, NULL);
+        return r ? r : verdict;
+}
+
+int db_copy(struct db *db, const struct db_call *calls, size_t count, const struct sql *copy, struct db_array *rows,
+        int64_t deadline_ms)
+{
+        static const uint16_t end = 0xffff;
+        char text[2048];
+        if (db->broken)
+                return -1;
+        if (snprintf(text, sizeof(text), "%s; COMMIT", copy->text) >= (int)sizeof(text))
+                abort();
+        array_put(rows, &end, sizeof(end));
+        int64_t started = clock_ms();
+        struct wait wait = {.deadline = started + deadline_ms};
+        int r = run(db, calls, count, DB_BEGIN, deadline_ms, &wait);
+        if (!r)
+                r = script(db, text, rows, &wait);
+        return settle(db, r, copy, started, deadline_ms);
+}
+
+int db_script(struct db *db, const char *text, int64_t deadline_ms)
+{
+        if (db->broken)
+                return -1;
+        struct wait wait = {.deadline = clock_ms() + deadline_ms};
+        int r = script(db, text, NULL, &wait);
+        cancel_end(db);
+        if (r)
+                roll_back(db);
+        return r;
+}
+
+/* ---- connection ---- */
+
+static void notice_ignore(void *context, const char *message)
+{
+        (void)context;
+        (void)message;
+}
+
+static int connect_wait(struct db *db, int64_t deadline)
+{
+        PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+        while (state != PGRES_POLLING_OK) {
+                int64_t left = deadline - clock_ms();
+                struct pollfd fd = {.fd = PQsocket(db->conn), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+                if (left <= 0)
+                        return broken(db, "connecting to PostgreSQL took too long");
+                if (poll(&fd, 1, left > TICK_MS ? TICK_MS : (int)left) == 0) {
+                        if (db->options.tick)
+                                db->options.tick(db->options.tick_context);
+                        continue;
+                }
+                state = PQconnectPoll(db->conn);
+                if (state == PGRES_POLLING_FAILED)
+                        return broken(db, NULL);
+        }
+        return 0;
+}
+
+static bool are_ports(const char *text)
+{
+        while (*text) {
+                size_t digits = strspn(text, "0123456789");
+                long port = strtol(text, NULL, 10);
+                if (digits && (digits > 5 || port < 1 || port > 65535))
+                        return false;
+                text += digits;
+                if (*text && *text++ != ',')
+                        return false;
+        }
+        return true;
+}
+
+const char *db_url_check(const char *url)
+{
+        static const char *const sslmodes[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
+        const char *problem = NULL;
+        char *error = NULL; /* not shown: it may quote the password */
+        PQconninfoOption *options = PQconninfoParse(url, &error);
+        if (!options)
+                problem = "is not a connection string that libpq can read: "
+                          "postgresql://user:password@host:port/database?parameter=value";
+        for (PQconninfoOption *o = options; o && o->keyword && !problem; o++) {
+                size_t known = 0;
+                if (!o->val)
+                        continue;
+                while (known < ARRAY_LENGTH(sslmodes) && strcmp(o->val, sslmodes[known]))
+                        known++;
+                if (!strcmp(o->keyword, "port") && !are_ports(o->val))
+                        problem = "has a port that is not from 1 to 65535";
+                else if (!strcmp(o->keyword, "sslmode") && known == ARRAY_LENGTH(sslmodes))
+                        problem = "has an sslmode other than disable, allow, prefer, require, verify-ca, verify-full";
+        }
+        PQconninfoFree(options);
+        PQfreemem(error);
+        return problem;
+}
+
+static int connect_start(struct db *db)
+{
+        /* what comes later wins: the URL over our keepalives, not over the encoding */
+        const char *const names[] = {"keepalives_idle", "keepalives_interval", "keepalives_count", "dbname", "client_encoding",
+                "fallback_application_name", NULL};
+        const char *const values[] = {"10", "5", "3", db->options.url, "UTF8", db->options.application, NULL};
+        db->conn = PQconnectStartParams(names, values, 1);
+        if (!db->conn)
+                abort();
+        if (PQstatus(db->conn) == CONNECTION_BAD)
+                return broken(db, NULL);
+        PQsetNoticeProcessor(db->conn, notice_ignore, NULL);
+        int r = connect_wait(db, clock_ms() + db->options.connect_timeout_ms);
+        if (r)
+                return r;
+        if (PQsetnonblocking(db->conn, 1) || !PQenterPipelineMode(db->conn))
+                return broken(db, NULL);
+        return 0;
+}
+
+int db_open(struct db **out, const struct db_options *options, char **problem)
+{
+        struct db *db = memory_new(1, sizeof(*db));
+        db->options = *options;
+        int r = connect_start(db);
+        if (r) {
+                *problem = strdup(db->error);
+                db_close(db);
+                return r;
+        }
+        *out = db;
+        return 0;
+}
+
+struct db *db_close(struct db *db)
+{
+        if (db && db->cancelling)
+                pthread_detach(db->canceller);
+        if (db)
+                PQfinish(db->conn);
+        free(db);
+        return NULL;
+}
+
+const char *db_error(const struct db *db)
+{
+        return db->error;
+}
+
+bool db_lock_failed(const struct db *db)
+{
+        return strstr(db->error, "SQLSTATE 55P03") || strstr(db->error, "SQLSTATE 40P01"); /* as an error ends */
+}
+
+bool db_alive(const struct db *db)
+{
+        return !db->broken;
+}
+
+int db_server_version(const struct db *db)
+{
+        return PQserverVersion(db->conn);
+}
+
+const char *db_parameter(const struct db *db, const char *name)
+{
+        return PQparameterStatus(db->conn, name);
+}

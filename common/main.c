@@ -1,0 +1,150 @@
+#include "common/main.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/stop.h"
+#include "common/cli/command.h"
+#include "common/stage/health.h"
+#include "common/stage/housekeeping.h"
+#include "common/stage/stage.h"
+#include "common/stage/startup.h"
+#include "common/stage/worker.h"
+#include "common/view/watch.h"
+#include "common/view/web.h"
+
+/* Counters that alerts watch are there from the start, as 0: an increase from nothing is none. */
+static void touch_counters(struct service *service)
+{
+        static const char *const servers[] = {"redis", "postgresql"};
+        const char *const *streams = service_inputs(service);
+        for (size_t i = 0; i < ARRAY_LENGTH(servers); i++)
+                metrics_add(service->metrics, &stage_reconnects, 0, servers[i], NULL, NULL);
+        for (size_t i = 0; streams[i]; i++) {
+                metrics_add(service->metrics, &stage_messages, 0, streams[i], NULL, NULL);
+                metrics_add(service->metrics, &stage_lost_entries, 0, streams[i], NULL, NULL);
+                metrics_add(service->metrics, &stage_trimmed, 0, streams[i], NULL, NULL);
+        }
+}
+
+/* Threads that run already use what main would free: the process ends. Nothing is lost: what was read is pending. */
+static void must_start(int r)
+{
+        if (!r)
+                return;
+        log_write(LOG_ERROR, "cannot start a thread", "error=%s", strerror(-r));
+        _exit(1);
+}
+
+static void run_workers(struct service *service)
+{
+        int count = (int)service->shared->workers;
+        struct worker **workers = memory_new((size_t)count, sizeof(*workers));
+        void *(*beside)(void *) = service->program->beside;
+        pthread_t thread;
+        if (beside)
+                must_start(-pthread_create(&thread, NULL, beside, service));
+        for (int i = 0; i < count; i++)
+                must_start(worker_start(&workers[i], service, i));
+        atomic_store(&service->ready, true);
+        log_write(LOG_INFO, "running", "workers=%d group=%s consumer=%s version=%s", count, service->shared->group,
+                service->shared->consumer_name, PROJECT_VERSION);
+        while (!stop_wait(60000))
+                ;
+        for (int i = 0; i < count; i++)
+                worker_join(workers[i]);
+        if (beside)
+                pthread_join(thread, NULL);
+        free(workers);
+}
+
+static int run_service(struct service *service)
+{
+        AUTO(http) struct http *http = NULL;
+        const char *problem = NULL;
+        struct health *health = NULL;
+        struct housekeeping *housekeeping = NULL;
+        struct watch *watch = NULL;
+        int r = stop_init(service->shared->shutdown_timeout_ms);
+        if (r) {
+                log_write(LOG_ERROR, "cannot catch signals", "error=%s", strerror(-r));
+                return 1;
+        }
+        struct model *model = model_new();
+        struct web web = {.service = service, .model = model};
+        if (http_open(&http, service->shared->http_bind, (uint16_t)service->shared->http_port, web_routes, &web, &problem)) {
+                log_write(LOG_ERROR, "cannot listen; set HTTP_PORT or HTTP_BIND", "bind=%s port=%lld error=%s",
+                        service->shared->http_bind, (long long)service->shared->http_port, problem);
+                model_free(model);
+                return 1;
+        }
+        touch_counters(service);
+        must_start(health_start(&health, service));
+        must_start(housekeeping_start(&housekeeping, service));
+        must_start(watch_start(&watch, service, model));
+        if (startup_wait(service))
+                run_workers(service);
+        health_join(health);
+        housekeeping_join(housekeeping);
+        watch_join(watch);
+        http = http_close(http);
+        model_free(model);
+        log_write(LOG_INFO, "stopped", "events=%.0f", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
+        return 0;
+}
+
+static void service_init(struct service *service)
+{
+        const struct config *config = service->shared;
+        service->metrics = metrics_new();
+        stage_register(service->metrics, service->program->name, service->program->metrics);
+        breaker_init(&service->breaker, (unsigned)config->breaker_threshold, config->breaker_timeout_ms);
+        limiter_init(&service->limiter, config->messages_per_second, clock_ms());
+        lane_init(&service->lane);
+        pthread_mutex_init(&service->health.lock, NULL);
+        for (size_t i = 0; i < WORK_TURNS; i++)
+                pthread_mutex_init(&service->turns[i], NULL);
+}
+
+static void service_deinit(struct service *service)
+{
+        settings_deinit(service->program->settings, service->config);
+        config_deinit(service->config);
+        metrics_free(service->metrics);
+        breaker_deinit(&service->breaker);
+        lane_deinit(&service->lane);
+        free(service->config);
+}
+
+int service_main(const struct program *program, int argc, char **argv)
+{
+        struct service service = {.program = program, .config = memory_new(1, program->config_size)};
+        int code;
+        char *problems = NULL;
+        service.shared = service.config;
+        if (command_needs_no_settings(program, argc, argv, &code)) {
+                free(service.config);
+                return code;
+        }
+        if (settings_read(program->settings, service.config, &problems)) {
+                fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s", program->name, problems);
+                free(problems);
+                free(service.config);
+                return 2;
+        }
+        config_derive(service.config);
+        const char *wrong = config_check(service.config, service_inputs(&service));
+        log_init(program->name, (enum log_level)service.shared->log_level, (enum log_format)service.shared->log_format);
+        service_init(&service);
+        if (wrong) {
+                fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);
+                code = 2;
+        } else {
+                code = argc < 2 ? run_service(&service) : command_run(&service, argc, argv);
+        }
+        service_deinit(&service);
+        return code;
+}

@@ -1,0 +1,174 @@
+#include "common/stage/config.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/io/db.h"
+#include "common/base/log.h"
+#include "common/io/redis.h"
+
+static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+
+/* Names of streams, groups and consumers are shown and split by people and tools: no blanks, no commas. */
+static const char *check_name(const char *value)
+{
+        for (const char *p = value; *p; p++)
+                if (*p <= ' ' || *p == ',' || *p == 0x7f)
+                        return "must not hold blanks, commas or control characters";
+        return strlen(value) > 200 ? "is longer than 200 bytes" : NULL;
+}
+
+static const char *check_suffix(const char *value)
+{
+        return strcmp(value, "replay") ? check_name(value) : "is what ingest replay calls its own group";
+}
+
+static const char *check_address(const char *value)
+{
+        struct in6_addr address;
+        return inet_pton(AF_INET, value, &address) == 1 || inet_pton(AF_INET6, value, &address) == 1
+                       ? NULL
+                       : "is not an IPv4 or IPv6 address";
+}
+
+#define AT(member) offsetof(struct config, member)
+#define MS_MAX     86400000 /* a day */
+
+static const struct setting rows[] = {
+        {.name = "REDIS_URL",
+                .kind = SETTING_TEXT,
+                .fallback = "redis://127.0.0.1:6379",
+                .offset = AT(redis_url),
+                .from_file = true,
+                .secret = true,
+                .check = redis_url_check,
+                .help = "redis://[user:password@]host:port[/db], rediss:// for TLS"},
+        {.name = "DATABASE_URL",
+                .kind = SETTING_TEXT,
+                .required = true,
+                .offset = AT(database_url),
+                .from_file = true,
+                .secret = true,
+                .check = db_url_check,
+                .help = "postgresql://user:password@host:port/database (libpq's parameters, sslmode included)"},
+        SETTING_OF_TEXT("CONSUMER_GROUP", AT(group_base), "postgres-sync", check_name, "consumer group"),
+        SETTING_OF_TEXT("CONSUMER_GROUP_SUFFIX", AT(suffix), NULL, check_suffix,
+                "appended as -SUFFIX to CONSUMER_GROUP and to the names of the internal streams and of the dead letters, "
+                "so that two pipelines share one Redis"),
+        SETTING_OF_TEXT("CONSUMER_NAME", AT(consumer_name), NULL, check_name,
+                "name in the group, each worker appends its number; default: host name and process id. In a pod: one that is "
+                "stable over restarts"),
+        SETTING_OF_TEXT("CASCADE_STREAM_NAME", AT(cascade_stream), "vault_updates", check_name, "stream from ingest to cascade"),
+        SETTING_OF_TEXT(
+                "ANALYTICS_STREAM_NAME", AT(analytics_stream), "term_updates", check_name, "stream from cascade to analytics"),
+        SETTING_OF_TEXT("DLQ_STREAM_NAME", AT(letter_stream), "dead_letters", check_name, "stream of dead letters"),
+        SETTING_OF_NUMBER("BATCH_SIZE", AT(batch_size), "100", 1, 100000,
+                "messages per read and stream at most; a worker asks for fewer where messages are large"),
+        SETTING_OF_NUMBER("BATCH_MAX_EVENTS", AT(batch_max), "2000", 1, 1000000,
+                "while more is ready, reads are merged into one batch up to so many events (ingest) or entries (cascade, "
+                "analytics)"),
+        SETTING_OF_NUMBER("BATCH_TIMEOUT_MS", AT(batch_timeout_ms), "5000", 1, MS_MAX,
+                "how long a read waits when nothing is there; never delays what is"),
+        SETTING_OF_NUMBER("WORKERS", AT(workers), "4", 1, 256, "parallel workers, each with its own connections"),
+        SETTING_OF_NUMBER(
+                "PROCESSING_TIMEOUT_MS", AT(processing_timeout_ms), "30000", 100, MS_MAX, "deadline of one batch in PostgreSQL"),
+        SETTING_OF_NUMBER("MAX_RETRIES", AT(max_retries), "3", 1, 1000,
+                "tries of a message that PostgreSQL finds bad data in, before it is a dead letter"),
+        SETTING_OF_NUMBER("CIRCUIT_BREAKER_THRESHOLD", AT(breaker_threshold), "5", 1, 100000,
+                "consecutive failures of Redis or PostgreSQL before the breaker opens"),
+        SETTING_OF_NUMBER("CIRCUIT_BREAKER_TIMEOUT_MS", AT(breaker_timeout_ms), "60000", 1, MS_MAX,
+                "how long it stays open before a probe"),
+        SETTING_OF_NUMBER("HTTP_PORT", AT(http_port), "8080", 1, 65535, "port of health, metrics and status"),
+        SETTING_OF_TEXT("HTTP_BIND", AT(http_bind), "0.0.0.0", check_address, "address it listens on"),
+        SETTING_OF_NUMBER(
+                "CLAIM_IDLE_MS", AT(claim_idle_ms), "60000", 1, MS_MAX, "after so long another's pending entry is claimed"),
+        SETTING_OF_NUMBER(
+                "MAX_MESSAGES_PER_SECOND", AT(messages_per_second), "0", 0, 100000000, "rate limit of this process; 0: none"),
+        SETTING_OF_NUMBER("STREAM_RETENTION_ENTRIES", AT(retention), "10000", 0, 1000000000,
+                "entries that trimming keeps for inspection, behind what all groups have acked"),
+        SETTING_OF_NUMBER("SHUTDOWN_TIMEOUT_MS", AT(shutdown_timeout_ms), "20000", 100, MS_MAX,
+                "time for finishing the batch after SIGTERM"),
+        SETTING_OF_SWITCH(
+                "DATABASE_PREPARED_STATEMENTS", AT(prepared), "true", "false for PgBouncer in transaction mode before 1.21"),
+        {.name = "LOG_LEVEL",
+                .kind = SETTING_CHOICE,
+                .fallback = "info",
+                .choices = levels,
+                .offset = AT(log_level),
+                .help = "error, warn, info or debug"},
+        {.name = "LOG_FORMAT",
+                .kind = SETTING_CHOICE,
+                .fallback = "text",
+                .choices = formats,
+                .offset = AT(log_format),
+                .help = "text or json"},
+        {0},
+};
+
+const struct settings_table config_settings = {.rows = rows};
+
+static const struct setting outbox_rows[] = {
+        SETTING_OF_NUMBER("BACKFILL_INTERVAL_MS", AT(backfill_interval_ms), "10000", 100, MS_MAX,
+                "how often keys that stayed behind in the outbox are queued again"),
+        {0},
+};
+
+const struct settings_table config_outbox_settings = {.rows = outbox_rows, .next = &config_settings};
+
+static char *format_name(const char *base, const char *suffix)
+{
+        char *text = NULL;
+        if (asprintf(&text, "%s%s%s", base, suffix ? "-" : "", suffix ? suffix : "") < 0)
+                abort();
+        return text;
+}
+
+static void append_suffix(char **name, const char *suffix)
+{
+        char *longer = format_name(*name, suffix);
+        free(*name);
+        *name = longer;
+}
+
+void config_derive(struct config *config)
+{
+        config->group = format_name(config->group_base, config->suffix);
+        append_suffix(&config->cascade_stream, config->suffix);
+        append_suffix(&config->analytics_stream, config->suffix);
+        append_suffix(&config->letter_stream, config->suffix);
+        config->cascade_inputs[0] = config->cascade_stream;
+        config->analytics_inputs[0] = config->analytics_stream;
+        if (!config->consumer_name) {
+                char host[256] = "unknown", pid[24];
+                (void)gethostname(host, sizeof(host) - 1);
+                snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+                config->consumer_name = format_name(host, pid);
+        }
+}
+
+const char *config_check(const struct config *config, const char *const *inputs)
+{
+        const char *names[CONFIG_STREAMS_MAX + 3] = {config->cascade_stream, config->analytics_stream, config->letter_stream};
+        size_t count = 3;
+        for (size_t i = 0; inputs[i]; i++) {
+                if (i == CONFIG_STREAMS_MAX)
+                        return "REDIS_STREAMS: at most 62 streams";
+                if (inputs[i] != config->cascade_stream && inputs[i] != config->analytics_stream)
+                        names[count++] = inputs[i];
+        }
+        for (size_t i = 0; i < count; i++)
+                for (size_t k = i + 1; k < count; k++)
+                        if (!strcmp(names[i], names[k]))
+                                return "REDIS_STREAMS, CASCADE_STREAM_NAME, ANALYTICS_STREAM_NAME and DLQ_STREAM_NAME: two of "
+                                       "them name the same "
+                                       "stream; each needs one of its own";
+        return NULL;
+}
+
+void config_deinit(struct config *config)
+{
+        free(config->group);
+}

@@ -1,0 +1,21 @@
+/*
+ * Whether the program can work. Two monitors, one for each server, ask it twice a second over connections of their own and wait
+ * for no answer longer than half a second, so that health is true as of the last second.
+ */
+#pragma once
+
+#include "common/stage/service.h"
+
+struct health;
+
+/* Starts the monitors. 0, or a negative errno, after which the process has to end. */
+MUST_CHECK int health_start(struct health **out, struct service *service);
+void health_join(struct health *health); /* after stop_requested(); NULL is fine */
+
+/* Whether the servers answered within the last second. */
+void health_get_servers(struct service *service, bool *redis, bool *postgres);
+/* Whether the program can work: both servers up, breaker closed, workers running, no stop requested. */
+bool health_is_ready(struct service *service);
+/* Whether every worker showed a sign of life within the last minute; waiting for a server is life. */
+bool health_is_alive(struct service *service);
+const char *health_breaker_name(enum breaker_state state);

@@ -1,0 +1,77 @@
+/*
+ * What a program says of itself: its streams, what it does with a batch, how its tables are verified. `service_main`
+ * (common/main.h) does the rest: command line, configuration, waiting for the servers and the schema, workers, housekeeping,
+ * HTTP, signals.
+ */
+#pragma once
+
+#include "common/base/metrics.h"
+#include "common/base/settings.h"
+#include "common/io/db.h"
+#include "common/stage/work.h"
+
+struct service;
+
+/* A subcommand of one program alone. Returns the exit code. */
+struct program_command {
+        const char *name, *usage, *help;
+        int (*run)(struct service *service, int argc, char **argv);
+};
+
+/* A check of verify: a statement ($1: look at one key in so many) that returns table, key and difference of each row that
+ * differs. */
+struct program_check {
+        const char *table;
+        const struct sql *differences;
+};
+
+typedef void program_print(const void *options, const char *table, const char *key, const char *difference);
+
+#define PROGRAM_EXPLAIN_SIZE 600
+
+/* The database that the programs share: its schema, and the statements of the tables that the status view reads and writes. */
+struct program_database {
+        int64_t (*known)(void); /* the schema's version this program is made for */
+        /* 0: the schema fits. Positive: it does not, explain says why. *version: where the database stands, 0: empty. */
+        int (*check)(struct db *db, int64_t *version);
+        void (*explain)(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE]);
+        const struct sql *overview;     /* $1 program: see view/model.c */
+        const struct sql *replica_note; /* $1 the replica as JSON, $2 the streams it reads */
+        const struct sql *verify_note;  /* $1 program, $2 differences, $3 keys in flight, $4 sample */
+};
+
+struct program {
+        const char *name, *summary, *examples; /* for --help */
+        const struct program_database *database;
+        const struct settings_table *settings;
+        size_t config_size;                               /* of a struct that begins with struct config */
+        const char *const *(*inputs)(const void *config); /* streams it reads, NULL-ended */
+        const char *(*output)(const void *config);        /* stream its keys go to; NULL: none */
+        bool (*trims_inputs)(const void *config);         /* NULL: always */
+
+        void *(*state_new)(const void *config); /* a worker's own; may be NULL */
+        void (*state_free)(void *state);
+        size_t (*weigh)(const struct stream_entry *entry); /* about how many units an entry holds; NULL: one */
+        int (*process)(struct work *work);                 /* 0, or negative: nothing is acked */
+
+        /* Before the workers start (migrations). 0; else it is tried again, and *problem (static text, or left NULL: db_error)
+         * says why. */
+        int (*prepare)(struct service *service, struct db *db, const char **problem);
+        void *(*beside)(void *service); /* a thread of its own beside the workers, until stop_requested(); may be NULL */
+
+        /* A program whose input is keys has an outbox. $1 age in ms, $2 terms and $3 buckets that are pending: keys (term, curve
+         * or NULL, block) whose rows are older and that no pending entry names. NULL: the input is events. */
+        const struct sql *outbox_stale;
+
+        struct metric *const *metrics; /* its own, besides those of every stage; ends at NULL; may be NULL */
+        const struct sql *gauge_sql;   /* asked every now and then: a number for each of gauges, in their order */
+        struct metric *const *gauges;  /* ends at NULL */
+
+        const struct program_check *checks; /* verify's; ends at table NULL */
+        const struct sql *in_flight;        /* how many keys are left out since a change of theirs is under way; may be NULL */
+        int (*verify_begin)(struct service *service, struct db *db); /* before the snapshot is taken; may be NULL */
+        int (*verify_more)(
+                struct db *db, int64_t *differences, program_print *print, const void *options); /* in it; may be NULL */
+        int (*rebuild)(struct service *service, struct db *db);
+        const struct program_command *commands; /* ends at NULL */
+};

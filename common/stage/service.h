@@ -1,0 +1,49 @@
+/*
+ * A program under way. Lives as long as the process; threads get a pointer to it and share nothing else that changes but what has
+ * its own lock or is atomic.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "common/base/breaker.h"
+#include "common/base/limiter.h"
+#include "common/stage/config.h"
+#include "common/stage/lane.h"
+#include "common/stage/program.h"
+
+#define SERVICE_WORKERS_MAX 256
+
+/* Written by the monitors and by the start, see health.h. */
+struct service_health {
+        pthread_mutex_t lock;
+        struct service_server {
+                bool up;
+                int64_t looked_ms; /* monotonic: when it answered, or failed, last */
+                int64_t since_ms;  /* wall clock: how long it has been as it is */
+        } redis, postgres;
+        int64_t checked_ms; /* wall clock */
+        char waiting[600];  /* what the start waits for, "": nothing */
+};
+
+struct service {
+        const struct program *program;
+        void *config;                /* the program's struct */
+        const struct config *shared; /* the same */
+        struct metrics *metrics;
+        struct breaker breaker;
+        struct limiter limiter;
+        struct lane lane; /* of a stage whose input is keys */
+        struct service_health health;
+        atomic_bool ready;                          /* workers run */
+        atomic_llong alive_ms[SERVICE_WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
+        pthread_mutex_t turns[WORK_TURNS];          /* of the workers, see work.h */
+};
+
+const char *const *service_inputs(const struct service *service);
+bool service_trims_inputs(const struct service *service);
+
+/* Connections with the service's settings; a failure is returned with *problem for the caller to log and free. */
+MUST_CHECK int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem);
+MUST_CHECK int service_open_db(
+        struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem);

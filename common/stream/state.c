@@ -1,0 +1,228 @@
+#include "common/stream/state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "lua.h"
+
+#define LAG_COUNT_MAX 20000
+#define LAG_BYTES_MAX 32000000
+
+/* ---- state ---- */
+
+static int64_t id_age(const char *id, int64_t now_ms)
+{
+        const uint64_t ms = stream_position_parse(id).ms;
+        return (uint64_t)now_ms > ms ? now_ms - (int64_t)ms : 0;
+}
+
+int stream_clock_read(struct redis *redis, int64_t *now_ms)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = redis_call(redis, &reply, "TIME", NULL);
+        if (r)
+                return -1;
+        *now_ms = redis_reply_number(redis_reply_item(reply, 0)) * 1000 + redis_reply_number(redis_reply_item(reply, 1)) / 1000;
+        return 0;
+}
+
+static int read_lag(
+        struct redis *redis, const char *stream, const char *last, const struct redis_reply *lag, struct stream_state *state)
+{
+        state->lag_known = !redis_reply_is_nil(lag);
+        if (state->lag_known) {
+                state->lag = redis_reply_number(lag);
+                return 0;
+        }
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        char limit[16], bytes[16];
+        snprintf(limit, sizeof(limit), "%d", LAG_COUNT_MAX);
+        snprintf(bytes, sizeof(bytes), "%d", LAG_BYTES_MAX);
+        int r = redis_call(redis, &reply, "EVAL", text_lag, "1", stream, last, limit, bytes, NULL);
+        if (r)
+                return -1;
+        state->lag = redis_reply_number(reply);
+        return 0;
+}
+
+/* id: the first entry behind this one, "" where there is none. */
+static int read_next(struct redis *redis, const char *stream, struct stream_position delivered, char id[64])
+{
+        AUTO(redis_reply) struct redis_reply *next = NULL;
+        char behind[64];
+        snprintf(behind, sizeof(behind), "(%" PRIu64 "-%" PRIu64, delivered.ms, delivered.seq);
+        if (redis_call(redis, &next, "XRANGE", stream, behind, "+", "COUNT", "1", NULL))
+                return -1;
+        const char *first = redis_reply_text(redis_reply_item(redis_reply_item(next, 0), 0), NULL);
+        snprintf(id, 64, "%s", first ? first : "");
+        return 0;
+}
+
+static int read_ages(struct redis *redis, const char *stream, const char *group, const char *last, struct stream_state *state)
+{
+        AUTO(redis_reply) struct redis_reply *pending = NULL;
+        int64_t now;
+        if (stream_clock_read(redis, &now) || redis_call(redis, &pending, "XPENDING", stream, group, NULL))
+                return -1;
+        const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
+        if (oldest)
+                state->oldest_pending_ms = id_age(oldest, now);
+        char next[64] = "";
+        if (state->lag && read_next(redis, stream, stream_position_parse(last), next))
+                return -1;
+        if (*next)
+                state->waiting_ms = id_age(next, now);
+        return 0;
+}
+
+int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state)
+{
+        AUTO(redis_reply) struct redis_reply *length = NULL;
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        *state = (struct stream_state){.waiting_ms = -1, .lag_known = true};
+        int r = redis_call(redis, &length, "XLEN", stream, NULL);
+        if (!r)
+                r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
+        if (r) /* no such key: an ERR reply; the stream is just not there */
+                return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
+        state->exists = true;
+        state->length = state->lag = redis_reply_number(length); /* all of it, where our group is not made yet */
+        for (size_t i = 0; i < redis_reply_count(groups); i++) {
+                const struct redis_reply *item = redis_reply_item(groups, i);
+                const char *name = redis_reply_text(redis_reply_field(item, "name"), NULL);
+                if (strcmp(name, group)) {
+                        snprintf(state->foreign, sizeof(state->foreign), "%s", name);
+                        continue;
+                }
+                const char *last = redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL);
+                state->pending = redis_reply_number(redis_reply_field(item, "pending"));
+                state->delivered = redis_reply_number(redis_reply_field(item, "entries-read"));
+                if (read_lag(redis, stream, last, redis_reply_field(item, "lag"), state) ||
+                        read_ages(redis, stream, group, last, state))
+                        return -1;
+        }
+        return 0;
+}
+
+int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out)
+{
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
+        for (size_t i = 0; !r && i < redis_reply_count(groups); i++) {
+                const struct redis_reply *item = redis_reply_item(groups, i), *lag = redis_reply_field(item, "lag");
+                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group))
+                        continue;
+                *out = (struct stream_group){
+                        .delivered = stream_position_parse(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL)),
+                        .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag),
+                };
+                return 0;
+        }
+        return r < 0 ? r : STREAM_NO_GROUP;
+}
+
+int stream_has_unread(struct redis *redis, const char *stream, const char *group, bool *unread)
+{
+        struct stream_group state;
+        char next[64] = "";
+        *unread = false;
+        int r = stream_group_read(redis, stream, group, &state);
+        if (!r && state.lag)
+                r = read_next(redis, stream, state.delivered, next);
+        *unread = *next;
+        return r;
+}
+
+int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds)
+{
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        AUTO(redis_reply) struct redis_reply *pending = NULL;
+        *bounds = (struct stream_bounds){.delivered = "0-0"};
+        int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
+        if (r)
+                return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
+        for (size_t i = 0; i < redis_reply_count(groups); i++) {
+                const struct redis_reply *item = redis_reply_item(groups, i);
+                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group))
+                        continue;
+                snprintf(bounds->delivered, sizeof(bounds->delivered), "%s",
+                        redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL));
+                if (redis_call(redis, &pending, "XPENDING", stream, group, NULL))
+                        return -1;
+                const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
+                bounds->settled = stream_position_parse(oldest ? oldest : bounds->delivered);
+                bounds->settled.seq += !oldest;
+        }
+        return 0;
+}
+
+int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
+        struct stream_batch *batch, size_t *read)
+{
+        struct redis_reply *reply = NULL;
+        char number[24];
+        size_t before = batch->count;
+        snprintf(number, sizeof(number), "%zu", count);
+        int r = redis_call(redis, &reply, "XRANGE", stream, from, to, "COUNT", number, NULL);
+        *read = 0;
+        if (r)
+                return -1;
+        stream_batch_add(batch, stream, reply);
+        stream_batch_keep(batch, reply);
+        *read = batch->count - before;
+        return 0;
+}
+
+int stream_count(struct redis *redis, const char *const *streams, int64_t *count)
+{
+        *count = 0;
+        for (size_t i = 0; streams[i]; i++) {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                if (redis_call(redis, &reply, "XLEN", streams[i], NULL))
+                        return -1;
+                *count += redis_reply_number(reply);
+        }
+        return 0;
+}
+
+/* ---- housekeeping ---- */
+
+static int run_script(struct redis *redis, const char *script, const char *stream, const char *a, const char *b, int64_t *number)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = redis_call(redis, &reply, "EVAL", script, "1", stream, a, b, NULL);
+        *number = r ? 0 : redis_reply_number(reply);
+        if (r == REDIS_REFUSED && (strstr(redis_error(redis), "no such key") || strstr(redis_error(redis), "NOGROUP")))
+                return 0;
+        return r ? -1 : 0;
+}
+
+int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed)
+{
+        char number[24];
+        snprintf(number, sizeof(number), "%" PRId64, keep);
+        return run_script(redis, text_trim, stream, number, group, trimmed);
+}
+
+int stream_consumers_tidy(struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed)
+{
+        char number[24];
+        snprintf(number, sizeof(number), "%" PRId64, idle_ms);
+        return run_script(redis, text_tidy_consumers, stream, group, number, removed);
+}
+
+/* ---- pending entries ---- */
+
+int stream_pending_fields(struct redis *redis, const char *stream, const char *group, const char *field,
+        void (*add)(void *context, const char *value), void *context, bool *all)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = redis_call(redis, &reply, "EVAL", text_pending_fields, "1", stream, group, field, NULL);
+        *all = !r && redis_reply_number(redis_reply_item(reply, 0));
+        if (r)
+                return r == REDIS_REFUSED && strstr(redis_error(redis), "NOGROUP") ? STREAM_NO_GROUP : -1;
+        const struct redis_reply *values = redis_reply_item(reply, 1);
+        for (size_t i = 0; i < redis_reply_count(values); i++)
+                add(context, redis_reply_text(redis_reply_item(values, i), NULL));
+        return 0;
+}

@@ -1,0 +1,50 @@
+/* The state of a stream and a group, reading outside of groups, and what housekeeping removes. */
+#pragma once
+
+#include "common/stream/stream.h"
+
+struct stream_state {
+        int64_t length, lag, pending, oldest_pending_ms; /* oldest: age of the oldest pending entry by its id */
+        int64_t delivered;      /* entries read since the group was made, as Redis counts; 0: not known */
+        int64_t waiting_ms;     /* age of the oldest entry not yet delivered, by its id; -1: none */
+        bool exists, lag_known; /* lag_known: Redis told it; else counted, up to a limit */
+        char foreign[64];       /* another group that reads it, "": none */
+};
+MUST_CHECK int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state);
+
+/* Where a group stands, in one round trip. STREAM_NO_GROUP where it is not there. */
+struct stream_group {
+        struct stream_position delivered; /* last */
+        int64_t lag;                      /* entries behind it; -1: Redis does not know */
+};
+MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);
+/* Whether an entry stands behind the one delivered last. Looks at the stream itself: after trimming the lag may be wrong. */
+MUST_CHECK int stream_has_unread(struct redis *redis, const char *stream, const char *group, bool *unread);
+
+/* What a group has behind it: ids up to `delivered` were delivered, those below `settled` (exclusive) are acked, too. "0-0" and
+ * 0-0 where there is no group. */
+struct stream_bounds {
+        char delivered[64];
+        struct stream_position settled;
+};
+MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds);
+/* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
+MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
+        struct stream_batch *batch, size_t *read);
+/* Entries in all of these streams together; streams ends at NULL. */
+MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
+/* Unix time by Redis's clock, which makes the entry ids. */
+MUST_CHECK int stream_clock_read(struct redis *redis, int64_t *now_ms);
+
+/* Drops entries that every group, `group` among them, has acked, but for the newest `keep`. *trimmed: how many went; a call
+ * drops a limited number. */
+MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed);
+/* Removes names of consumers that have nothing pending and have not read for idle_ms. */
+MUST_CHECK int stream_consumers_tidy(
+        struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);
+/*
+ * The values that the group's pending entries have in a field, once for each entry that has it, oldest entry first, for a stream
+ * of small entries. *all: whether all pending entries were looked at; false where there are more than a limit.
+ */
+MUST_CHECK int stream_pending_fields(struct redis *redis, const char *stream, const char *group, const char *field,
+        void (*add)(void *context, const char *value), void *context, bool *all);

@@ -1,0 +1,235 @@
+#include "common/stream/stream.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lua.h"
+
+#define CLAIM_COUNT 100
+#define KEEP_COUNT  1000
+
+/* ---- batches ---- */
+
+void stream_batch_reset(struct stream_batch *batch)
+{
+        for (size_t i = 0; i < batch->reply_count; i++)
+                redis_reply_free(batch->replies[i]);
+        batch->count = batch->reply_count = 0;
+        batch->redelivered = false;
+}
+
+void stream_batch_deinit(struct stream_batch *batch)
+{
+        stream_batch_reset(batch);
+        free(batch->entries);
+        free(batch->replies);
+        *batch = (struct stream_batch){0};
+}
+
+const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size)
+{
+        return redis_reply_text(redis_reply_field(entry->fields, name), size);
+}
+
+const char *stream_entry_payload(const struct stream_entry *entry, size_t *size)
+{
+        const char *payload = stream_entry_field(entry, "payload", size);
+        if (!payload)
+                payload = stream_entry_field(entry, "event_data", size);
+        return payload ? payload : stream_entry_field(entry, "data", size);
+}
+
+struct stream_position stream_position_parse(const char *id)
+{
+        char *end;
+        uint64_t ms = strtoull(id, &end, 10);
+        return (struct stream_position){.ms = ms, .seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0};
+}
+
+int stream_position_compare(struct stream_position left, struct stream_position right)
+{
+        if (left.ms != right.ms)
+                return left.ms < right.ms ? -1 : 1;
+        return left.seq < right.seq ? -1 : left.seq > right.seq;
+}
+
+struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields)
+{
+        const struct stream_position at = stream_position_parse(id);
+        return (struct stream_entry){.stream = stream, .id = id, .ms = at.ms, .seq = at.seq, .fields = fields};
+}
+
+void stream_batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries)
+{
+        for (size_t i = 0; i < redis_reply_count(entries); i++) {
+                const struct redis_reply *item = redis_reply_item(entries, i);
+                const struct redis_reply *fields = redis_reply_item(item, 1);
+                batch->entries = memory_grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
+                batch->entries[batch->count++] = stream_entry_make(
+                        stream, redis_reply_text(redis_reply_item(item, 0), NULL), redis_reply_is_nil(fields) ? NULL : fields);
+        }
+}
+
+void stream_batch_keep(struct stream_batch *batch, struct redis_reply *reply)
+{
+        batch->replies =
+                memory_grow(batch->replies, &batch->reply_capacity, batch->reply_count + 1, sizeof(struct redis_reply *));
+        batch->replies[batch->reply_count++] = reply;
+}
+
+/* ---- reading ---- */
+
+bool stream_error_is(const struct redis *redis, const char *code)
+{
+        return !strncmp(redis_error(redis), code, strlen(code));
+}
+
+/* NOGROUP: DEL or FLUSHALL before the call; UNBLOCKED: during it */
+static int group_gone(const struct redis *redis, int r)
+{
+        return r == REDIS_REFUSED && (stream_error_is(redis, "NOGROUP") || stream_error_is(redis, "UNBLOCKED")) ? STREAM_NO_GROUP
+               : r > 0                                                                                          ? -1
+                                                                                                                : r;
+}
+
+int stream_group_create(struct redis *redis, const char *stream, const char *group)
+{
+        int r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
+        if (r == REDIS_REFUSED && stream_error_is(redis, "BUSYGROUP"))
+                return 0;
+        return r > 0 ? -1 : r;
+}
+
+static const char *stream_of(const struct stream_consumer *consumer, const char *name)
+{
+        for (size_t i = 0; consumer->streams[i]; i++)
+                if (!strcmp(consumer->streams[i], name))
+                        return consumer->streams[i];
+        return NULL;
+}
+
+int stream_read(const struct stream_consumer *consumer, const char *const *after, size_t count, int64_t block_ms,
+        struct stream_batch *batch, size_t *read)
+{
+        AUTO_COMMAND struct redis_command command = {0};
+        redis_command_push(&command, "XREADGROUP");
+        redis_command_push(&command, "GROUP");
+        redis_command_push(&command, consumer->group);
+        redis_command_push(&command, consumer->name);
+        redis_command_push(&command, "COUNT");
+        redis_command_push_number(&command, (int64_t)count);
+        if (!after && block_ms > 0) {
+                redis_command_push(&command, "BLOCK");
+                redis_command_push_number(&command, block_ms);
+        }
+        redis_command_push(&command, "STREAMS");
+        for (size_t i = 0; consumer->streams[i]; i++)
+                redis_command_push(&command, consumer->streams[i]);
+        for (size_t i = 0; consumer->streams[i]; i++)
+                redis_command_push(&command, after ? after[i] : ">");
+
+        struct redis_reply *reply = NULL;
+        size_t before = batch->count;
+        int r = redis_run(consumer->redis, &command, after ? 0 : block_ms, &reply);
+        *read = 0;
+        if (r)
+                return group_gone(consumer->redis, r);
+        for (size_t i = 0; i < redis_reply_count(reply); i++) {
+                const struct redis_reply *item = redis_reply_item(reply, i);
+                stream_batch_add(
+                        batch, stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL)), redis_reply_item(item, 1));
+        }
+        stream_batch_keep(batch, reply);
+        batch->redelivered = after != NULL;
+        *read = batch->count - before;
+        return 0;
+}
+
+/* ---- pending entries ---- */
+
+static int pending_list(
+        const struct stream_consumer *consumer, const char *stream, const char *from, int count, struct redis_reply **reply)
+{
+        char number[16];
+        snprintf(number, sizeof(number), "%d", count);
+        int r = redis_call(consumer->redis, reply, "XPENDING", stream, consumer->group, from, "+", number, consumer->name, NULL);
+        return group_gone(consumer->redis, r);
+}
+
+int stream_pending_deliveries(
+        const struct stream_consumer *consumer, const char *const *after, int64_t *deliveries, size_t *stream)
+{
+        *deliveries = 0;
+        for (size_t i = 0; consumer->streams[i]; i++) {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                char from[80];
+                snprintf(from, sizeof(from), "(%s", after[i]);
+                int r = pending_list(consumer, consumer->streams[i], from, 1, &reply);
+                if (r)
+                        return r;
+                int64_t times = redis_reply_number(redis_reply_item(redis_reply_item(reply, 0), 3));
+                if (times > *deliveries) {
+                        *deliveries = times;
+                        *stream = i;
+                }
+        }
+        return 0;
+}
+
+/* lost.lua on one stream. cursor: where it begins, then its first word of reply; *count: its second. */
+static int run_lost(const struct stream_consumer *consumer, const char *stream, const char *idle_ms, int at_most, char cursor[80],
+        size_t *count)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        char number[16];
+        snprintf(number, sizeof(number), "%d", at_most);
+        *count = 0;
+        int r = redis_call(consumer->redis, &reply, "EVAL", text_lost, "2", stream, consumer->letter_stream, consumer->group,
+                consumer->name, number, cursor, consumer->stage, STREAM_LOST, idle_ms, NULL);
+        if (r == REDIS_REFUSED && strstr(redis_error(consumer->redis), "NOGROUP"))
+                return STREAM_NO_GROUP;
+        if (r)
+                return r > 0 ? -1 : r;
+        const char *next = redis_reply_text(redis_reply_item(reply, 0), NULL);
+        snprintf(cursor, 80, "%s", next ? next : "");
+        *count = (size_t)redis_reply_number(redis_reply_item(reply, 1));
+        const struct redis_reply *lost = redis_reply_item(reply, 2);
+        for (size_t i = 0; i < redis_reply_count(lost); i++)
+                consumer->lost(consumer->context, stream, redis_reply_text(redis_reply_item(lost, i), NULL));
+        return 0;
+}
+
+int stream_keep(const struct stream_consumer *consumer)
+{
+        for (size_t i = 0; consumer->streams[i]; i++) {
+                char from[81] = "-";
+                size_t seen;
+                do {
+                        int r = run_lost(consumer, consumer->streams[i], NULL, KEEP_COUNT, from, &seen);
+                        if (r)
+                                return r;
+                        memmove(from + 1, from, strlen(from) + 1);
+                        from[0] = '(';
+                } while (seen == KEEP_COUNT);
+        }
+        return 0;
+}
+
+int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed)
+{
+        char idle[24];
+        snprintf(idle, sizeof(idle), "%" PRId64, idle_ms);
+        *claimed = 0;
+        for (size_t i = 0; consumer->streams[i]; i++) {
+                char cursor[80] = "0-0";
+                do {
+                        size_t count;
+                        int r = run_lost(consumer, consumer->streams[i], idle, CLAIM_COUNT, cursor, &count);
+                        if (r)
+                                return r;
+                        *claimed += count;
+                } while (!*claimed && strcmp(cursor, "0-0"));
+        }
+        return 0;
+}

@@ -1,0 +1,363 @@
+#include "common/view/model.h"
+
+#include <cjson/cJSON.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/base/clock.h"
+#include "lua.h"
+#include "common/stage/health.h"
+#include "common/stage/stage.h"
+
+#define SAMPLE_INTERVAL_MS 10000
+#define WATCHED_MS         30000
+#define SAMPLES            90 /* 15 minutes */
+#define ASK_TIMEOUT_MS     5000
+#define DATABASE_FRESH_MS  30000
+
+struct history {
+        const char *stream;
+        double rate[SAMPLES]; /* entries acked a second; -1: not known */
+        double lag[SAMPLES];
+};
+
+struct model {
+        pthread_mutex_t lock;
+        atomic_llong watched_ms;                    /* when somebody last asked for it, monotonic */
+        char *letters, *letters_version, *database; /* JSON texts, NULL: not asked yet */
+        int64_t database_ms;                        /* when it was asked, monotonic */
+        struct history *streams[VIEW_STREAMS_MAX];  /* rings */
+        size_t count, next;
+        struct view_streams latest, sampled; /* looks at the streams: the last, the last that history took */
+        char *known[VIEW_STREAMS_MAX];       /* streams of the pipeline; only ever grows */
+        size_t known_count;
+};
+
+struct model *model_new(void)
+{
+        struct model *model = memory_new(1, sizeof(*model));
+        pthread_mutex_init(&model->lock, NULL);
+        atomic_init(&model->watched_ms, -WATCHED_MS);
+        return model;
+}
+
+struct model *model_free(struct model *model)
+{
+        if (!model)
+                return NULL;
+        for (size_t i = 0; i < VIEW_STREAMS_MAX; i++)
+                free(model->streams[i]), free(model->known[i]);
+        free(model->letters);
+        free(model->letters_version);
+        free(model->database);
+        pthread_mutex_destroy(&model->lock);
+        free(model);
+        return NULL;
+}
+
+/* ---- the last 15 minutes ---- */
+
+static struct history *history_of(struct model *model, const char *stream)
+{
+        size_t i = 0;
+        while (i < VIEW_STREAMS_MAX && model->streams[i] && strcmp(model->streams[i]->stream, stream))
+                i++;
+        if (i == VIEW_STREAMS_MAX)
+                return NULL;
+        if (!model->streams[i]) {
+                model->streams[i] = memory_new(1, sizeof(struct history));
+                model->streams[i]->stream = stream;
+                for (size_t j = 0; j < SAMPLES; j++)
+                        model->streams[i]->rate[j] = -1;
+        }
+        return model->streams[i];
+}
+
+/* A stream that is seen for the first time has no rate yet. */
+void model_note_streams(struct model *model, const struct view_streams *now)
+{
+        const struct view_streams *before = &model->sampled; /* only this thread looks at it */
+        pthread_mutex_lock(&model->lock);
+        model->latest = *now;
+        if (before->looked_ms && now->looked_ms - before->looked_ms < SAMPLE_INTERVAL_MS) {
+                pthread_mutex_unlock(&model->lock);
+                return;
+        }
+        for (size_t i = 0; before->looked_ms && i < now->count; i++) {
+                struct history *history = history_of(model, now->rows[i].stream);
+                if (!history)
+                        continue;
+                history->rate[model->next] = view_streams_rate(before, now, &now->rows[i]);
+                history->lag[model->next] = (double)now->rows[i].state.lag;
+        }
+        if (before->looked_ms) {
+                model->next = (model->next + 1) % SAMPLES;
+                model->count += model->count < SAMPLES;
+        }
+        pthread_mutex_unlock(&model->lock);
+        model->sampled = *now;
+}
+
+/* ---- what is asked now and then ---- */
+
+static void replace(char **text, const char *new)
+{
+        char *copy = strdup(new ? new : "");
+        if (!copy)
+                abort();
+        free(*text);
+        *text = copy;
+}
+
+void model_get_streams(struct model *model, const char *out[VIEW_STREAMS_MAX + 1])
+{
+        pthread_mutex_lock(&model->lock);
+        memcpy(out, model->known, model->known_count * sizeof(*out));
+        out[model->known_count] = NULL;
+        pthread_mutex_unlock(&model->lock);
+}
+
+static void learn_stream(struct model *model, const char *stream)
+{
+        for (size_t i = 0; i < model->known_count; i++)
+                if (!strcmp(model->known[i], stream))
+                        return;
+        if (model->known_count == VIEW_STREAMS_MAX)
+                return;
+        model->known[model->known_count] = strdup(stream);
+        if (!model->known[model->known_count++])
+                abort();
+}
+
+int model_ask_letters(struct model *model, const struct service *service, struct redis *redis)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        const char *version = model->letters_version ? model->letters_version : "";
+        if (redis_call(redis, &reply, "EVAL", text_newest_letters, "1", service->shared->letter_stream, version, NULL))
+                return -1;
+        const char *letters = redis_reply_text(redis_reply_item(reply, 1), NULL);
+        pthread_mutex_lock(&model->lock);
+        replace(&model->letters_version, redis_reply_text(redis_reply_item(reply, 0), NULL));
+        if (letters && *letters)
+                replace(&model->letters, letters);
+        pthread_mutex_unlock(&model->lock);
+        return 0;
+}
+
+void model_add_counts(cJSON *object, const struct service *service)
+{
+        cJSON_AddNumberToObject(object, "processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(object, "failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(object, "retries", metrics_get(service->metrics, &stage_retries, NULL, NULL, NULL));
+        cJSON_AddNumberToObject(object, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
+}
+
+int model_ask_database(struct model *model, const struct service *service, struct db *db)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param program = db_text(service->program->name);
+        const struct db_call call = {
+                .sql = service->program->database->overview, .params = &program, .param_count = 1, .rows = &rows};
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, ASK_TIMEOUT_MS);
+        if (r)
+                return r;
+        if (db_rows_text(rows, 0, 1)) {
+                metrics_set(service->metrics, &stage_verify_differences, (double)db_rows_number(rows, 0, 1), NULL, NULL, NULL);
+                metrics_set(service->metrics, &stage_verify_age, (double)db_rows_number(rows, 0, 2), NULL, NULL, NULL);
+        }
+        pthread_mutex_lock(&model->lock);
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                if (db_rows_text(rows, i, 3))
+                        learn_stream(model, db_rows_text(rows, i, 3));
+        replace(&model->database, db_rows_text(rows, 0, 0));
+        model->database_ms = clock_ms();
+        pthread_mutex_unlock(&model->lock);
+        return 0;
+}
+
+/* ---- JSON ---- */
+
+static double seconds_left(const struct view_stream *row)
+{
+        double left = (double)(row->state.lag + row->state.pending);
+        return left <= 0 ? 0 : row->rate > 0 ? left / row->rate : -1;
+}
+
+static void add_number(cJSON *object, const char *name, double value)
+{
+        if (value < 0)
+                cJSON_AddNullToObject(object, name);
+        else
+                cJSON_AddNumberToObject(object, name, value);
+}
+
+static cJSON *streams_object(const struct service *service, const struct view_streams *status, const char *breaker)
+{
+        char now[32];
+        clock_format(clock_wall_ms(), now);
+        cJSON *root = cJSON_CreateObject();
+        cJSON_AddStringToObject(root, "program", service->program->name);
+        cJSON_AddStringToObject(root, "version", PROJECT_VERSION);
+        cJSON_AddStringToObject(root, "time", now);
+        cJSON_AddStringToObject(root, "group", service->shared->group);
+        cJSON_AddStringToObject(root, "circuit_breaker_state", breaker);
+        cJSON_AddNumberToObject(root, "dead_letters", (double)status->letters);
+        cJSON *streams = cJSON_AddArrayToObject(root, "streams");
+        for (size_t i = 0; i < status->count; i++) {
+                const struct view_stream *row = &status->rows[i];
+                cJSON *item = cJSON_CreateObject();
+                cJSON_AddItemToArray(streams, item);
+                cJSON_AddStringToObject(item, "stream", row->stream);
+                cJSON_AddBoolToObject(item, "exists", row->state.exists);
+                cJSON_AddNumberToObject(item, "length", (double)row->state.length);
+                cJSON_AddNumberToObject(item, "lag", (double)row->state.lag);
+                cJSON_AddBoolToObject(item, "lag_known", row->state.lag_known);
+                cJSON_AddNumberToObject(item, "pending", (double)row->state.pending);
+                cJSON_AddNumberToObject(item, "oldest_pending_ms", (double)row->state.oldest_pending_ms);
+                add_number(item, "entries_per_second", row->rate);
+                add_number(item, "seconds_left", seconds_left(row));
+        }
+        return root;
+}
+
+static void add_ring(cJSON *object, const char *name, const struct model *model, const double *ring)
+{
+        cJSON *list = cJSON_AddArrayToObject(object, name);
+        for (size_t i = 0; ring && i < model->count; i++) {
+                double value = ring[(model->next + SAMPLES - model->count + i) % SAMPLES];
+                cJSON_AddItemToArray(
+                        list, value < 0 ? cJSON_CreateNull() : cJSON_CreateNumber(value < 10 ? value : (double)(int64_t)value));
+        }
+}
+
+static void add_server(cJSON *servers, const char *name, bool up, int64_t since_ms)
+{
+        char since[32];
+        cJSON *server = cJSON_AddObjectToObject(servers, name);
+        clock_format(since_ms, since);
+        cJSON_AddBoolToObject(server, "up", up);
+        cJSON_AddStringToObject(server, "since", since);
+}
+
+/* Its own servers, and what its start waits for ("": nothing). */
+static void add_servers(cJSON *root, struct service *service)
+{
+        bool redis, postgres;
+        health_get_servers(service, &redis, &postgres);
+        cJSON *servers = cJSON_AddObjectToObject(root, "servers");
+        pthread_mutex_lock(&service->health.lock);
+        add_server(servers, "redis", redis, service->health.redis.since_ms);
+        add_server(servers, "postgresql", postgres, service->health.postgres.since_ms);
+        cJSON_AddStringToObject(root, "waiting_for", service->health.waiting);
+        pthread_mutex_unlock(&service->health.lock);
+}
+
+/* From writing to commit of the oldest entry that is not through, in ms: what waits, or is pending. */
+static double oldest_ms(const struct stream_state *state)
+{
+        int64_t pending = state->pending ? state->oldest_pending_ms : 0;
+        return (double)(state->waiting_ms > pending ? state->waiting_ms : pending);
+}
+
+/* What PostgreSQL and Redis wrote as JSON; null where it was not asked yet. */
+static void add_parsed(cJSON *root, const char *name, const char *text)
+{
+        cJSON *value = text ? cJSON_Parse(text) : NULL;
+        cJSON_AddItemToObject(root, name, value ? value : cJSON_CreateNull());
+}
+
+struct cJSON *model_object(struct model *model, const struct service *service, const char *breaker)
+{
+        pthread_mutex_lock(&model->lock);
+        const struct view_streams *status = &model->latest;
+        cJSON *root = streams_object(service, status, breaker);
+        cJSON *streams = cJSON_GetObjectItemCaseSensitive(root, "streams"), *item;
+        size_t i = 0;
+        cJSON_AddNumberToObject(root, "seen_ms_ago", status->looked_ms ? (double)(clock_ms() - status->looked_ms) : -1);
+        cJSON_AddNumberToObject(root, "database_seen_ms_ago", model->database ? (double)(clock_ms() - model->database_ms) : -1);
+        cJSON_AddNumberToObject(root, "history_interval_s", SAMPLE_INTERVAL_MS / 1000.0);
+        cJSON_ArrayForEach(item, streams)
+        {
+                const struct history *ring = history_of(model, status->rows[i].stream);
+                cJSON_AddNumberToObject(item, "oldest_ms", oldest_ms(&status->rows[i].state));
+                add_ring(item, "rate_history", model, ring ? ring->rate : NULL);
+                add_ring(item, "lag_history", model, ring ? ring->lag : NULL);
+                i++;
+        }
+        add_parsed(root, "letters", model->letters);
+        add_parsed(root, "database", model->database);
+        pthread_mutex_unlock(&model->lock);
+        return root;
+}
+
+static void PRINTF_LIKE(2, 3) add_problem(cJSON *problems, const char *format, ...)
+{
+        char text[700];
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(text, sizeof(text), format, arguments);
+        va_end(arguments);
+        cJSON_AddItemToArray(problems, cJSON_CreateString(text));
+}
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+        const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+        return text ? text : "";
+}
+
+static double number_of(const cJSON *object, const char *name)
+{
+        return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
+
+static bool is_open(const char *breaker)
+{
+        return !strcmp(breaker, "Open") || !strcmp(breaker, "HalfOpen");
+}
+
+void model_add_problems(cJSON *root)
+{
+        const cJSON *item, *database = cJSON_GetObjectItemCaseSensitive(root, "database");
+        const char *own = text_of(root, "program"), *breaker = text_of(root, "circuit_breaker_state");
+        const char *waiting = text_of(root, "waiting_for");
+        cJSON *problems = cJSON_AddArrayToObject(root, "problems");
+        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "servers"))
+        {
+                if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "up")))
+                        add_problem(problems, "%s away", !strcmp(item->string, "redis") ? "Redis" : "PostgreSQL");
+        }
+        if (*waiting)
+                add_problem(problems, "%s waits for %s", own, waiting);
+        if (!cJSON_IsObject(database) || number_of(root, "database_seen_ms_ago") > DATABASE_FRESH_MS)
+                add_problem(problems, "how the replicas are is not known");
+        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(database, "programs"))
+        {
+                double replicas = number_of(item, "replicas"), ready = number_of(item, "ready");
+                const char *worst = !strcmp(item->string, own) && is_open(breaker) ? breaker : text_of(item, "breaker");
+                if (replicas == 0)
+                        add_problem(problems, "%s: no replica runs", item->string);
+                else if (is_open(worst))
+                        add_problem(problems, "%s: circuit breaker %s", item->string, worst);
+                else if (ready < replicas)
+                        add_problem(problems, "%s: %.0f of %.0f replicas not ready", item->string, replicas - ready, replicas);
+        }
+}
+
+char *model_json(struct model *model, struct service *service)
+{
+        atomic_store(&model->watched_ms, clock_ms());
+        cJSON *root = model_object(model, service, health_breaker_name(breaker_get(&service->breaker)));
+        add_servers(root, service);
+        model_add_counts(cJSON_AddObjectToObject(root, "counts"), service);
+        model_add_problems(root);
+        char *text = cJSON_PrintUnformatted(root);
+        cJSON_Delete(root);
+        return text;
+}
+
+bool model_is_watched(const struct model *model)
+{
+        return clock_ms() - atomic_load(&model->watched_ms) < WATCHED_MS;
+}

@@ -1,0 +1,239 @@
+#include "common/view/watch.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/base/clock.h"
+#include "common/base/stop.h"
+#include "common/stage/health.h"
+#include "common/stage/link.h"
+#include "common/stage/stage.h"
+
+#define LOOK_INTERVAL_MS    1000
+#define COUNT_INTERVAL_MS   5000 /* between looks that had to count a lag */
+#define RATE_SPAN_MS        5000
+#define ROUND_MS            100
+#define GAUGE_INTERVAL_MS   15000
+#define ASK_INTERVAL_MS     15000 /* it reads both outboxes */
+#define WATCHED_INTERVAL_MS 3000  /* while somebody looks at it */
+#define NOTE_INTERVAL_MS    10000
+#define QUERY_TIMEOUT_MS    5000
+
+struct watch {
+        struct service *service;
+        struct model *model;
+        pthread_t stream_thread, database_thread;
+        struct link stream_link, link;
+        struct view_streams before; /* the look that rates are counted from */
+        uint64_t delays[32];        /* entry_to_commit_seconds as it was at the last note */
+        int64_t gauged_ms, noted_ms, asked_ms;
+        enum breaker_state noted_breaker; /* as last noted */
+        bool noted_ready;
+        bool failed; /* told once, not every round */
+};
+
+/* ---- streams ---- */
+
+static void set_stream_gauges(struct watch *watch, const struct view_streams *streams)
+{
+        struct metrics *metrics = watch->service->metrics;
+        const char *group = watch->service->shared->group;
+        bool trims = service_trims_inputs(watch->service);
+        for (size_t i = 0; i < streams->count; i++) {
+                const char *stream = streams->rows[i].stream;
+                const struct stream_state *state = &streams->rows[i].state;
+                if (!streams->rows[i].own)
+                        continue; /* the program that reads it sets them */
+                metrics_set(metrics, &stage_stream_length, (double)state->length, stream, group, NULL);
+                metrics_set(metrics, &stage_stream_lag, (double)state->lag, stream, group, NULL);
+                metrics_set(metrics, &stage_stream_lag_known, state->lag_known, stream, group, NULL);
+                metrics_set(metrics, &stage_stream_pending, (double)state->pending, stream, group, NULL);
+                metrics_set(
+                        metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
+                metrics_set(metrics, &stage_trims, trims, stream, NULL, NULL);
+                metrics_set(metrics, &stage_foreign_group, trims && *state->foreign, stream, group, NULL);
+        }
+        metrics_set(metrics, &stage_stream_length, (double)streams->letters, watch->service->shared->letter_stream, group, NULL);
+}
+
+/* Returns the time until the next look. */
+static int64_t look_at_streams(struct watch *watch)
+{
+        struct view_streams now;
+        const char *others[VIEW_STREAMS_MAX + 1];
+        model_get_streams(watch->model, others);
+        if (!link_open_redis(&watch->stream_link, watch->service) ||
+                view_streams_read(watch->service, watch->stream_link.redis, others, &watch->before, &now))
+                return LOOK_INTERVAL_MS;
+        set_stream_gauges(watch, &now);
+        model_note_streams(watch->model, &now);
+        if (!watch->before.looked_ms || now.looked_ms - watch->before.looked_ms >= RATE_SPAN_MS)
+                watch->before = now;
+        for (size_t i = 0; i < now.count; i++)
+                if (!now.rows[i].state.lag_known)
+                        return COUNT_INTERVAL_MS;
+        return LOOK_INTERVAL_MS;
+}
+
+static void *watch_streams(void *argument)
+{
+        struct watch *watch = argument;
+        while (!stop_wait(look_at_streams(watch)))
+                ;
+        link_close(&watch->stream_link);
+        return NULL;
+}
+
+/* ---- the replica ---- */
+
+/* The row of pipeline_replica. malloc'd. */
+static char *print_replica(struct watch *watch, bool ready)
+{
+        struct service *service = watch->service;
+        double half, most;
+        cJSON *replica = cJSON_CreateObject();
+        cJSON_AddStringToObject(replica, "program", service->program->name);
+        cJSON_AddStringToObject(replica, "name", service->shared->consumer_name);
+        cJSON_AddStringToObject(replica, "version", PROJECT_VERSION);
+        cJSON_AddStringToObject(replica, "breaker", health_breaker_name(watch->noted_breaker));
+        cJSON_AddBoolToObject(replica, "ready", ready);
+        model_add_counts(replica, service);
+        if (metrics_quantiles(service->metrics, &stage_entry_delay, watch->delays, &half, &most)) {
+                cJSON_AddNumberToObject(replica, "delay_p50", half);
+                cJSON_AddNumberToObject(replica, "delay_p99", most);
+        }
+        char *text = cJSON_PrintUnformatted(replica);
+        cJSON_Delete(replica);
+        return text;
+}
+
+static int write_replica(struct watch *watch, bool ready)
+{
+        const char *const *inputs = service_inputs(watch->service);
+        AUTO_ARRAY struct db_array streams;
+        AUTO(text) char *row = print_replica(watch, ready);
+        db_array_init(&streams, DB_TEXT);
+        for (size_t i = 0; inputs[i]; i++)
+                db_array_push_text(&streams, inputs[i]);
+        const struct db_param params[] = {db_text(row), db_array_param(&streams)};
+        const struct db_call call = {
+                .sql = watch->service->program->database->replica_note, .params = params, .param_count = ARRAY_LENGTH(params)};
+        return db_run(watch->link.db, &call, 1, DB_AUTOCOMMIT, QUERY_TIMEOUT_MS);
+}
+
+static bool is_due(int64_t *last, int64_t interval_ms)
+{
+        if (*last && clock_ms() < *last + interval_ms)
+                return false;
+        *last = clock_ms();
+        return true;
+}
+
+/* Also while this program waits for its start, for Redis or for the breaker. */
+static int note_replica(struct watch *watch)
+{
+        struct service *service = watch->service;
+        enum breaker_state breaker = breaker_get(&service->breaker);
+        bool ready = health_is_ready(service), redis, postgres;
+        bool changed = breaker != watch->noted_breaker || ready != watch->noted_ready;
+        int64_t version;
+        health_get_servers(service, &redis, &postgres);
+        if (!postgres || (!is_due(&watch->noted_ms, NOTE_INTERVAL_MS) && !changed))
+                return 0;
+        watch->noted_breaker = breaker;
+        watch->noted_ready = ready;
+        if (!link_open_db(&watch->link, service))
+                return -1;
+        if (!atomic_load(&service->ready) && service->program->database->check(watch->link.db, &version))
+                return 0; /* the start says so */
+        return write_replica(watch, ready);
+}
+
+/* ---- gauges and the rest of the model ---- */
+
+/* Where INFO is forbidden the gauges are not there. */
+static void set_memory_gauges(struct watch *watch)
+{
+        struct metrics *metrics = watch->service->metrics;
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        if (redis_call(watch->link.redis, &reply, "INFO", "memory", NULL))
+                return;
+        char used[64], max[64], policy[64];
+        redis_info_value(reply, "used_memory", used);
+        redis_info_value(reply, "maxmemory", max);
+        redis_info_value(reply, "maxmemory_policy", policy);
+        if (!*used || !*max || !*policy)
+                return;
+        metrics_set(metrics, &stage_redis_memory, strtod(used, NULL), NULL, NULL, NULL);
+        metrics_set(metrics, &stage_redis_memory_max, strtod(max, NULL), NULL, NULL, NULL);
+        metrics_set(metrics, &stage_redis_may_evict, strcmp(policy, "noeviction") != 0, NULL, NULL, NULL);
+}
+
+static int set_program_gauges(struct watch *watch)
+{
+        const struct program *program = watch->service->program;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = program->gauge_sql, .rows = &rows};
+        if (db_run(watch->link.db, &call, 1, DB_AUTOCOMMIT, QUERY_TIMEOUT_MS))
+                return -1;
+        for (int i = 0; program->gauges[i]; i++)
+                metrics_set(watch->service->metrics, program->gauges[i], (double)db_rows_number(rows, 0, i), NULL, NULL, NULL);
+        return 0;
+}
+
+static int ask_once(struct watch *watch)
+{
+        struct service *service = watch->service;
+        int r = note_replica(watch);
+        if (r || !atomic_load(&service->ready))
+                return r;
+        if (!link_open_redis(&watch->link, service) || !link_open_db(&watch->link, service))
+                return -1;
+        if (is_due(&watch->gauged_ms, GAUGE_INTERVAL_MS)) {
+                set_memory_gauges(watch);
+                r = set_program_gauges(watch);
+        }
+        if (!r && is_due(&watch->asked_ms, model_is_watched(watch->model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS)) {
+                r = model_ask_letters(watch->model, service, watch->link.redis);
+                if (!r)
+                        r = model_ask_database(watch->model, service, watch->link.db);
+                watch->failed = watch->failed && r;
+        }
+        return r;
+}
+
+static void *watch_database(void *argument)
+{
+        struct watch *watch = argument;
+        do {
+                if (!ask_once(watch))
+                        continue;
+                if (!watch->failed)
+                        link_tell_failure(&watch->link, "the status view cannot be kept up to date; it is tried again");
+                link_close(&watch->link);
+                watch->failed = true;
+        } while (!stop_wait(ROUND_MS));
+        link_close(&watch->link);
+        return NULL;
+}
+
+/* ---- lifetime ---- */
+
+int watch_start(struct watch **out, struct service *service, struct model *model)
+{
+        struct watch *watch = memory_new(1, sizeof(*watch));
+        watch->service = service;
+        watch->model = model;
+        *out = watch;
+        int r = pthread_create(&watch->stream_thread, NULL, watch_streams, watch);
+        return -(r ? r : pthread_create(&watch->database_thread, NULL, watch_database, watch));
+}
+
+void watch_join(struct watch *watch)
+{
+        if (!watch)
+                return;
+        pthread_join(watch->stream_thread, NULL);
+        pthread_join(watch->database_thread, NULL);
+        free(watch);
+}
