@@ -16,14 +16,15 @@ from pathlib import Path
 os.environ.setdefault("TEST_PATIENCE", "7200")   # a verify of a million events takes its time
 sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
 
-from events import FIRST_BLOCK, PER_BLOCK, Chain, Term, blocks, entry, notices, packed   # noqa: E402
+import programs   # noqa: E402
+from events import FIRST_BLOCK, MIXES, PER_BLOCK, Chain, Term, blocks, entry, notices, packed   # noqa: E402
 from measure import Meter, Profile, Rig, peak_megabytes, yardstick   # noqa: E402
 from programs import SERVICES, executable   # noqa: E402
 
 # What a full run measures, and what --quick does.
-FULL = {"events": 200_000, "runs": 3, "pairs": 7, "per_message": (1, 10, 100), "rates": (100, 1000, 5000), "seconds": 20, "vault": (1000, 1_000_000),
+FULL = {"events": 200_000, "runs": 3, "pairs": 7, "per_message": (1, 10, 100), "long": 1_000_000, "rates": (100, 1000, 5000, 15_000), "seconds": 20, "vault": (1000, 1_000_000),
         "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000}
-QUICK = {"events": 3000, "runs": 1, "pairs": 1, "per_message": (1, 10, 100), "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
+QUICK = {"events": 3000, "runs": 1, "pairs": 1, "per_message": (1, 10, 100), "long": 6000, "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
          "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000}
 PROBES_PER_SECOND = 50
 WINDOW = 64   # probes looked for at once
@@ -33,8 +34,31 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def mixed(options, events):
-    return itertools.islice(Chain(options.seed).mixed(), events)
+def mixed(options, events, mix="hot"):
+    return itertools.islice(Chain(options.seed, mix=mix).mixed(), events)
+
+
+def with_build(folder, measure):
+    """What measure() returns where the programs are those of this build."""
+    ours, programs.BUILD_DIR = programs.BUILD_DIR, Path(folder).resolve()
+    try:
+        return measure()
+    finally:
+        programs.BUILD_DIR = ours
+
+
+def against(options, measure):
+    """measure(copies) of our build and, with --against, right before it of the other one -> ours, with the other one's figures that
+    compare."""
+    if not options.against:
+        return measure(True)
+    other = with_build(options.against, lambda: measure(False))
+    ours = measure(True)
+    ours["other"] = {name: other[name] for name in ("events_per_second", "end_seconds", "peak_megabytes", "p50_ms", "p99_ms") if name in other}
+    if "events_per_second" in ours:
+        ours["new_to_old"] = rounded(ours["events_per_second"] / other["events_per_second"])
+        say(f"new / old: {ours['new_to_old']}")
+    return ours
 
 
 def rounded(value):
@@ -43,19 +67,19 @@ def rounded(value):
 
 # ---- throughput
 
-def run_through(options, events, per_message, replicas=1, reorged=False, copies=True):
+def run_through(options, events, per_message, replicas=1, reorged=False, copies=True, mix="hot"):
     """Preloads, starts everything at once, waits until all is drained; then verify, and (copies) the yardstick. reorged: behind a reorg notice."""
     with Rig(options) as rig:
         if reorged:
             rig.load(notices(FIRST_BLOCK - 5))
-        messages = rig.load(packed(mixed(options, events), per_message))
+        messages = rig.load(packed(mixed(options, events, mix), per_message))
         rig.settle()
         profile = Profile(rig) if options.profile else None
         meter = Meter(rig)
         for _ in range(replicas):
             rig.pipeline.start()
-        rig.drain()
-        result = {"events": events, "per_message": per_message, "messages": messages, "replicas": replicas, "reorged": int(reorged), **meter.stop(events)}
+        end = rig.drain()
+        result = {"mix": mix, "end_seconds": rounded(end), "events": events, "per_message": per_message, "messages": messages, "replicas": replicas, "reorged": int(reorged), **meter.stop(events)}
         if profile:
             result["profile"] = profile.stop(events)
         result["events_per_second"] = round(events / result["seconds"])
@@ -65,7 +89,8 @@ def run_through(options, events, per_message, replicas=1, reorged=False, copies=
             raise AssertionError(f"{rig.stored()} of {events} events are stored")
         result["verify_seconds"] = rig.verify()
         rig.pipeline.stop()
-        shown = f"{events} events, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s"
+        shown = (f"{events} events, mix {mix}, {per_message} a message, {replicas} replica(s): {result['events_per_second']} events/s, "
+                 f"end {result['end_seconds']} s, peak MB {result['peak_megabytes']}")
         if copies:
             result["copy"] = yardstick(rig)
             result["ratio"] = rounded(result["events_per_second"] / result["copy"]["rows_per_second"])
@@ -74,19 +99,25 @@ def run_through(options, events, per_message, replicas=1, reorged=False, copies=
         return result
 
 
-def middle_runs(options, variants, times):
+def middle_runs(options, events, variants, times):
     """Runs each of the variants (arguments of run_through) in turns -> of each the run whose ratio is the middle one, with all its ratios: the
-    machine's speed may change from one minute to the next."""
+    machine's speed may change from one minute to the next. With --against it is the pair whose ratio of new to old is the middle one."""
     runs = [[] for _ in variants]
     for _ in range(times):
-        for found, (arguments, more) in zip(runs, variants):
-            found.append(run_through(options, options.form["events"], *arguments, **more))
-    return [{**sorted(found, key=lambda run: run["ratio"])[len(found) // 2], "ratios": [run["ratio"] for run in found]} for found in runs]
+        for found, (per_message, more) in zip(runs, variants):
+            found.append(against(options, lambda copies: run_through(options, events, per_message, copies=copies, **more)))
+    middle = [sorted(found, key=lambda run: run.get("new_to_old", run["ratio"]))[len(found) // 2] for found in runs]
+    return [{**run, "ratios": [one["ratio"] for one in found], "new_to_olds": [one["new_to_old"] for one in found if "new_to_old" in one]}
+            for run, found in zip(middle, runs)]
 
 
 def throughput(options):
-    return middle_runs(options, [((per_message,), {}) for per_message in options.per_message or options.form["per_message"]],
-                       options.form["runs"])
+    sizes = options.per_message or options.form["per_message"]
+    return middle_runs(options, options.form["events"], [(size, {"mix": mix}) for mix in options.mixes for size in sizes], options.form["runs"])
+
+
+def long(options):
+    return middle_runs(options, options.form["long"], [(10, {"mix": mix}) for mix in options.mixes], options.times or 1)
 
 
 def replicas(options):
@@ -101,7 +132,7 @@ def replicas(options):
 
 
 def reorg(options):
-    return middle_runs(options, [((10,), {"reorged": reorged}) for reorged in (False, True)], 1)
+    return middle_runs(options, options.form["events"], [(10, {"reorged": reorged}) for reorged in (False, True)], 1)
 
 
 # ---- delay
@@ -219,7 +250,7 @@ def delay_at(options, rate):
 
 
 def delay(options):
-    return [delay_at(options, rate) for rate in options.form["rates"]]
+    return [against(options, lambda copies: delay_at(options, rate)) for rate in options.rates or options.form["rates"]]
 
 
 # ---- growth
@@ -338,17 +369,18 @@ def replay(options):
 
 # ---- the report
 
-PARTS = {"throughput": throughput, "delay": delay, "growth": growth, "replicas": replicas, "reorg": reorg, "verify": verify, "replay": replay}
+PARTS = {"throughput": throughput, "long": long, "delay": delay, "growth": growth, "replicas": replicas, "reorg": reorg, "verify": verify, "replay": replay}
 
 _METERED = {"events": 0, "seconds": 0, "machine_idle": 0, "others_on_the_machine": 0,
             "cpu_seconds_per_100000_events": dict.fromkeys((*SERVICES, "redis", "postgres"), 0)}
 _EACH = dict.fromkeys(SERVICES, 0)
-_RUN = {**_METERED, "per_message": 0, "messages": 0, "replicas": 0, "reorged": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
+_RUN = {**_METERED, "end_seconds": 0, "per_message": 0, "messages": 0, "replicas": 0, "reorged": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
         "verify_seconds": _EACH}
 _THROUGH = {**_RUN, "ratio": 0, "ratios": [],
             "copy": {"rows": 0, "seconds": 0, "rows_per_second": 0, "cpu_seconds_per_100000_rows": 0}}
 FIELDS = {   # of each element of a part's list; 0 stands for any number
     "throughput": _THROUGH,
+    "long": _THROUGH,
     "replicas": {"one": _RUN, "two": _RUN, "ratio": 0, "ratios": []},
     "reorg": _THROUGH,
     "delay": {**_METERED, "rate": 0, "fed_per_second": 0, "probes": 0, "p50_ms": 0, "p99_ms": 0, "max_ms": 0},
@@ -400,15 +432,16 @@ def tables(report):
     about = report["machine"]
     yield f"{report['date']}, {about['cores']} × {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, {report['version']}"
     users = (*SERVICES, "redis", "postgres")
-    through = [result for part in ("throughput", "reorg") for result in report.get(part) or ()]
+    through = [result for part in ("throughput", "long", "reorg") for result in report.get(part) or ()]
     if through:
-        yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("events", "a message", "reorged", "seconds", "events/s",
-                         "COPY rows/s", "ratio", "of all runs", "idle", "others"), (
-            (r["events"], r["per_message"], "yes" if r["reorged"] else "no", f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
-             f"{r['ratio']:.3f}", ", ".join(f"{ratio:.2f}" for ratio in r["ratios"]), f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
-        yield from table("Processor seconds per 100,000 events, and peak memory:", ("a message", "reorged", *users, "COPY",
+        yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("mix", "events", "a message", "reorged", "seconds", "events/s",
+                         "COPY rows/s", "ratio", "of all runs", "new / old", "end s", "idle", "others"), (
+            (r["mix"], r["events"], r["per_message"], "yes" if r["reorged"] else "no", f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
+             f"{r['ratio']:.3f}", ", ".join(f"{ratio:.2f}" for ratio in r["ratios"]), ", ".join(f"{ratio:.2f}" for ratio in r["new_to_olds"]) or "-", r["end_seconds"],
+             f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
+        yield from table("Processor seconds per 100,000 events, and peak memory:", ("mix", "events", "a message", "reorged", *users, "COPY",
                          *(f"{name} MB" for name in SERVICES)), (
-            (r["per_message"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
+            (r["mix"], r["events"], r["per_message"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
              *(r["peak_megabytes"][name] for name in SERVICES)) for r in through))
     for r in report.get("replicas") or ():
         yield from table(f"Two replicas of each program / one: {r['ratio']:.2f}, the middle of {', '.join(f'{ratio:.2f}' for ratio in r['ratios'])}; its pair, "
@@ -416,8 +449,8 @@ def tables(report):
             (run["replicas"], run["events"], run["per_message"], f"{run['seconds']:.1f}", run["events_per_second"], *(per(run, name) for name in users),
              f"{run['machine_idle']:.0%}", f"{run['others_on_the_machine']:.0%}") for run in (r["one"], r["two"])))
     if report.get("delay"):
-        yield from table("Delay from XADD to the analytics row:", ("events/s", "fed/s", "probes", "p50 ms", "p99 ms", "max ms", "idle"), (
-            (r["rate"], r["fed_per_second"], r["probes"], r["p50_ms"], r["p99_ms"], r["max_ms"], f"{r['machine_idle']:.0%}")
+        yield from table("Delay from XADD to the analytics row:", ("events/s", "fed/s", "probes", "p50 ms", "p99 ms", "old p99 ms", "max ms", "idle"), (
+            (r["rate"], r["fed_per_second"], r["probes"], r["p50_ms"], r["p99_ms"], r.get("other", {}).get("p99_ms", "-"), r["max_ms"], f"{r['machine_idle']:.0%}")
             for r in report["delay"]))
     if report.get("growth"):
         yield from table("Growth:", ("what", "N", "seconds", "ratio", "processor seconds", "ratio"), (
@@ -445,6 +478,10 @@ def arguments():
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; without any: all")
     parser.add_argument("--events", type=int, metavar="N", help=f"events of throughput, replicas and replay ({FULL['events']})")
     parser.add_argument("--per-message", type=int, action="append", metavar="N", help="events per message of throughput (1, 10 and 100)")
+    parser.add_argument("--mix", action="append", choices=MIXES, dest="mixes", help="of throughput and long (both)")
+    parser.add_argument("--rate", type=int, action="append", dest="rates", metavar="N", help="events per second of delay (100, 1000, 5000, 15000)")
+    parser.add_argument("--times", type=int, metavar="N", help="runs of each measurement of throughput (3), long (1), pairs of replicas (7)")
+    parser.add_argument("--against", metavar="BUILD", help="another build: throughput, long and delay measure it right before ours, in pairs")
     parser.add_argument("--json", metavar="FILE", help="write the results there")
     parser.add_argument("--quick", action="store_true", help="a small form of everything: does it run, and are the results right?")
     parser.add_argument("--profile", action="store_true", help="throughput, replicas: time by SQL statement, and what sessions wait for")
@@ -463,7 +500,10 @@ def arguments():
     options.settings = dict(setting.split("=", 1) for setting in options.set)
     options.form = dict(QUICK if options.quick else FULL)
     if options.events:
-        options.form["events"] = options.events
+        options.form["events"] = options.form["long"] = options.events
+    if options.times:
+        options.form["runs"] = options.form["pairs"] = options.times
+    options.mixes = options.mixes or MIXES
     return options
 
 

@@ -6,7 +6,11 @@ a triple mostly prices the vaults of its parts, too. A block is full with ten ev
 than newer ones, so that as many different vaults are named as there: 2,000 events in a row name 494 to 1,009 in the recording, 375 to 769
 here; 8,000 name 1,548 and 1,638 there, 1,381 to 2,552 here.
 
+The mix "many" has the same shares, but most events are each about another vault, as on a young chain or in an airdrop: 2,000 events in a row
+name some 1,900 keys.
+
     Chain(seed).mixed()                  events without end: Event(kind, block, json)
+    Chain(seed, mix="many").mixed()      the same of many keys
     packed(events, per_message)          as stream entries (stream, payload) of one kind each, of as many events, of any blocks
     notices(fork)                        reorg notices, one a stream
     blocks(events)                       as lists of entries, one list a block, one entry a kind in it: what a live chain looks like
@@ -27,18 +31,23 @@ HOT_SHARE, VAULT_AGE, HOLDING_AGE = 0.4, 5, 4   # how often a hot vault; powers 
 # Chances of what happens next. A deposit into a triple prices its parts' vaults with PARTS: that gives the shares above.
 OPERATIONS = {"atom": 4.2, "triple": 1.1, "deposit": 16.3, "redemption": 8.6}
 PARTS = 0.61
+MIXES = ("hot", "many")
+SPREAD = 20_000   # terms that the mix of many keys begins with
 
 Event = namedtuple("Event", "kind block json")
 Term = namedtuple("Term", "id kind parts")   # kind as in vaultType: 0 atom, 1 triple, 2 counter triple
 
 
 class Chain:
-    def __init__(self, seed, number=0):
+    def __init__(self, seed, number=0, mix="hot"):
         """`number` keeps the chains of one run apart: other random choices, other blocks."""
         self.rng = random.Random(f"{seed}/{number}")
+        self.spread = mix == "many"
         self.block, self.log_index = FIRST_BLOCK + number * APART - 1, PER_BLOCK
         self.accounts = ["0x" + self.digits(20) for _ in range(ACCOUNTS)]
         self.atoms, self.deposit_targets, self.balances, self.held = [], [], {}, []
+        if self.spread:
+            self.deposit_targets = [(self.new_term(0), 1) for _ in range(SPREAD)]
 
     def digits(self, size):
         return f"{self.rng.getrandbits(8 * size):0{2 * size}x}"
@@ -97,6 +106,8 @@ class Chain:
             f'"sender":"{account}","shares":"{shares}","termId":"{term.id}","totalShares":"{held - shares}","vaultType":{term.kind}'))
 
     def priced(self, term, curve):
+        if self.spread:
+            term, curve = self.vault()
         return self.event("SharePriceChanged", (
             f'"curveId":"{curve}","sharePrice":"{self.amount()}","termId":"{term.id}","totalAssets":"{self.amount()}",'
             f'"totalShares":"{self.amount()}","vaultType":{term.kind}'))
@@ -117,11 +128,15 @@ class Chain:
         return Term(counter_id("0x" + triple.id)[2:], 2, triple.parts)
 
     def vault(self):
+        if self.spread:
+            return self.rng.choice(self.deposit_targets)
         if self.rng.random() < HOT_SHARE:
             return self.rng.choice(self.deposit_targets[:HOT_VAULTS])
         return self.older(self.deposit_targets, VAULT_AGE)
 
     def older(self, things, power):
+        if self.spread:
+            return self.rng.choice(things)
         return things[int(len(things) * self.rng.random() ** power)]
 
     # ---- what happens

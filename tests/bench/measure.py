@@ -226,12 +226,17 @@ class Rig:
             "SELECT NOT EXISTS (SELECT FROM vault_outbox) AND NOT EXISTS (SELECT FROM term_outbox)").fetchone()[0]
 
     def drain(self, poll=POLL):
+        """-> seconds from the last ack of an input stream to the end"""
         self.undrained = list(self.last)
+        read = None
         while not (self._drained_soon() and self.drained()):
+            if read is None and not self.undrained:
+                read = time.monotonic()
             for service in self.pipeline.services:
                 if not service.running():
                     raise AssertionError(f"{service.label} ended (code {service.code()})\n{service.tail()}")
             time.sleep(poll)
+        return time.monotonic() - read if read else 0.0
 
     # ---- judging
 

@@ -1,11 +1,11 @@
 #!/bin/bash
-# The rules of the README's code map, as greps. One line a violation: place, rule and why, the text. Exit 1 when there is one.
+# The rules of common/main.h and of the code base, as greps. One line a violation: place, rule and why, the text. Exit 1 when there is one.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 
 programs=(ingest cascade analytics)
 ours=("${programs[@]}" common migrations)
-base=(arena backoff breaker clock limiter log metrics progress settings)
+floors=(base io stream stage view cli) # of common, from the bottom: a file includes what is on its own floor or below
 
 command -v perl >/dev/null || { echo "layers.sh: this needs perl" >&2; exit 1; }
 mapfile -t code < <(find "${ours[@]}" -name '*.[ch]' | LC_ALL=C sort)
@@ -46,12 +46,12 @@ includes() {
 
 except() { grep -v "^$1:" || true; }
 
-report "libpq-fe.h only in common/db.c: PostgreSQL has one seam, foreign types cross no header" < <(
-        includes '(.*/)?libpq-fe\.h' "${code[@]}" | except common/db.c)
-report "hiredis headers only in common/redis.c: Redis has one seam, foreign types cross no header" < <(
-        includes '(.*/)?hiredis[^>"]*' "${code[@]}" | except common/redis.c)
-report "microhttpd.h only in common/http.c: HTTP has one seam, foreign types cross no header" < <(
-        includes '(.*/)?microhttpd\.h' "${code[@]}" | except common/http.c)
+report "libpq-fe.h only in common/io/db.c: PostgreSQL has one seam, foreign types cross no header" < <(
+        includes '(.*/)?libpq-fe\.h' "${code[@]}" | except common/io/db.c)
+report "hiredis headers only in common/io/redis.c: Redis has one seam, foreign types cross no header" < <(
+        includes '(.*/)?hiredis[^>"]*' "${code[@]}" | except common/io/redis.c)
+report "microhttpd.h only in common/io/http.c: HTTP has one seam, foreign types cross no header" < <(
+        includes '(.*/)?microhttpd\.h' "${code[@]}" | except common/io/http.c)
 
 report "curl/curl.h only in ingest/rpc.c: the node has one seam, foreign types cross no header" < <(
         includes 'curl/.*' "${code[@]}" | except ingest/rpc.c)
@@ -59,8 +59,8 @@ report "curl/curl.h only in ingest/rpc.c: the node has one seam, foreign types c
 # The blank behind the word tells SQL from Redis commands of the same name ("SELECT", "CREATE").
 report "no SQL in C: a statement is a .sql file, to be read, run in psql and checked on its own" < <(
         text_of strings "${code[@]}" | grep -E '"([[:space:]]|\\n)*(SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|ALTER|DROP|TRUNCATE|LOCK|COPY)([[:space:]]|\\n)' || true)
-report "transactions begin and end in common/db.c only: every one gets its deadline there" < <(
-        text_of strings "${code[@]}" | except common/db.c | grep -E '"([[:space:]]|\\n)*(BEGIN|COMMIT|ROLLBACK|SET LOCAL)([[:space:];"]|\\n)' || true)
+report "transactions begin and end in common/io/db.c only: every one gets its deadline there" < <(
+        text_of strings "${code[@]}" | except common/io/db.c | grep -E '"([[:space:]]|\\n)*(BEGIN|COMMIT|ROLLBACK|SET LOCAL)([[:space:];"]|\\n)' || true)
 
 for program in "${programs[@]}"; do
         for other in "${programs[@]}"; do
@@ -72,15 +72,43 @@ for program in "${programs[@]}"; do
                 includes "(.*/)?$program/[^>\"]*|${program}_sql\.h" $(find common migrations -name '*.[ch]'))
 done
 
-for module in "${base[@]}"; do
-        report "base modules of common include no IO header: they are tested without servers and used by all" < <(
-                includes '(.*/)?(db|redis|http|stream)\.h' common/"$module".[ch])
+above=()
+for ((i = ${#floors[@]} - 1; i >= 0; i--)); do
+        floor=${floors[i]}
+        mapfile -t on_floor < <(find "common/$floor" -name '*.[ch]' | LC_ALL=C sort)
+        if [ ${#above[@]} -gt 0 ]; then
+                report "common/$floor includes no floor above it" < <(
+                        includes "(.*/)?common/($(IFS='|'; echo "${above[*]}"))/[^>\"]*|(.*/)?common/main\.h" "${on_floor[@]}")
+        fi
+        report "files of common are included by their whole path: the floor shows" < <(
+                includes '[^/>"]*' "${on_floor[@]}" | grep -F '"' | grep -vE '"(lua|page|common_sql)\.h"' || true)
+        above+=("$floor")
 done
+report "every file of common is on a floor, but for main.c, which wires them" < <(
+        find common -name '*.[ch]' | grep -vE "^common/($(IFS='|'; echo "${floors[*]}"))/|^common/main\.[ch]$" || true)
+report "no circle among files: each can be read, and tested, with what is below it" < <(
+        for file in "${code[@]}"; do
+                sed -nE 's|^#include "(.*)\.h"|\1|p' "$file" | while read -r name; do
+                        if [ ! -e "$name.h" ]; then name=$(dirname "$file")/$name; fi
+                        if [ -e "$name.h" ] && [ "$name" != "${file%.*}" ]; then echo "${file%.*} $name"; fi
+                done
+        done | tsort 2>&1 >/dev/null | sed -nE 's|^tsort: ([a-z].*/.*)|\1|p')
+report "common knows no schema: programs hand it in (struct program_database)" < <(
+        includes '(.*/)?migrations/[^>"]*|migrations[^>"/]*\.h' $(find common -name '*.[ch]'))
+mapfile -t tables < <(grep -hoE '^CREATE TABLE [a-z_]+' migrations/*.sql | awk '{print $3}' | grep -vxE 'position|term|atom|triple|vault|reorgs' | LC_ALL=C sort -u)
+report "common names no table of the pipeline" < <(
+        { text_of strings $(find common -name '*.[ch]') | grep -E '"[^"]*"'; grep -nHE '.' common/sql/*.sql | grep -v ':--'; } |
+                grep -wE "$(IFS='|'; echo "${tables[*]}")" || true)
+report "common names no program of the pipeline, but where a setting's help says what differs" < <(
+        text_of strings $(find common -name '*.[ch]' ! -path common/stage/config.c ! -path common/stage/stage.c) |
+                grep -wE '"[^"]*\b(ingest|cascade|analytics)\b[^"]*"' || true)
 
 report "no file named util, misc or helpers: a file's name says what is in it" < <(
         find "${ours[@]}" deploy tests -name __pycache__ -prune -o -type f -print | LC_ALL=C sort |
                 grep -iE '(^|[/_.-])(utils?|misc|helpers?)([_.-][^/]*)?$' || true)
 
+report "no file above 600 lines" < <(
+        wc -l "${code[@]}" | awk '$2 != "total" && $1 > 600 { print $2 ":" $1 ":lines" }')
 report "comments are /* */: one kind, as in all other files" < <(
         text_of bare "${all_code[@]}" | grep -E '^[^:]*:[0-9]+:.*//' || true)
 report "banned: it does not know how much room there is, what went wrong, or other threads (snprintf, memcpy, strtoll, strsep do)" < <(
