@@ -225,7 +225,7 @@ static void print_programs(const cJSON *programs)
         puts("");
 }
 
-static void print_database(const cJSON *database)
+static void print_database(const cJSON *database, const cJSON *left)
 {
         const cJSON *one;
         char text_of[3][32];
@@ -233,7 +233,12 @@ static void print_database(const cJSON *database)
                 return;
         print_programs(item(database, "programs"));
         printf("\noutbox, oldest row");
-        cJSON_ArrayForEach(one, item(database, "outbox")) printf("  %s %.1f s", one->string, one->valuedouble);
+        cJSON_ArrayForEach(one, item(database, "outbox"))
+        {
+                printf("  %s %.1f s, %s rows, left %s", one->string, one->valuedouble,
+                        number_text(item(item(database, "outbox_rows"), one->string), 1, 0, "", text_of[0]),
+                        number_text(item(left, one->string), 1, 0, " s", text_of[1]));
+        }
         if (cJSON_IsTrue(item(database, "replay_unfinished")))
                 printf("\na replay is under way: the tables do not hold all yet");
         puts(cJSON_GetArraySize(item(database, "reorgs")) ? "\nreorgs, newest first" : "\nreorgs  none");
@@ -276,7 +281,7 @@ static void print(const struct terminal *terminal, const cJSON *root)
         cJSON_ArrayForEach(problem, item(root, "problems")) puts(problem->valuestring);
         print_streams(root);
         print_letters(root);
-        print_database(item(root, "database"));
+        print_database(item(root, "database"), item(root, "outbox_seconds_left"));
 }
 
 static void add_server(cJSON *servers, const char *name, const char *problem)

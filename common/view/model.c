@@ -15,11 +15,19 @@
 #define SAMPLES            90 /* 15 minutes */
 #define ASK_TIMEOUT_MS     5000
 #define DATABASE_FRESH_MS  30000
+#define OUTBOXES_MAX       4
 
 struct history {
         const char *stream;
         double rate[SAMPLES]; /* entries acked a second; -1: not known */
         double lag[SAMPLES];
+};
+
+/* Rows that wait in a stage's outbox, as PostgreSQL said last: an entry that names a bucket does not tell how much waits. */
+struct outbox {
+        char program[32];
+        double rows, fewer_per_second; /* since the answer before; 0: not known */
+        int64_t asked_ms;              /* monotonic */
 };
 
 struct model {
@@ -32,6 +40,7 @@ struct model {
         struct view_streams latest, sampled; /* looks at the streams: the last, the last that history took */
         char *known[VIEW_STREAMS_MAX];       /* streams of the pipeline; only ever grows */
         size_t known_count;
+        struct outbox outboxes[OUTBOXES_MAX];
 };
 
 struct model *model_new(void)
@@ -153,6 +162,34 @@ void model_add_counts(cJSON *object, const struct service *service)
         cJSON_AddNumberToObject(object, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
 }
 
+static struct outbox *outbox_of(struct model *model, const char *program)
+{
+        for (size_t i = 0; i < OUTBOXES_MAX; i++) {
+                struct outbox *outbox = &model->outboxes[i];
+                if (!*outbox->program)
+                        snprintf(outbox->program, sizeof(outbox->program), "%s", program);
+                if (!strcmp(outbox->program, program))
+                        return outbox;
+        }
+        return NULL;
+}
+
+static void note_outboxes(struct model *model, const char *database)
+{
+        cJSON *root = cJSON_Parse(database ? database : ""), *rows;
+        cJSON_ArrayForEach(rows, cJSON_GetObjectItemCaseSensitive(root, "outbox_rows"))
+        {
+                struct outbox *outbox = outbox_of(model, rows->string);
+                if (!outbox)
+                        continue;
+                double seconds = (double)(clock_ms() - outbox->asked_ms) / 1000.0;
+                outbox->fewer_per_second = outbox->asked_ms && seconds > 0 ? (outbox->rows - rows->valuedouble) / seconds : 0;
+                outbox->rows = rows->valuedouble;
+                outbox->asked_ms = clock_ms();
+        }
+        cJSON_Delete(root);
+}
+
 int model_ask_database(struct model *model, const struct service *service, struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
@@ -171,6 +208,7 @@ int model_ask_database(struct model *model, const struct service *service, struc
                 if (db_rows_text(rows, i, 3))
                         learn_stream(model, db_rows_text(rows, i, 3));
         replace(&model->database, db_rows_text(rows, 0, 0));
+        note_outboxes(model, model->database);
         model->database_ms = clock_ms();
         pthread_mutex_unlock(&model->lock);
         return 0;
@@ -267,6 +305,19 @@ static void add_parsed(cJSON *root, const char *name, const char *text)
         cJSON_AddItemToObject(root, name, value ? value : cJSON_CreateNull());
 }
 
+/* Null where it is not getting less. */
+static void add_outboxes(cJSON *root, const struct model *model)
+{
+        cJSON *left = cJSON_AddObjectToObject(root, "outbox_seconds_left");
+        for (size_t i = 0; i < OUTBOXES_MAX && *model->outboxes[i].program; i++) {
+                const struct outbox *outbox = &model->outboxes[i];
+                add_number(left, outbox->program,
+                        outbox->rows <= 0              ? 0
+                        : outbox->fewer_per_second > 0 ? outbox->rows / outbox->fewer_per_second
+                                                       : -1);
+        }
+}
+
 struct cJSON *model_object(struct model *model, const struct service *service, const char *breaker)
 {
         pthread_mutex_lock(&model->lock);
@@ -287,6 +338,7 @@ struct cJSON *model_object(struct model *model, const struct service *service, c
         }
         add_parsed(root, "letters", model->letters);
         add_parsed(root, "database", model->database);
+        add_outboxes(root, model);
         pthread_mutex_unlock(&model->lock);
         return root;
 }

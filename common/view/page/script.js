@@ -92,6 +92,9 @@ function showStage(status, name) {
         } else {
                 card.append(make("p", "replicas not known yet", "quiet"));
         }
+        const rows = status.database && status.database.outbox_rows[name];
+        if (rows) card.append(make("p", `${number.format(rows)} ${rows === 1 ? "row waits" : "rows wait"} in the outbox, ` +
+                `oldest ${duration(status.database.outbox[name])}, done in ${known(status.outbox_seconds_left[name], duration)}`));
         for (const stream of streams) {
                 const part = make("div", undefined, "stream"), numbers = make("div", undefined, "numbers"), charts = make("div", undefined, "charts");
                 const before = stream.lag_history[Math.max(0, stream.lag_history.length - 7)];   // a minute ago
