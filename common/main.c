@@ -96,7 +96,7 @@ static int run_service(struct service *service)
         return 0;
 }
 
-static void service_init(struct service *service)
+static void init_service(struct service *service)
 {
         const struct config *config = service->shared;
         service->metrics = metrics_new();
@@ -105,11 +105,11 @@ static void service_init(struct service *service)
         limiter_init(&service->limiter, config->messages_per_second, clock_ms());
         lane_init(&service->lane);
         pthread_mutex_init(&service->health.lock, NULL);
-        for (size_t i = 0; i < WORK_TURNS; i++)
-                pthread_mutex_init(&service->turns[i], NULL);
+        for (size_t i = 0; i < WORK_MUTEXES; i++)
+                pthread_mutex_init(&service->mutexes[i], NULL);
 }
 
-static void service_deinit(struct service *service)
+static void deinit_service(struct service *service)
 {
         settings_deinit(service->program->settings, service->config);
         config_deinit(service->config);
@@ -138,13 +138,13 @@ int service_main(const struct program *program, int argc, char **argv)
         config_derive(service.config);
         const char *wrong = config_check(service.config, service_inputs(&service));
         log_init(program->name, (enum log_level)service.shared->log_level, (enum log_format)service.shared->log_format);
-        service_init(&service);
+        init_service(&service);
         if (wrong) {
                 fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);
                 code = 2;
         } else {
                 code = argc < 2 ? run_service(&service) : command_run(&service, argc, argv);
         }
-        service_deinit(&service);
+        deinit_service(&service);
         return code;
 }

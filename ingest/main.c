@@ -185,7 +185,7 @@ int main(int argc, char **argv)
                 .trims_inputs = trims_inputs,
                 .state_new = writer_new,
                 .state_free = writer_free,
-                .weigh = writer_weigh,
+                .estimate = writer_estimate_units,
                 .process = writer_process,
                 .prepare = prepare,
                 .beside = reconcile_beside,

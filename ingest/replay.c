@@ -49,7 +49,7 @@ static int walk_stream(struct replay *replay, const char *stream, const char *to
                 do {
                         r = stream_range(replay->redis, stream, from, to, READ_COUNT, &batch, &read);
                         for (size_t i = batch.count - read; i < batch.count; i++)
-                                units += writer_weigh(&batch.entries[i]);
+                                units += writer_estimate_units(&batch.entries[i]);
                         if (read)
                                 snprintf(from, sizeof(from), "(%s", batch.entries[batch.count - 1].id);
                 } while (!r && read && units < (size_t)replay->service->shared->batch_max);

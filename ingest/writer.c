@@ -13,7 +13,7 @@
 
 #define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
 #define NOTICE_PATIENCE 120 /* times a batch's deadline */
-_Static_assert(EVENT_KINDS <= WORK_TURNS, "a turn a kind");
+_Static_assert(EVENT_KINDS <= WORK_MUTEXES, "a mutex for each kind");
 
 /* An event and the entry it came in. */
 struct item {
@@ -105,7 +105,7 @@ bool writer_can_hold(const struct stream_entry *entry)
         return entry->ms <= INT64_MAX && entry->seq <= INT64_MAX;
 }
 
-size_t writer_weigh(const struct stream_entry *entry)
+size_t writer_estimate_units(const struct stream_entry *entry)
 {
         size_t size = 0;
         return stream_entry_payload(entry, &size) && size > 1200 ? size / 700 : 1;
@@ -572,8 +572,8 @@ int writer_process(struct work *work)
                 done[kind] = !writer->events[kind].count;
                 sort_items(&writer->events[kind]);
         }
-        if (!r) /* two transactions that fill one table wait for each other at its hot keys */
-                r = work_run_turns(work, done, EVENT_KINDS, store_kind, writer);
+        if (!r)
+                r = work_run_each(work, done, EVENT_KINDS, store_kind, writer);
         if (!r)
                 add_letters(work, writer);
         return r;

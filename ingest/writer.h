@@ -20,4 +20,4 @@ MUST_CHECK int writer_get_network(struct db *db, int64_t deadline_ms, char **net
 /* Whether its id fits PostgreSQL's numbers. */
 bool writer_can_hold(const struct stream_entry *entry);
 /* About how many events an entry holds, by its size. */
-size_t writer_weigh(const struct stream_entry *entry);
+size_t writer_estimate_units(const struct stream_entry *entry);

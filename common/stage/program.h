@@ -51,8 +51,8 @@ struct program {
 
         void *(*state_new)(const void *config); /* a worker's own; may be NULL */
         void (*state_free)(void *state);
-        size_t (*weigh)(const struct stream_entry *entry); /* about how many units an entry holds; NULL: one */
-        int (*process)(struct work *work);                 /* 0, or negative: nothing is acked */
+        size_t (*estimate)(const struct stream_entry *entry); /* how many units an entry holds, about; NULL: one */
+        int (*process)(struct work *work);                    /* 0, or negative: nothing is acked */
 
         /* Before the workers start (migrations). 0; else it is tried again, and *problem (static text, or left NULL: db_error)
          * says why. */

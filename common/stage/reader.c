@@ -79,10 +79,10 @@ void reader_rest(struct reader *reader, int64_t ms)
 
 /* ---- sizes ---- */
 
-static size_t weigh(const struct reader *reader, const struct stream_entry *entry)
+static size_t estimate_units(const struct reader *reader, const struct stream_entry *entry)
 {
         const struct program *program = reader->service->program;
-        return program->weigh ? program->weigh(entry) : 1;
+        return program->estimate ? program->estimate(entry) : 1;
 }
 
 static size_t index_of(const struct reader *reader, const char *stream)
@@ -101,7 +101,7 @@ static size_t count_units(struct reader *reader, size_t from)
                 size_t entries = 0, sum = 0;
                 for (size_t i = from; i < reader->batch.count; i++)
                         if (reader->batch.entries[i].stream == reader->consumer.streams[s]) {
-                                sum += weigh(reader, &reader->batch.entries[i]);
+                                sum += estimate_units(reader, &reader->batch.entries[i]);
                                 entries++;
                         }
                 if (entries)

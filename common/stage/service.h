@@ -37,7 +37,7 @@ struct service {
         struct service_health health;
         atomic_bool ready;                          /* workers run */
         atomic_llong alive_ms[SERVICE_WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
-        pthread_mutex_t turns[WORK_TURNS];          /* of the workers, see work.h */
+        pthread_mutex_t mutexes[WORK_MUTEXES];      /* of the workers, see work_run_each */
 };
 
 const char *const *service_inputs(const struct service *service);

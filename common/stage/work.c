@@ -5,7 +5,7 @@
 #include <time.h>
 #include "common/base/log.h"
 
-#define TURN_PATIENCE_MS 25 /* a batch's time in one table */
+#define MUTEX_PATIENCE_MS 25 /* about a batch's time in one table */
 
 void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number)
 {
@@ -112,43 +112,43 @@ int work_run(struct work *work, const struct work_bisect *bisect, size_t from, s
         return r ? r : work_run(work, bisect, from + half, count - half);
 }
 
-bool work_take_turn(pthread_mutex_t *turn, int64_t wait_ms)
+static bool try_mutex(pthread_mutex_t *mutex, int64_t wait_ms)
 {
         struct timespec until;
         if (!wait_ms)
-                return !pthread_mutex_trylock(turn);
+                return !pthread_mutex_trylock(mutex);
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += wait_ms % 1000 * 1000000;
         until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        return !pthread_mutex_clocklock(turn, CLOCK_MONOTONIC, &until);
+        return !pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
 }
 
-static bool pick_turn(const struct work *work, const bool *done, size_t count, size_t *which)
+static bool pick_one(const struct work *work, const bool *done, size_t count, size_t *which)
 {
         size_t any = count;
         for (*which = 0; *which < count; ++*which) {
                 if (done[*which])
                         continue;
-                if (work->turns && work_take_turn(&work->turns[*which], 0))
+                if (work->mutexes && try_mutex(&work->mutexes[*which], 0))
                         return true;
                 if (any == count)
                         any = *which;
         }
         *which = any;
-        return any < count && work->turns && work_take_turn(&work->turns[any], TURN_PATIENCE_MS);
+        return any < count && work->mutexes && try_mutex(&work->mutexes[any], MUTEX_PATIENCE_MS);
 }
 
-int work_run_turns(struct work *work, bool *done, size_t count, int (*run)(struct work *, void *, size_t which), void *context)
+int work_run_each(struct work *work, bool *done, size_t count, int (*run)(struct work *, void *, size_t which), void *context)
 {
         for (;;) {
                 size_t which;
-                bool turn = pick_turn(work, done, count, &which);
+                bool locked = pick_one(work, done, count, &which);
                 if (which == count)
                         return 0;
                 int r = run(work, context, which);
-                if (turn)
-                        pthread_mutex_unlock(&work->turns[which]);
+                if (locked)
+                        pthread_mutex_unlock(&work->mutexes[which]);
                 if (r)
                         return r;
                 done[which] = true;

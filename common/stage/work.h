@@ -11,7 +11,7 @@
 
 struct metrics;
 
-#define WORK_TURNS 8
+#define WORK_MUTEXES 8 /* as many as ingest has kinds of events, at least */
 
 struct work {
         const void *config; /* the program's */
@@ -20,7 +20,7 @@ struct work {
         struct arena *arena; /* reset after the batch */
         const struct stream_batch *batch;
         struct metrics *metrics;
-        pthread_mutex_t *turns; /* WORK_TURNS of them, the same for all workers, see work_run_turns; NULL: there are no others */
+        pthread_mutex_t *mutexes; /* WORK_MUTEXES, shared by all workers, see work_run_each; NULL: there is one worker */
         int64_t deadline_ms, max_retries;
 
         struct stream_key *keys; /* what changed, to be published */
@@ -54,11 +54,10 @@ struct work_bisect {
 };
 MUST_CHECK int work_run(struct work *work, const struct work_bisect *bisect, size_t from, size_t count);
 
-/* Waits for a turn, wait_ms at most (0: not at all). Returns whether it has it, and has to unlock it. */
-bool work_take_turn(pthread_mutex_t *turn, int64_t wait_ms);
 /*
- * Runs each of 0 … count-1 that is not done, in a turn of its own: what another worker is at comes later. A worker waits for a
- * turn for a moment only, then goes on without. Returns as run, 0 where it has run all.
+ * Runs each of 0 … count-1 that is not done, under its mutex: two transactions that fill one table wait for each other at its hot
+ * keys. What another worker is at comes later. Where all that is left is taken, waits for a mutex for a moment, then goes on
+ * without. Returns as run, 0 where it has run all.
  */
-MUST_CHECK int work_run_turns(
+MUST_CHECK int work_run_each(
         struct work *work, bool *done, size_t count, int (*run)(struct work *, void *, size_t which), void *context);

@@ -344,7 +344,7 @@ int worker_start(struct worker **out, struct service *service, int number)
                 .arena = &worker->arena,
                 .batch = &worker->reader.batch,
                 .metrics = service->metrics,
-                .turns = service->turns,
+                .mutexes = service->mutexes,
                 .deadline_ms = service->shared->processing_timeout_ms,
                 .max_retries = service->shared->max_retries,
         };

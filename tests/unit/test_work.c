@@ -10,14 +10,14 @@
 #include "common/stage/work.h"
 
 struct runs {
-        size_t order[WORK_TURNS], count, failing;
+        size_t order[WORK_MUTEXES], count, failing;
 };
 
 static int note_run(struct work *work, void *context, size_t which)
 {
         struct runs *runs = context;
-        if (work->turns) /* it has its own turn, or waited for it in vain */
-                assert_false(work_take_turn(&work->turns[which], 0));
+        if (work->mutexes) /* it has it, or waited for it in vain */
+                assert_true(pthread_mutex_trylock(&work->mutexes[which]));
         runs->order[runs->count++] = which;
         return which == runs->failing ? -1 : 0;
 }
@@ -26,9 +26,9 @@ static void runs_each_once_but_what_is_done(void **state)
 {
         bool done[] = {false, true, false, false};
         struct runs runs = {.failing = SIZE_MAX};
-        struct work work = {0}; /* without turns, as in replay */
+        struct work work = {0}; /* without mutexes, as in replay */
         (void)state;
-        assert_int_equal(work_run_turns(&work, done, 4, note_run, &runs), 0);
+        assert_int_equal(work_run_each(&work, done, 4, note_run, &runs), 0);
         assert_int_equal(runs.count, 3);
         assert_int_equal(runs.order[0], 0);
         assert_int_equal(runs.order[1], 2);
@@ -39,35 +39,35 @@ static void what_another_is_at_comes_last(void **state)
 {
         bool done[3] = {false};
         struct runs runs = {.failing = SIZE_MAX};
-        pthread_mutex_t turns[WORK_TURNS];
-        struct work work = {.turns = turns};
+        pthread_mutex_t mutexes[WORK_MUTEXES];
+        struct work work = {.mutexes = mutexes};
         (void)state;
-        for (size_t i = 0; i < WORK_TURNS; i++)
-                pthread_mutex_init(&turns[i], NULL);
-        pthread_mutex_lock(&turns[0]); /* and is never given back: it goes on without */
-        assert_int_equal(work_run_turns(&work, done, 3, note_run, &runs), 0);
+        for (size_t i = 0; i < WORK_MUTEXES; i++)
+                pthread_mutex_init(&mutexes[i], NULL);
+        pthread_mutex_lock(&mutexes[0]); /* and is never given back: it goes on without */
+        assert_int_equal(work_run_each(&work, done, 3, note_run, &runs), 0);
         assert_int_equal(runs.count, 3);
         assert_int_equal(runs.order[0], 1);
         assert_int_equal(runs.order[1], 2);
         assert_int_equal(runs.order[2], 0);
-        assert_true(work_take_turn(&turns[1], 0)); /* given back */
-        pthread_mutex_unlock(&turns[1]);
-        pthread_mutex_unlock(&turns[0]);
+        assert_false(pthread_mutex_trylock(&mutexes[1])); /* given back */
+        pthread_mutex_unlock(&mutexes[1]);
+        pthread_mutex_unlock(&mutexes[0]);
 }
 
-static void stops_at_a_failure_and_gives_the_turn_back(void **state)
+static void stops_at_a_failure_and_unlocks(void **state)
 {
         bool done[3] = {false};
         struct runs runs = {.failing = 1};
-        pthread_mutex_t turns[WORK_TURNS];
-        struct work work = {.turns = turns};
+        pthread_mutex_t mutexes[WORK_MUTEXES];
+        struct work work = {.mutexes = mutexes};
         (void)state;
-        for (size_t i = 0; i < WORK_TURNS; i++)
-                pthread_mutex_init(&turns[i], NULL);
-        assert_int_equal(work_run_turns(&work, done, 3, note_run, &runs), -1);
+        for (size_t i = 0; i < WORK_MUTEXES; i++)
+                pthread_mutex_init(&mutexes[i], NULL);
+        assert_int_equal(work_run_each(&work, done, 3, note_run, &runs), -1);
         assert_int_equal(runs.count, 2);
-        assert_true(work_take_turn(&turns[1], 0));
-        pthread_mutex_unlock(&turns[1]);
+        assert_false(pthread_mutex_trylock(&mutexes[1]));
+        pthread_mutex_unlock(&mutexes[1]);
 }
 
 static struct stream_key *key_of(struct work *work, size_t i)
@@ -100,7 +100,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(runs_each_once_but_what_is_done),
                 cmocka_unit_test(what_another_is_at_comes_last),
-                cmocka_unit_test(stops_at_a_failure_and_gives_the_turn_back),
+                cmocka_unit_test(stops_at_a_failure_and_unlocks),
                 cmocka_unit_test(folded_keys_are_named_once_with_their_highest_block),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
