@@ -318,6 +318,7 @@ static int read_pending(struct reader *reader)
                 r = stream_read(&consumer, after, count, 0, &reader->batch, &read);
         if (r)
                 return r;
+        (void)count_units(reader, 0);
         note_passed(reader);
         reader->pass = read > 0;
         if (!read && reader->pass_again)
@@ -431,8 +432,10 @@ void reader_init(struct reader *reader, struct service *service, int number, con
         reader->passed = memory_new(reader->streams, sizeof(*reader->passed));
         reader->after = memory_new(reader->streams + 1, sizeof(*reader->after));
         reader->averages = memory_new(reader->streams, sizeof(*reader->averages));
-        for (size_t i = 0; i < reader->streams; i++)
+        for (size_t i = 0; i < reader->streams; i++) {
                 reader->after[i] = reader->passed[i];
+                reader->averages[i] = service->program->estimate ? 0 : 1;
+        }
         begin_pass(reader);
 }
 
