@@ -6,6 +6,7 @@
 Each server carries PR_SET_PDEATHSIG, so that it ends even when the tests are killed, and is only ever ended through its own handle.
 """
 import ctypes
+import glob
 import os
 import pwd
 import shutil
@@ -120,7 +121,7 @@ class RedisServer(Server):
         self.arguments = [*(("--appendonly", "yes", "--appendfsync", "always") if append_only else ("--appendonly", "no")), *arguments]
 
     def command(self):
-        return ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+        return [os.environ.get("REDIS_SERVER", "redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
                 "--databases", "1000", "--maxmemory-policy", "noeviction", "--daemonize", "no", *self.arguments]
 
     def client(self, db=0):
