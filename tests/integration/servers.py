@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg
+import pytest
 import redis
 
 from ports import free_port
@@ -158,6 +159,8 @@ class PostgresServer(Server):
         """follows: a running server to be a standby of, with a copy of it as it is now."""
         super().__init__(folder)
         self.programs = _postgres_programs()
+        if follows and not (self.programs / "pg_basebackup").exists():
+            pytest.skip(f"no pg_basebackup in {self.programs}")
         self.data = self.folder / "data"
         self.settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "128MB",
