@@ -292,13 +292,13 @@ static int claim_when_due(struct reader *reader)
                 return 0;
         reader->claim_due = clock_ms() + settings(reader)->claim_idle_ms / 2 + 1;
         int r = stream_claim(&reader->consumer, settings(reader)->claim_idle_ms, &claimed);
-        if (r || !claimed)
+        if (r < 0 || !claimed)
                 return r;
         log_write(LOG_INFO, "claimed entries of another consumer", "worker=%d entries=%zu", reader->number, claimed);
         metrics_add(reader->service->metrics, &stage_claims, (double)claimed, NULL, NULL, NULL);
         want_pass(reader);
         reader->claim_due = clock_ms(); /* there may be more */
-        return 0;
+        return r;
 }
 
 static int read_pending(struct reader *reader)
@@ -357,7 +357,6 @@ int reader_read(struct reader *reader)
         }
         if (r || !reader->batch.count)
                 lane_leave(&reader->service->lane, reader->number);
-        reader->keep_due = clock_ms() + settings(reader)->claim_idle_ms / 3;
         return r;
 }
 

@@ -97,6 +97,7 @@ static int connect_db(struct worker *worker)
         AUTO(text) char *problem = NULL;
         if (worker->db)
                 return 0;
+        worker->stale = false; /* a connection that is made now is no old one: its failure counts */
         if (service_open_db(worker->service, &worker->db, CONNECT_TIMEOUT_MS, reader_keep, &worker->reader, &problem))
                 return fail_to_connect(worker, "postgresql", problem);
         if (check_schema(worker))
@@ -258,9 +259,10 @@ static int step(struct worker *worker)
         if (breaker_get(&worker->service->breaker) != BREAKER_CLOSED)
                 return probe(worker);
         int r = connect_redis(worker);
-        if (!r)
+        if (!r) {
                 r = read_batch(worker);
-        worker->stale = clock_ms() - worker->used_ms > STALE_MS;
+                worker->stale = clock_ms() - worker->used_ms > STALE_MS;
+        }
         if (!r && !worker->reader.batch.count)
                 return STEP_IDLE;
         if (!r)
