@@ -285,12 +285,12 @@ static int claim_when_due(struct reader *reader)
         reader->claim_due = clock_ms() + settings(reader)->claim_idle_ms / 2 + 1;
         int r = stream_claim(&reader->consumer, settings(reader)->claim_idle_ms, &claimed);
         want_pass(reader); /* what is pending and was not claimed now is this consumer's: nobody else takes it up */
-        if (r || !claimed)
+        if (r < 0 || !claimed)
                 return r;
         log_write(LOG_INFO, "claimed entries of another consumer", "worker=%d entries=%zu", reader->number, claimed);
         metrics_add(reader->service->metrics, &stage_claims, (double)claimed, NULL, NULL, NULL);
         reader->claim_due = clock_ms(); /* there may be more */
-        return 0;
+        return r;
 }
 
 static int read_pending(struct reader *reader)
@@ -352,7 +352,6 @@ int reader_read(struct reader *reader)
                 lane_leave(&reader->service->lane, reader->number);
         else
                 lane_begin_batch(&reader->service->lane, reader->number, clock_ms());
-        reader->keep_due = clock_ms() + settings(reader)->claim_idle_ms / 3;
         return r;
 }
 
