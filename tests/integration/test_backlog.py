@@ -261,6 +261,41 @@ def test_one_term_refused_by_postgresql(make_pipeline, stage, state):
     pipeline.drain().assert_exact()
 
 
+def test_a_refused_term_of_a_backlog_is_told_once(make_pipeline, stage):
+    """Its row stays in the outbox: each later entry that names its bucket meets it again, and is not to blame."""
+    pipeline, _ = neighbours(make_pipeline, stage, WORKERS=1)
+    table, key, column = ROWS[stage]
+    with pipeline.connect() as connection:
+        connection.execute("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '22023'; END $$")
+        connection.execute(f"""CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW
+                               WHEN (NEW.{key} = '{NEIGHBOURS[7]}' AND NEW.{column} >= 20) EXECUTE FUNCTION refuse()""")
+        start_rest(pipeline, stage)
+        for _ in range(4):
+            add_buckets(pipeline, stage, [0])
+            until(lambda: not pending_of(pipeline, [input_of(pipeline, stage)]), "the entry is done with", alive=pipeline.alive())
+        assert len(pipeline.dead_letters()) == 1
+        connection.execute(f"DROP TRIGGER refuse ON {table}")
+    assert pipeline.run(stage, "dlq", "retry", "--all").returncode == 0
+    pipeline.drain().assert_exact()
+
+
+def test_many_entries_of_a_term_that_somebody_holds(make_pipeline, stage):
+    """They are one unit of a batch: it is tried once, one entry of it stays pending, and nobody else waits."""
+    pipeline, _ = neighbours(make_pipeline, stage, WORKERS=1)
+    table, key, _ = ROWS[stage]
+    held, others = NEIGHBOURS[7], [*NEIGHBOURS[:7], *NEIGHBOURS[8:]]
+    with pipeline.connect() as holder, pipeline.connect() as connection:
+        holder.autocommit = False
+        holder.execute(f"SELECT FROM {table} WHERE {key} = %s FOR UPDATE", (held,))
+        add_terms(pipeline, stage, [held] * 30 + others)
+        service = start_rest(pipeline, stage, PROCESSING_TIMEOUT_MS=1000)
+        until(lambda: done(connection, stage, others, 20), "the others are done", alive=pipeline.alive())
+        until(lambda: len(pipeline.redis().xpending_range(input_of(pipeline, stage), pipeline.group, "-", "+", 100)) == 1, "one entry is left", alive=pipeline.alive())
+        assert service.messages().count("a single message takes longer") <= 3
+        holder.rollback()
+    pipeline.drain().assert_exact()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_term_over_the_deadline(make_pipeline, stage, workers):
     """Somebody holds its row. The others of its bucket go on, again and again; it is done when the row is free."""
@@ -373,6 +408,7 @@ def test_what_is_gathered_is_bounded(make_pipeline, small):
 @pytest.mark.parametrize("stage, table, rows, most, wait", [
     ("cascade", "vault_outbox", 9000, 2048, "SELECT vault_tell_of_terms(ARRAY[%s], 0) FROM generate_series(1, %s)"),
     ("analytics", "term_outbox", 9000, 4000, "INSERT INTO term_outbox (term_id, block_number) SELECT '0x00' || lpad(to_hex(n), 62, '0'), 0 FROM generate_series(1, %s) n"),
+    ("analytics", "term_outbox", 45_000, 20_000, "INSERT INTO term_outbox (term_id, block_number) SELECT '0x00' || lpad('7', 62, '0'), 0 FROM generate_series(1, %s) n"),
 ])
 def test_a_transaction_is_bounded(make_pipeline, small, stage, table, rows, most, wait):
     """One entry, and more outbox rows behind it than one transaction takes: several do them all."""
