@@ -7,69 +7,124 @@
 #include "common/cli/connect.h"
 #include "common/base/progress.h"
 #include "decode.h"
+#include "ingest.h"
 #include "ingest_sql.h"
-#include "sighting.h"
 #include "writer.h"
 
 #define TIMEOUT_MS 3600000
 #define READ_COUNT 100
 
+static const struct sql *const copies[EVENT_KINDS] = {
+        [EVENT_ATOM_CREATED] = &sql_10_audit_atom_created_copy,
+        [EVENT_TRIPLE_CREATED] = &sql_10_audit_triple_created_copy,
+        [EVENT_DEPOSITED] = &sql_10_audit_deposited_copy,
+        [EVENT_REDEEMED] = &sql_10_audit_redeemed_copy,
+        [EVENT_SHARE_PRICE_CHANGED] = &sql_10_audit_share_price_changed_copy,
+        [EVENT_GENERIC] = &sql_10_audit_generic_copy,
+};
+
 struct sighting {
         const struct event *event;
         const struct stream_entry *entry;
+        int64_t place; /* of the first that is the same, where the entry has the event in several blocks; else -1 */
         bool settled;
 };
 
-/* What is staged at a time: the events of a read. */
+/* What is staged at a time: the events of a read, by kind. */
 struct stage {
-        struct sighting *sightings;
-        size_t count, capacity;
+        struct staged {
+                struct sighting *sightings;
+                size_t count, capacity;
+        } kinds[EVENT_KINDS];
+        enum event_kind kind; /* that is being copied */
         struct arena scratch; /* the decoder's */
 };
 
 /* ---- staging ---- */
 
-static int add_events(struct work *work, void *context, size_t from, size_t count)
+static int copy_events(struct work *work, void *context, size_t from, size_t count)
 {
         const struct stage *stage = context;
-        AUTO_COLUMNS struct db_columns sightings;
-        db_columns_init(&sightings, SIGHTING_ELEMENTS);
-        for (size_t i = from; i < from + count; i++)
-                sighting_push(&sightings, stage->sightings[i].event, stage->sightings[i].entry, stage->sightings[i].event->index,
-                        stage->sightings[i].settled, work->arena);
-        const struct db_call call = {
-                .sql = &sql_10_audit_add_events, .params = db_columns_params(&sightings), .param_count = SIGHTING_PLACED};
-        return db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        AUTO_ARRAY struct db_array rows;
+        db_copy_init(&rows);
+        for (size_t i = from; i < from + count; i++) {
+                const struct sighting *sighting = &stage->kinds[stage->kind].sightings[i];
+                writer_push_row(&rows, sighting->event, sighting->entry, 2);
+                db_array_push(&rows, sighting->settled ? "\1" : "", 1);
+                if (sighting->place < 0)
+                        db_array_push(&rows, NULL, 0);
+                else
+                        db_array_push_number(&rows, sighting->place);
+        }
+        return db_copy(work->db, NULL, 0, copies[stage->kind], &rows, TIMEOUT_MS);
 }
 
-static void take_entry(struct stage *stage, struct work *work, const struct stream_entry *entry, const char *network,
-        struct stream_position settled)
+static int64_t find_place(const struct decode_message *message, size_t which)
+{
+        const struct event *event = &message->events[which];
+        size_t place = event->index;
+        bool several = false;
+        for (size_t i = 0; i < message->event_count; i++) {
+                const struct event *other = &message->events[i];
+                if (other->log_index != event->log_index || strcmp(other->transaction_hash, event->transaction_hash) != 0)
+                        continue;
+                if (strcmp(other->block_hash, event->block_hash) != 0)
+                        several = true;
+                else if (other->index < place)
+                        place = other->index;
+        }
+        return several ? (int64_t)place : -1;
+}
+
+static int add_notice(struct work *work, const struct stream_entry *entry, const struct decode_notice *notice, bool settled)
+{
+        const struct db_param params[] = {
+                db_text(entry->stream),
+                db_text(arena_format(work->arena, "%" PRIu64, entry->ms)),
+                db_text(arena_format(work->arena, "%" PRIu64, entry->seq)),
+                db_text(notice->network),
+                db_text(arena_format(work->arena, "%" PRId64, notice->fork_block)),
+                db_text(arena_format(work->arena, "%" PRId64, notice->depth)),
+                db_text(notice->json),
+                db_text(settled ? "true" : "false"),
+        };
+        const struct db_call call = {.sql = &sql_10_audit_add_notice, .params = params, .param_count = ARRAY_LENGTH(params)};
+        int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        return r == DB_BAD_DATA ? 0 : r; /* it is a dead letter */
+}
+
+static int take_entry(struct stage *stage, struct work *work, const struct stream_entry *entry, const char *network, bool settled)
 {
         size_t size;
         struct decode_message message;
         const char *payload = writer_can_hold(entry) ? stream_entry_payload(entry, &size) : NULL;
         if (!payload)
-                return;
+                return 0;
         (void)!decode_message(payload, size, network, work->arena, &stage->scratch, &message);
         for (size_t i = 0; i < message.event_count; i++) {
-                stage->sightings = memory_grow(stage->sightings, &stage->capacity, stage->count + 1, sizeof(*stage->sightings));
-                stage->sightings[stage->count++] = (struct sighting){
-                        .event = &message.events[i],
-                        .entry = entry,
-                        .settled = stream_position_compare((struct stream_position){entry->ms, entry->seq}, settled) < 0,
-                };
+                struct staged *kind = &stage->kinds[message.events[i].type->kind];
+                kind->sightings = memory_grow(kind->sightings, &kind->capacity, kind->count + 1, sizeof(*kind->sightings));
+                kind->sightings[kind->count++] = (struct sighting){
+                        .event = &message.events[i], .entry = entry, .place = find_place(&message, i), .settled = settled};
         }
+        return message.notice ? add_notice(work, entry, message.notice, settled) : 0;
 }
 
 static int stage_batch(struct work *work, const struct stream_batch *batch, const char *network, struct stream_position settled)
 {
         struct stage stage = {0};
         /* no blame: what PostgreSQL refuses cannot be in the tables either, it is a dead letter */
-        const struct work_bisect bisect = {.run = add_events, .context = &stage};
-        for (size_t i = 0; i < batch->count; i++)
-                take_entry(&stage, work, &batch->entries[i], network, settled);
-        int r = work_run(work, &bisect, 0, stage.count);
-        free(stage.sightings);
+        const struct work_bisect bisect = {.run = copy_events, .context = &stage};
+        int r = 0;
+        for (size_t i = 0; !r && i < batch->count; i++) {
+                const struct stream_position at = {batch->entries[i].ms, batch->entries[i].seq};
+                r = take_entry(&stage, work, &batch->entries[i], network, stream_position_compare(at, settled) < 0);
+        }
+        for (stage.kind = 0; stage.kind < EVENT_KINDS; stage.kind++) {
+                if (!r)
+                        r = work_run(work, &bisect, 0, stage.kinds[stage.kind].count);
+                free(stage.kinds[stage.kind].sightings);
+        }
         arena_deinit(&stage.scratch);
         return r;
 }
@@ -114,9 +169,19 @@ static int stage_stream(struct work *work, struct redis *redis, const char *stre
         return r;
 }
 
+int audit_create(struct db *db, int64_t copy_window_ms)
+{
+        char window[24];
+        snprintf(window, sizeof(window), "%" PRId64, copy_window_ms);
+        const struct db_param param = db_text(window);
+        const struct db_call call = {.sql = &sql_10_audit_begin, .params = &param, .param_count = 1};
+        return db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+}
+
 int audit_begin(struct service *service, struct db *db)
 {
-        const struct db_call create[] = {{.sql = &sql_10_audit_create_event}, {.sql = &sql_10_audit_create_entry}};
+        const struct ingest_config *config = service->config;
+        const struct db_call analyze = {.sql = &sql_10_audit_analyze};
         const char *const *streams = service->program->inputs(service->config);
         struct arena arena = ARENA_NULL;
         struct work work = {.db = db, .arena = &arena, .deadline_ms = TIMEOUT_MS, .max_retries = 1};
@@ -126,7 +191,7 @@ int audit_begin(struct service *service, struct db *db)
         char *network = NULL;
         if (!redis)
                 return -1;
-        int r = db_run(db, create, ARRAY_LENGTH(create), DB_AUTOCOMMIT, TIMEOUT_MS);
+        int r = audit_create(db, config->copy_window_ms);
         if (!r)
                 r = writer_get_network(db, TIMEOUT_MS, &network);
         if (!r)
@@ -140,6 +205,8 @@ int audit_begin(struct service *service, struct db *db)
         }
         if (!r)
                 progress_end(&progress);
+        if (!r)
+                r = db_run(db, &analyze, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
         if (r && *redis_error(redis))
                 fprintf(stderr, "ingest: reading the streams: Redis: %s\n", redis_error(redis));
         free(network);
@@ -186,47 +253,59 @@ int audit_verify(struct db *db, int64_t *differences, program_print *print, cons
                 if (r)
                         return r;
         }
-        const struct db_call reorgs = {.sql = &sql_12_reorg_verify};
-        int r = report(db, &reorgs, "orphaned_events", differences, print, options);
+        const struct db_call sightings = {.sql = &sql_12_sighting_verify}, reorgs = {.sql = &sql_12_reorg_verify};
+        int r = report(db, &sightings, "notices and sightings", differences, print, options);
+        if (!r)
+                r = report(db, &reorgs, "orphaned_events", differences, print, options);
         return r ? r : warn_of_conflicts(db);
 }
 
-static int settle(struct db *db)
+/* ---- rebuilding ---- */
+
+/* A statement that returns one number; under the exclusive lock, in a transaction of its own, or without it. */
+static int run_number(struct db *db, const struct sql *sql, bool alone, const struct db_param *params, int count, int64_t *number)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock_alone},
-                {.sql = &sql_12_reorg_rebuild, .rows = &rows},
-        };
-        int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
+                {.sql = &sql_10_event_lock_alone}, {.sql = sql, .params = params, .param_count = count, .rows = &rows}};
+        int r = db_run(db, calls + !alone, alone ? 2 : 1, DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
         if (!r)
-                printf("%-28s %" PRId64 " rows moved\n", "orphaned_events", db_rows_count(rows) ? db_rows_number(rows, 0, 0) : 0);
+                *number = db_rows_number(rows, 0, 0);
         return r;
 }
 
-static int mend(struct db *db, const char *table, const char *verdict, int64_t *mended)
+int audit_mend_parts(struct db *db, const char *name, const struct sql *find, const struct sql *mend, bool alone, int64_t *mended)
 {
-        AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param params[] = {db_text(table), db_text(verdict)};
-        const struct db_call calls[] = {
-                {.sql = &sql_10_event_lock_alone},
-                {.sql = &sql_10_audit_mend, .params = params, .param_count = 2, .rows = &rows},
-        };
-        int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
-        *mended += r ? 0 : db_rows_number(rows, 0, 0);
+        int64_t parts = 0, rows = 0;
+        struct db_param params[2] = {db_text(name)};
+        int named = name ? 1 : 0, r = run_number(db, find, false, params, named, &parts);
+        for (int64_t part = 0; !r && part < parts; part++) {
+                char text[24];
+                snprintf(text, sizeof(text), "%" PRId64, part);
+                params[named] = db_text(text);
+                r = run_number(db, mend, alone, params, named + 1, &rows);
+                *mended += rows;
+        }
         return r;
 }
 
 int audit_rebuild(struct service *service, struct db *db)
 {
-        static const char *const verdicts[] = {"wrong", "extra", "missing"};
+        int64_t mended = 0, moved = 0;
         int r = audit_begin(service, db);
+        if (!r)
+                r = audit_mend_parts(db, NULL, &sql_12_sighting_find, &sql_12_sighting_mend, true, &mended);
+        if (!r)
+                printf("%-28s %" PRId64 " rows mended from the streams\n", "notices and sightings", mended);
         for (size_t i = 0; !r && i < EVENT_KINDS; i++) {
-                int64_t mended = 0;
-                for (size_t v = 0; !r && v < ARRAY_LENGTH(verdicts); v++)
-                        r = mend(db, event_types[i].table, verdicts[v], &mended);
+                mended = 0;
+                r = audit_mend_parts(db, event_types[i].table, &sql_10_audit_find, &sql_10_audit_mend, true, &mended);
                 if (!r)
                         printf("%-28s %" PRId64 " rows mended from the streams\n", event_types[i].table, mended);
         }
-        return r ? r : settle(db);
+        if (!r)
+                r = audit_mend_parts(db, NULL, &sql_12_reorg_find, &sql_12_reorg_mend, true, &moved);
+        if (!r)
+                printf("%-28s %" PRId64 " rows moved\n", "orphaned_events", moved);
+        return r;
 }

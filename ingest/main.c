@@ -17,8 +17,7 @@
 #include "rpc.h"
 #include "writer.h"
 
-#define AT(member)         offsetof(struct ingest_config, member)
-#define REBUILD_TIMEOUT_MS 3600000
+#define AT(member) offsetof(struct ingest_config, member)
 
 static const char *check_streams(const char *value)
 {
@@ -116,29 +115,15 @@ static int prepare(struct service *service, struct db *db, const char **problem)
 
 static int rebuild(struct service *service, struct db *db)
 {
-        static const struct {
-                const char *table;
-                const struct sql *sql;
-        } steps[] = {{"atom", &sql_20_atom_rebuild}, {"triple", &sql_20_triple_rebuild}, {"position", &sql_20_position_rebuild},
-                {"vault", &sql_20_vault_rebuild}};
-        int failed = audit_rebuild(service, db);
-        if (failed)
-                return failed;
-        for (size_t i = 0; i < ARRAY_LENGTH(steps); i++) {
-                size_t found;
-                int64_t total = 0;
-                do { /* up to 10,000 rows a transaction, until none differs */
-                        AUTO(db_rows) struct db_rows *result = NULL;
-                        const struct db_call call = {.sql = steps[i].sql, .rows = &result};
-                        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
-                        if (r)
-                                return r;
-                        found = db_rows_count(result);
-                        total += found ? db_rows_number(result, 0, 0) : 0;
-                } while (found);
-                printf("%-28s %lld rows made anew\n", steps[i].table, (long long)total);
+        static const char *const tables[] = {"atom", "triple", "position", "vault"};
+        int r = audit_rebuild(service, db);
+        for (size_t i = 0; !r && i < ARRAY_LENGTH(tables); i++) {
+                int64_t made = 0;
+                r = audit_mend_parts(db, tables[i], &sql_20_rebuild_find, &sql_20_rebuild_make, false, &made);
+                if (!r)
+                        printf("%-28s %lld rows made anew\n", tables[i], (long long)made);
         }
-        return 0;
+        return r;
 }
 
 static const struct program_check checks[] = {

@@ -112,11 +112,9 @@ static int refuse_loss(struct replay *replay)
         const struct ingest_config *config = replay->service->config;
         const struct db_param params[] = {
                 db_text(config->rpc_url ? "true" : "false"), db_text(config->contract ? "true" : "false")};
-        const struct db_call create = {.sql = &sql_10_audit_create_entry}, loss = {.sql = &sql_50_replay_loss,
-                                                                                   .params = params,
-                                                                                   .param_count = ARRAY_LENGTH(params),
-                                                                                   .rows = &rows};
-        int r = db_run(replay->db, &create, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        const struct db_call loss = {
+                .sql = &sql_50_replay_loss, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        int r = audit_create(replay->db, config->copy_window_ms);
         if (!r)
                 r = walk(replay, "looking for what the streams still hold", note);
         if (!r)

@@ -32,7 +32,7 @@ static char *own_columns(const struct event *event, struct arena *arena)
         return text;
 }
 
-void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, size_t place,
+void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, int64_t place,
         bool settled, struct arena *arena)
 {
         struct db_array *columns = sightings->arrays;
@@ -53,5 +53,8 @@ void sighting_push(struct db_columns *sightings, const struct event *event, cons
         db_array_push_number(&columns[11], (int64_t)entry->seq);
         db_array_push_number(&columns[12], settled);
         db_array_push_text(&columns[13], own_columns(event, arena));
-        db_array_push_number(&columns[14], (int64_t)place);
+        if (place < 0)
+                db_array_push(&columns[14], NULL, 0);
+        else
+                db_array_push_number(&columns[14], place);
 }

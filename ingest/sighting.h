@@ -12,7 +12,7 @@
 #define SIGHTING_PLACED   15 /* with the event's place in its entry, for those that read streams */
 #define SIGHTING_ELEMENTS "ttnttntnntnnntn"
 
-/* To columns of SIGHTING_ELEMENTS. place: of the event, or of the first that is the same, in its entry. settled: the entry was
- * acked before the tables were looked at (audit). */
-void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, size_t place,
+/* To columns of SIGHTING_ELEMENTS. place: in its entry, where that has the event in several blocks; else -1. settled: the entry
+ * was acked before the tables were looked at (audit). */
+void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, int64_t place,
         bool settled, struct arena *arena);

@@ -20,7 +20,8 @@ struct item {
         const struct event *event;
         struct stream_entry *entry;
         struct verdict *verdict;
-        size_t place; /* in the entry, of the first that is the same event in the same block */
+        int64_t place; /* in the entry, of the first that is the same event in the same block */
+        bool several;  /* the entry has the event in another block, too */
 };
 
 /* What is wrong with an entry: the first fault, and the places of all. */
@@ -178,7 +179,7 @@ static void push_item(struct items *items, struct item item)
 
 static void add_item(struct writer *writer, const struct event *event, struct stream_entry *entry, struct verdict *verdict)
 {
-        const struct item item = {.event = event, .entry = entry, .verdict = verdict, .place = event->index};
+        const struct item item = {.event = event, .entry = entry, .verdict = verdict, .place = (int64_t)event->index};
         struct items *blocks = &writer->blocks[event->type->kind];
         struct item *last = blocks->count ? &blocks->list[blocks->count - 1] : NULL;
         push_item(&writer->events[event->type->kind], item);
@@ -278,14 +279,19 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
 
 /* ---- storing ---- */
 
-/* By event, entry and block. 0: the same, twice in one entry. */
-static int compare_versions(const struct item *a, const struct item *b)
+/* By event and entry. */
+static int compare_events(const struct item *a, const struct item *b)
 {
         int order = strcmp(a->event->transaction_hash, b->event->transaction_hash);
         if (!order)
                 order = (a->event->log_index > b->event->log_index) - (a->event->log_index < b->event->log_index);
-        if (!order)
-                order = (a->entry > b->entry) - (a->entry < b->entry);
+        return order ? order : (a->entry > b->entry) - (a->entry < b->entry);
+}
+
+/* By event, entry and block. 0: the same, twice in one entry. */
+static int compare_versions(const struct item *a, const struct item *b)
+{
+        int order = compare_events(a, b);
         return order ? order : strcmp(a->event->block_hash, b->event->block_hash);
 }
 
@@ -301,9 +307,16 @@ static void sort_items(struct items *items)
 {
         if (items->count)
                 qsort(items->list, items->count, sizeof(struct item), compare_items);
-        for (size_t i = 1; i < items->count; i++)
-                if (!compare_versions(&items->list[i - 1], &items->list[i]))
-                        items->list[i].place = items->list[i - 1].place;
+        for (size_t i = 1; i < items->count; i++) {
+                struct item *last = &items->list[i - 1], *item = &items->list[i];
+                if (!compare_versions(last, item))
+                        item->place = last->place, item->several = last->several;
+                else if (!compare_events(last, item))
+                        last->several = item->several = true;
+        }
+        for (size_t i = items->count; i-- > 1;)
+                if (!compare_events(&items->list[i - 1], &items->list[i]))
+                        items->list[i - 1].several = items->list[i].several;
 }
 
 /* Of what each event has, in the order of the insert and copy statements' columns. */
@@ -312,10 +325,18 @@ enum { COLUMN_TIME = 7, COLUMN_STREAM, COLUMN_MS, COLUMN_SEQ, COLUMN_VALUES };
 static const char common_elements[] = "tnttntnntnn", own_elements[] = "tttttttttt", atom_elements[] = "tttbt"; /* b: raw_data */
 _Static_assert(sizeof(common_elements) == COLUMN_VALUES + 1 && sizeof(own_elements) == EVENT_VALUES_MAX + 1, "one a column");
 
-/* To arrays, one a column; or (step 0) to one buffer of rows for COPY, where each value has its column's own type. */
-static void push_event(struct db_array *to, size_t step, const struct item *item)
+/* jsonb's binary form: its version, then the text. */
+static void push_jsonb(struct db_array *to, const struct event_value *value)
 {
-        const struct event *event = item->event;
+        AUTO(text) char *data = memory_new(value->size + 1, 1);
+        data[0] = 1;
+        memcpy(data + 1, value->data, value->size);
+        db_array_push(to, data, value->size + 1);
+}
+
+/* To arrays, one a column; or (step 0) to one buffer of rows for COPY, where each value has its column's own type. */
+static void push_event(struct db_array *to, size_t step, const struct event *event, const struct stream_entry *entry)
+{
         db_array_push_text(&to[0], event->transaction_hash);
         db_array_push_number(&to[step], event->log_index);
         db_array_push_text(&to[2 * step], event->address);
@@ -329,14 +350,22 @@ static void push_event(struct db_array *to, size_t step, const struct item *item
                 db_array_push_number(&to[COLUMN_TIME * step], event->block_timestamp);
         else
                 db_array_push_time(to, event->block_timestamp);
-        db_array_push_text(&to[COLUMN_STREAM * step], item->entry->stream);
-        db_array_push_number(&to[COLUMN_MS * step], (int64_t)item->entry->ms);
-        db_array_push_number(&to[COLUMN_SEQ * step], (int64_t)item->entry->seq);
+        db_array_push_text(&to[COLUMN_STREAM * step], entry->stream);
+        db_array_push_number(&to[COLUMN_MS * step], (int64_t)entry->ms);
+        db_array_push_number(&to[COLUMN_SEQ * step], (int64_t)entry->seq);
         for (size_t i = 0; i < event->value_count; i++)
                 if (!step && event->type->fields[i].form == EVENT_FIELD_VAULT_TYPE)
                         db_array_push_small(to, (int16_t)strtol(event->values[i].data, NULL, 10));
+                else if (!step && event->type->kind == EVENT_GENERIC && i)
+                        push_jsonb(to, &event->values[i]);
                 else
                         db_array_push(&to[(COLUMN_VALUES + i) * step], event->values[i].data, event->values[i].size);
+}
+
+void writer_push_row(struct db_array *rows, const struct event *event, const struct stream_entry *entry, int more)
+{
+        db_copy_row(rows, COLUMN_VALUES + (int)event->value_count + more);
+        push_event(rows, 0, event, entry);
 }
 
 /* What event_guard is asked: one item for each block at least. */
@@ -354,16 +383,16 @@ static void seen_init(struct db_columns *seen, const struct item *items, size_t 
 }
 
 /*
- * Begins a transaction with its lock, and pins the network where that is what it is for: before the event is judged, for what
- * notices of other networks said until now goes with that. Where another replica has just pinned another network the event is not
- * ours: nothing is stored, and learn_network finds the network that is pinned.
+ * Begins a transaction with its lock, and pins the network where that is what it is for (exclusively then): before the event is
+ * judged, for what notices of other networks said until now goes with that. Where another replica has just pinned another network
+ * the event is not ours: nothing is stored, and learn_network finds the network that is pinned.
  */
 static int begin(struct work *work, const struct writer *writer, const struct sql *lock, bool *other)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_param pin = db_text(writer->pin);
-        const struct db_call calls[] = {{.sql = lock}, {.sql = &sql_10_network_pin, .params = &pin, .param_count = 1},
-                {.sql = &sql_10_network_get, .rows = &rows}};
+        const struct db_call calls[] = {{.sql = writer->pin ? &sql_10_event_lock_alone : lock},
+                {.sql = &sql_10_network_pin, .params = &pin, .param_count = 1}, {.sql = &sql_10_network_get, .rows = &rows}};
         int r = db_run(work->db, calls, writer->pin ? ARRAY_LENGTH(calls) : 1, DB_BEGIN, work->deadline_ms);
         *other = !r && writer->pin && strcmp(db_rows_text(rows, 0, 0), writer->pin) != 0;
         return *other ? db_run(work->db, NULL, 0, DB_ROLLBACK, work->deadline_ms) : r;
@@ -376,7 +405,8 @@ static int take(struct work *work, const struct writer *writer, const struct ite
         AUTO_COLUMNS struct db_columns sightings;
         db_columns_init(&sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sighting_push(&sightings, items[i].event, items[i].entry, items[i].place, true, work->arena);
+                sighting_push(
+                        &sightings, items[i].event, items[i].entry, items[i].several ? items[i].place : -1, true, work->arena);
         const struct db_call call = {.sql = &sql_10_event_take,
                 .params = db_columns_params(&sightings),
                 .param_count = SIGHTING_PLACED,
@@ -397,10 +427,8 @@ static int copy(
         const struct db_call first[] = {{.sql = &sql_10_event_lock}, *guard};
         AUTO_ARRAY struct db_array rows;
         db_copy_init(&rows);
-        for (size_t i = 0; i < count; i++) {
-                db_copy_row(&rows, COLUMN_VALUES + (int)items[i].event->value_count);
-                push_event(&rows, 0, &items[i]);
-        }
+        for (size_t i = 0; i < count; i++)
+                writer_push_row(&rows, items[i].event, items[i].entry, 0);
         return db_copy(work->db, first, ARRAY_LENGTH(first), copies[writer->kind], &rows, work->deadline_ms);
 }
 
@@ -413,7 +441,7 @@ static int insert(struct work *work, struct writer *writer, const struct db_call
                 writer->kind == EVENT_ATOM_CREATED ? atom_elements : own_elements);
         db_columns_init(&columns, elements);
         for (size_t i = 0; i < count; i++)
-                push_event(columns.arrays, 1, &items[i]);
+                push_event(columns.arrays, 1, items[i].event, items[i].entry);
         const struct db_param *params = db_columns_params(&columns);
         const struct db_param others[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
                 params[COLUMN_STREAM], params[COLUMN_MS], params[COLUMN_SEQ]};
@@ -444,8 +472,10 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         seen_init(&seen, whole ? blocks->list : items, whole ? blocks->count : count);
         const struct db_call guard = {
                 .sql = &sql_10_event_guard, .params = db_columns_params(&seen), .param_count = (int)seen.count};
-        bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin;
-        int r = fresh ? copy(work, writer, &guard, items, count) : DB_DUPLICATE;
+        bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin, several = false;
+        for (size_t i = 0; i < count; i++) /* a part of a batch may hold one of them: which stands is said by their places */
+                several = several || items[i].several;
+        int r = several ? DB_RAISED : fresh ? copy(work, writer, &guard, items, count) : DB_DUPLICATE;
         if (r == DB_DUPLICATE)
                 r = insert(work, writer, &guard, items, count);
         db_columns_deinit(&seen);

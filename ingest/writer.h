@@ -8,6 +8,7 @@
 #pragma once
 
 #include "common/stage/work.h"
+#include "event.h"
 
 void *writer_new(const void *config); /* state of one worker */
 void writer_free(void *writer);
@@ -19,5 +20,8 @@ MUST_CHECK int writer_pin_network(struct db *db, int64_t deadline_ms, const char
 MUST_CHECK int writer_get_network(struct db *db, int64_t deadline_ms, char **network);
 /* Whether its id fits PostgreSQL's numbers. */
 bool writer_can_hold(const struct stream_entry *entry);
+/* An event as a row for COPY, in the order of the event table's columns without created_at; `more` columns follow, by the caller.
+ */
+void writer_push_row(struct db_array *rows, const struct event *event, const struct stream_entry *entry, int more);
 /* About how many events an entry holds, by its size. */
 size_t writer_estimate_units(const struct stream_entry *entry);

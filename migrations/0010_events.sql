@@ -2,52 +2,44 @@
 -- One row per (transaction, log index). stream, stream_ms and stream_seq say where the row came from (the Redis entry id is ms-seq):
 -- liveness under reorgs is decided by stream positions. All ids are COLLATE "C": locks are taken in byte order, whatever the database's locale.
 
-CREATE TABLE atom_created_events (
+-- What all of them have. Their own columns follow in the order of ingest/event.c: audit_begin (0014) copies these tables.
+CREATE TABLE event_common (
         transaction_hash TEXT COLLATE "C" NOT NULL,
         log_index BIGINT NOT NULL,
-        creator TEXT COLLATE "C" NOT NULL,
-        atom_wallet TEXT COLLATE "C" NOT NULL,
-        term_id TEXT COLLATE "C" NOT NULL,
-        atom_data TEXT,
-        raw_data BYTEA,
         address TEXT COLLATE "C" NOT NULL,
         block_hash TEXT COLLATE "C" NOT NULL,
         block_number BIGINT NOT NULL,
         network TEXT COLLATE "C" NOT NULL,
         transaction_index BIGINT NOT NULL,
         block_timestamp TIMESTAMPTZ,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
         stream TEXT COLLATE "C" NOT NULL,
         stream_ms BIGINT NOT NULL,
         stream_seq BIGINT NOT NULL,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
         PRIMARY KEY (transaction_hash, log_index)
 );
 
+CREATE TABLE atom_created_events (
+        LIKE event_common INCLUDING DEFAULTS INCLUDING INDEXES,
+        creator TEXT COLLATE "C" NOT NULL,
+        term_id TEXT COLLATE "C" NOT NULL,
+        atom_data TEXT,
+        raw_data BYTEA,
+        atom_wallet TEXT COLLATE "C" NOT NULL
+);
+
 CREATE TABLE triple_created_events (
-        transaction_hash TEXT COLLATE "C" NOT NULL,
-        log_index BIGINT NOT NULL,
+        LIKE event_common INCLUDING DEFAULTS INCLUDING INDEXES,
         creator TEXT COLLATE "C" NOT NULL,
         term_id TEXT COLLATE "C" NOT NULL,
         subject_id TEXT COLLATE "C" NOT NULL,
         predicate_id TEXT COLLATE "C" NOT NULL,
         object_id TEXT COLLATE "C" NOT NULL,
-        counter_term_id TEXT COLLATE "C" NOT NULL,
-        address TEXT COLLATE "C" NOT NULL,
-        block_hash TEXT COLLATE "C" NOT NULL,
-        block_number BIGINT NOT NULL,
-        network TEXT COLLATE "C" NOT NULL,
-        transaction_index BIGINT NOT NULL,
-        block_timestamp TIMESTAMPTZ,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        stream TEXT COLLATE "C" NOT NULL,
-        stream_ms BIGINT NOT NULL,
-        stream_seq BIGINT NOT NULL,
-        PRIMARY KEY (transaction_hash, log_index)
+        counter_term_id TEXT COLLATE "C" NOT NULL
 );
 
 CREATE TABLE deposited_events (
-        transaction_hash TEXT COLLATE "C" NOT NULL,
-        log_index BIGINT NOT NULL,
+        LIKE event_common INCLUDING DEFAULTS INCLUDING INDEXES,
         sender TEXT COLLATE "C" NOT NULL,
         receiver TEXT COLLATE "C" NOT NULL,
         term_id TEXT COLLATE "C" NOT NULL,
@@ -56,84 +48,39 @@ CREATE TABLE deposited_events (
         assets_after_fees TEXT COLLATE "C" NOT NULL,
         shares TEXT COLLATE "C" NOT NULL,
         total_shares TEXT COLLATE "C" NOT NULL,
-        vault_type SMALLINT NOT NULL,
-        address TEXT COLLATE "C" NOT NULL,
-        block_hash TEXT COLLATE "C" NOT NULL,
-        block_number BIGINT NOT NULL,
-        network TEXT COLLATE "C" NOT NULL,
-        transaction_index BIGINT NOT NULL,
-        block_timestamp TIMESTAMPTZ,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        stream TEXT COLLATE "C" NOT NULL,
-        stream_ms BIGINT NOT NULL,
-        stream_seq BIGINT NOT NULL,
-        PRIMARY KEY (transaction_hash, log_index)
+        vault_type SMALLINT NOT NULL
 );
 
 CREATE TABLE redeemed_events (
-        transaction_hash TEXT COLLATE "C" NOT NULL,
-        log_index BIGINT NOT NULL,
+        LIKE event_common INCLUDING DEFAULTS INCLUDING INDEXES,
         sender TEXT COLLATE "C" NOT NULL,
         receiver TEXT COLLATE "C" NOT NULL,
         term_id TEXT COLLATE "C" NOT NULL,
         curve_id TEXT COLLATE "C" NOT NULL,
-        assets TEXT COLLATE "C" NOT NULL,
-        fees TEXT COLLATE "C" NOT NULL,
         shares TEXT COLLATE "C" NOT NULL,
         total_shares TEXT COLLATE "C" NOT NULL,
-        vault_type SMALLINT NOT NULL,
-        address TEXT COLLATE "C" NOT NULL,
-        block_hash TEXT COLLATE "C" NOT NULL,
-        block_number BIGINT NOT NULL,
-        network TEXT COLLATE "C" NOT NULL,
-        transaction_index BIGINT NOT NULL,
-        block_timestamp TIMESTAMPTZ,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        stream TEXT COLLATE "C" NOT NULL,
-        stream_ms BIGINT NOT NULL,
-        stream_seq BIGINT NOT NULL,
-        PRIMARY KEY (transaction_hash, log_index)
+        assets TEXT COLLATE "C" NOT NULL,
+        fees TEXT COLLATE "C" NOT NULL,
+        vault_type SMALLINT NOT NULL
 );
 
 CREATE TABLE share_price_changed_events (
-        transaction_hash TEXT COLLATE "C" NOT NULL,
-        log_index BIGINT NOT NULL,
+        LIKE event_common INCLUDING DEFAULTS INCLUDING INDEXES,
         term_id TEXT COLLATE "C" NOT NULL,
         curve_id TEXT COLLATE "C" NOT NULL,
         share_price TEXT COLLATE "C" NOT NULL,
         total_assets TEXT COLLATE "C" NOT NULL,
         total_shares TEXT COLLATE "C" NOT NULL,
-        vault_type SMALLINT NOT NULL,
-        address TEXT COLLATE "C" NOT NULL,
-        block_hash TEXT COLLATE "C" NOT NULL,
-        block_number BIGINT NOT NULL,
-        network TEXT COLLATE "C" NOT NULL,
-        transaction_index BIGINT NOT NULL,
-        block_timestamp TIMESTAMPTZ,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        stream TEXT COLLATE "C" NOT NULL,
-        stream_ms BIGINT NOT NULL,
-        stream_seq BIGINT NOT NULL,
-        PRIMARY KEY (transaction_hash, log_index)
+        vault_type SMALLINT NOT NULL
 );
 
 CREATE TABLE generic_events (
-        transaction_hash TEXT COLLATE "C" NOT NULL,
-        log_index BIGINT NOT NULL,
+        LIKE event_common INCLUDING DEFAULTS INCLUDING INDEXES,
         event_name TEXT COLLATE "C" NOT NULL,
-        event_data JSONB NOT NULL,
-        address TEXT COLLATE "C" NOT NULL,
-        block_hash TEXT COLLATE "C" NOT NULL,
-        block_number BIGINT NOT NULL,
-        network TEXT COLLATE "C" NOT NULL,
-        transaction_index BIGINT NOT NULL,
-        block_timestamp TIMESTAMPTZ,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        stream TEXT COLLATE "C" NOT NULL,
-        stream_ms BIGINT NOT NULL,
-        stream_seq BIGINT NOT NULL,
-        PRIMARY KEY (transaction_hash, log_index)
+        event_data JSONB NOT NULL
 );
+
+DROP TABLE event_common;
 
 -- What users ask by. Event rows arrive nearly in block order: the B-trees on block_number grow at their right edge (newest first: ORDER BY
 -- block_number), and for spans of time BRIN does, at a twentieth of a B-tree's cost. Its pages count once they are summarised, which is
@@ -180,7 +127,6 @@ END $$;
 
 -- Rows that left the event tables: the audit log loses nothing. event_row is the whole row; a row may leave and come back.
 CREATE TABLE orphaned_events (
-        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         source_table TEXT COLLATE "C" NOT NULL,
         transaction_hash TEXT COLLATE "C" NOT NULL,
         log_index BIGINT NOT NULL,
@@ -193,7 +139,7 @@ CREATE TABLE orphaned_events (
         reason TEXT COLLATE "C" NOT NULL,
         notice JSONB,
         orphaned_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-        UNIQUE (source_table, transaction_hash, log_index, block_hash)
+        PRIMARY KEY (source_table, transaction_hash, log_index, block_hash)
 );
 CREATE INDEX ON orphaned_events (block_number);
 
@@ -203,9 +149,9 @@ CREATE TABLE pinned_network (
         network TEXT COLLATE "C" NOT NULL
 );
 
--- For what writes or compares whole event rows: a table's columns, but for when the row was stored; and what a row says, without where it came from.
+-- For statements on whole event rows: a table's columns, without the time when the row was stored; and what a row says, without where it came from.
 CREATE FUNCTION event_columns(name TEXT) RETURNS TEXT LANGUAGE sql STABLE AS $$
-        SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped AND attname <> 'created_at'
 $$;
 CREATE FUNCTION event_content(event_row JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE AS $$

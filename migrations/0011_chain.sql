@@ -12,7 +12,6 @@ CREATE TABLE chain_block (
         stream_ms BIGINT NOT NULL,
         PRIMARY KEY (block_number, block_hash)
 );
-CREATE INDEX ON chain_block (block_number) WHERE NOT live;
 
 -- Events that are not in their block, though the block is on the chain. A block's hash says what is in it: no notice ends this verdict,
 -- only a later one that finds the event after all.

@@ -1,24 +1,27 @@
--- Reorgs: which events are live. Liveness is a function of the SET of sightings and notices with their stream positions; the order in which
--- workers handle them does not matter, because whatever is handled re-evaluates, from that set, everything its arrival can change:
+-- Reorgs: which events are live.
 --
--- * A sighting is an event at a stream position. Sightings are the rows' own positions (event tables, orphaned_events) and, for events that
---   came again elsewhere, repeated_sightings. So the plain path writes nothing extra.
--- * A notice counts, or it is a copy of one that does (reorgs.counts). A copy handled before the one it copies counts first and is
---   re-clustered when that one comes: only a change of the counting set re-evaluates blocks.
--- * Notices with fork_block <= b cut a stream into epochs. A block seen in consecutive epochs is announced in the first, a straggler in the
---   second, announced again in the third …: it is live if the run of epochs that ends with the last one has odd length.
--- * An event version (an event in one block) is live if its block is live in a stream it was seen in. Of live versions of one
---   (transaction, log index) the one with the latest sighting stands in its event table, all others in orphaned_events; of several in that
---   entry the first.
--- * A verdict of the chain on a block (0011) is in every stream what stands there at its position, and nothing stands before it. While no
---   notice behind it reaches the block, it is the block's state. Rows that came from the chain are sightings in a stream of their own, `chain`,
---   which no input stream can be called: their state is that of the verdict, and false once a notice of whatever stream has ended it.
+-- Sets. A sighting is an event at a stream position: the position of each row in an event table, of each row in orphaned_events, and, for an
+-- event that came again, of each row in repeated_sightings. A notice is a row of reorgs that counts, that is no copy. A verdict of the chain on
+-- a block is a row of chain_block, on one event a row of chain_absent (0011). All that follows is a function of these sets, and of nothing else:
+-- the order in which workers handle entries does not matter.
 --
--- Inserts hold a shared advisory lock to their commit, whatever re-evaluates an exclusive one: neither misses the other. An insert of
--- sightings in the last epoch of blocks that are live, or new, is plain (event_guard); any other rolls back and runs again through event_take.
+-- State of a block in a stream (block_state). The notices with fork_block <= its number cut the stream into epochs. A block that is seen in
+-- consecutive epochs is announced in the first, is a straggler in the second, is announced again in the third, and so on. It is live if the run
+-- of epochs that ends with the last one has odd length. Example: seen, notice, seen, notice, seen: three epochs in a row, live. A verdict stands
+-- in every stream at its position, in place of all before it; while no notice behind it reaches the block, it is the block's state. Rows that
+-- came from the chain are sightings in a stream of their own, `chain`: their state is that of the verdict, and false once a notice has ended it.
 --
--- Functions that are given arrays plan once, by key: planning costs more than a small batch, and a plan that was made while the tables were empty
--- must not read them whole when they are large.
+-- Place of an event (event_verdict). A version is an event in one block. It is live if its block is live in a stream in which it was seen there.
+-- Of the live versions of one (transaction, log index) the one with the latest sighting stands in its event table; of several in one entry the
+-- first. All other versions stand in orphaned_events.
+--
+-- Locks. A batch holds the event lock shared to its commit. It adds sightings in the last epoch of blocks that are live, or new (event_guard):
+-- these change the state of no block. Whatever else it brings, a notice and a verdict take the lock exclusively, add to the sets (event_note,
+-- reorg_take, chain_settle), and then move rows between the tables (event_settle). Nothing else moves rows.
+--
+-- Functions that take arrays are planned once, by key: planning costs more than a small batch, and a plan that was made while the tables were
+-- empty must not read them whole when they are large. Joins of two such sets are hashed (IN) or looked up (LATERAL … OFFSET 0): the planner
+-- takes each set for a few rows, and would compare each row with each.
 
 CREATE TABLE reorgs (
         stream TEXT COLLATE "C" NOT NULL,
@@ -32,7 +35,8 @@ CREATE TABLE reorgs (
         created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
         PRIMARY KEY (stream, stream_ms, stream_seq)
 );
-CREATE INDEX ON reorgs (stream, fork_block) WHERE counts;
+CREATE INDEX ON reorgs (fork_block) WHERE counts;
+CREATE INDEX ON reorgs (stream_ms) WHERE counts;
 
 CREATE TABLE repeated_sightings (
         source_table TEXT COLLATE "C" NOT NULL,
@@ -69,103 +73,144 @@ UNION ALL
 SELECT 'generic_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL, NULL, NULL
 FROM generic_events;
 
+-- stands: true in an event table, false in orphaned_events, NULL where it is only one more position.
 CREATE VIEW event_sighting AS
-SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL::bigint AS place
-FROM event_standing
+SELECT *, NULL::bigint AS place, true AS stands FROM event_standing
 UNION ALL
-SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq,
+        event_row ->> 'term_id', event_row ->> 'counter_term_id', event_row ->> 'curve_id', NULL, false
 FROM orphaned_events WHERE reason <> 'not in stream'
 UNION ALL
-SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, place FROM repeated_sightings;
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL, NULL, NULL, place, NULL
+FROM repeated_sightings;
 
--- The state of blocks in each stream they were seen in.
+-- The state of blocks in each stream in which they were seen.
 CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE sql STABLE AS $$
-        -- each step once, whatever the planner thinks of arrays of unknown length
-        WITH sighting AS MATERIALIZED (
-                SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
-                FROM event_sighting s
-                WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
-        ), verdict AS MATERIALIZED (
-                SELECT c.block_number, c.block_hash, c.live, c.stream_ms, NOT EXISTS (SELECT FROM reorgs n
-                        WHERE n.counts AND n.fork_block <= c.block_number AND n.stream_ms >= c.stream_ms) AS stands
-                FROM chain_block c
-                WHERE c.block_number = ANY (numbers) AND (c.block_number, c.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
-        ), seen AS MATERIALIZED (
-                SELECT DISTINCT s.stream, s.block_number, s.block_hash, (
-                        SELECT count(*) FROM reorgs n
-                        WHERE n.counts AND n.stream = s.stream AND n.fork_block <= s.block_number
-                                AND (n.stream_ms, n.stream_seq) < (s.stream_ms, s.stream_seq)) AS epoch
-                FROM (
-                        SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq
-                        FROM sighting s LEFT JOIN verdict c USING (block_number, block_hash)
-                        WHERE c.stream_ms IS NULL OR s.stream_ms >= c.stream_ms
-                        UNION ALL
-                        SELECT s.stream, s.block_number, s.block_hash, c.stream_ms, -1
-                        FROM sighting s JOIN verdict c USING (block_number, block_hash)
-                        WHERE c.live
-                ) s
-        ), run AS MATERIALIZED (
-                SELECT r.stream, r.block_number, r.block_hash, max(r.epoch) AS last_epoch, count(*) AS length
-                FROM (SELECT *, epoch - row_number() OVER (PARTITION BY stream, block_number, block_hash ORDER BY epoch) AS run FROM seen) r
-                GROUP BY r.stream, r.block_number, r.block_hash, r.run
-        ), law AS MATERIALIZED (
-                SELECT r.stream, r.block_number, r.block_hash, bool_or(r.length % 2 = 1 AND r.last_epoch = (
-                        SELECT count(*) FROM reorgs n WHERE n.counts AND n.stream = r.stream AND n.fork_block <= r.block_number)) AS live
-                FROM run r
+        WITH sighting AS MATERIALIZED ( -- each position once, with the verdict on its block
+                SELECT s.*, c.live AS ruled, c.stream_ms AS ruled_ms
+                FROM (SELECT DISTINCT e.stream, e.block_number, e.block_hash, e.stream_ms, e.stream_seq
+                        FROM event_sighting e
+                        WHERE e.block_number = ANY (numbers) AND (e.block_number, e.block_hash) IN (SELECT * FROM unnest(numbers, hashes))) s
+                LEFT JOIN LATERAL (SELECT * FROM chain_block x
+                        WHERE x.block_number = s.block_number AND x.block_hash = s.block_hash OFFSET 0) c ON true
+        ), seen AS MATERIALIZED ( -- what a verdict leaves: what stands behind it, and itself
+                SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq FROM sighting s
+                WHERE s.ruled_ms IS NULL OR s.stream_ms >= s.ruled_ms
+                UNION
+                SELECT s.stream, s.block_number, s.block_hash, s.ruled_ms, -1 FROM sighting s WHERE s.ruled
+        ), behind AS MATERIALIZED ( -- each with the lowest fork block of the notices behind it, and the next one of its block
+                SELECT b.*, coalesce(b.lowest <= b.block_number, false) AS reached, lead(b.stream_ms) OVER w AS next_ms, lead(b.stream_seq) OVER w AS next_seq
+                FROM (SELECT u.*, min(u.fork_block) OVER (PARTITION BY u.stream ORDER BY u.stream_ms DESC, u.stream_seq DESC) AS lowest
+                        FROM (SELECT s.*, NULL::bigint AS fork_block FROM seen s
+                                UNION ALL
+                                SELECT n.stream, NULL, NULL, n.stream_ms, n.stream_seq, n.fork_block FROM reorgs n
+                                WHERE n.counts AND n.stream_ms >= (SELECT min(s.stream_ms) FROM seen s)) u) b
+                WHERE b.block_number IS NOT NULL
+                WINDOW w AS (PARTITION BY b.stream, b.block_number, b.block_hash ORDER BY b.stream_ms, b.stream_seq)
+        ), step AS MATERIALIZED ( -- how many notices cut between it and the next one: none, one, or more (2)
+                SELECT b.*, CASE WHEN b.reached AND b.next_ms IS NOT NULL THEN (
+                        SELECT count(*) FROM (SELECT FROM reorgs n
+                                WHERE n.counts AND n.stream = b.stream AND n.fork_block <= b.block_number
+                                        AND (n.stream_ms, n.stream_seq) > (b.stream_ms, b.stream_seq)
+                                        AND (n.stream_ms, n.stream_seq) < (b.next_ms, b.next_seq) LIMIT 2) two)
+                        ELSE 0 END AS cuts
+                FROM behind b
+        ), law AS MATERIALIZED ( -- of the last run of epochs: whether a notice is behind it, and whether its length is odd
+                SELECT r.stream, r.block_number, r.block_hash, NULL::boolean AS ruled, NULL::bigint AS ruled_ms,
+                        NOT bool_or(r.reached AND r.next_ms IS NULL) AND count(*) FILTER (WHERE r.cuts = 1 AND r.breaks = 0) % 2 = 0 AS live
+                FROM (SELECT s.*, count(*) FILTER (WHERE s.cuts = 2) OVER (PARTITION BY s.stream, s.block_number, s.block_hash
+                        ORDER BY s.stream_ms DESC, s.stream_seq DESC) AS breaks FROM step s) r
                 GROUP BY r.stream, r.block_number, r.block_hash
+        ), block AS MATERIALIZED (
+                SELECT l.stream, l.block_number, l.block_hash, bool_or(l.ruled) AS ruled, max(l.ruled_ms) AS ruled_ms, bool_or(l.live) AS live
+                FROM (SELECT * FROM law
+                        UNION ALL
+                        SELECT s.stream, s.block_number, s.block_hash, s.ruled, s.ruled_ms, NULL FROM sighting s) l
+                GROUP BY l.stream, l.block_number, l.block_hash
         )
-        SELECT s.stream, s.block_number, s.block_hash,
-                CASE WHEN c.stands THEN c.live WHEN s.stream = 'chain' THEN false ELSE coalesce(l.live, false) END
-        FROM (SELECT DISTINCT stream, block_number, block_hash FROM sighting) s
-        LEFT JOIN law l USING (stream, block_number, block_hash)
-        LEFT JOIN verdict c USING (block_number, block_hash)
+        SELECT v.stream, v.block_number, v.block_hash,
+                CASE WHEN v.ruled_ms IS NOT NULL AND (v.lowest <= v.block_number) IS NOT TRUE THEN v.ruled
+                        WHEN v.stream = 'chain' THEN false ELSE coalesce(v.live, false) END
+        FROM (SELECT u.*, min(u.fork_block) OVER (ORDER BY u.ruled_ms DESC NULLS LAST) AS lowest -- of the notices of any stream at or behind the verdict
+                FROM (SELECT b.*, NULL::bigint AS fork_block FROM block b
+                        UNION ALL
+                        SELECT NULL, NULL, NULL, NULL, n.stream_ms, NULL, n.fork_block FROM reorgs n
+                        WHERE n.counts AND n.stream_ms >= (SELECT min(b.ruled_ms) FROM block b)) u) v
+        WHERE v.block_number IS NOT NULL
 $$;
 
+-- A session that waits for the lock for ten seconds ends the sessions that hold it and have waited for their client for half a minute, in COPY or
+-- between two statements: the client is frozen, or the network swallows its packets, and no timeout of PostgreSQL fires in COPY. What it did is
+-- rolled back, and its entries are still pending. Where the caller has set a lock_timeout of its own, the lock fails after that.
+CREATE FUNCTION event_lock_patience() RETURNS INTERVAL LANGUAGE sql IMMUTABLE AS $$ SELECT interval '30 seconds' $$;
+
 CREATE FUNCTION event_lock(exclusively BOOLEAN) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+        name CONSTANT INT := hashtext('events');
+        place CONSTANT INT := 'reorgs'::regclass::oid::int; -- pipelines in two schemas do not share it
+        timeout CONSTANT TEXT := current_setting('lock_timeout');
 BEGIN
         IF exclusively THEN
-                PERFORM pg_advisory_xact_lock(hashtext('events'), 0), set_config('events.alone', 'true', true);
-        ELSE
-                PERFORM pg_advisory_xact_lock_shared(hashtext('events'), 0);
+                PERFORM set_config('events.alone', 'true', true);
+        ELSIF pg_try_advisory_xact_lock_shared(name, place) THEN
+                RETURN;
         END IF;
+        LOOP
+                BEGIN
+                        IF timeout = '0' THEN
+                                PERFORM set_config('lock_timeout', '10s', true);
+                        END IF;
+                        IF exclusively THEN
+                                PERFORM pg_advisory_xact_lock(name, place);
+                        ELSE
+                                PERFORM pg_advisory_xact_lock_shared(name, place);
+                        END IF;
+                        PERFORM set_config('lock_timeout', timeout, true);
+                        RETURN;
+                EXCEPTION WHEN lock_not_available THEN
+                        IF timeout <> '0' THEN
+                                RAISE;
+                        END IF;
+                        PERFORM pg_stat_clear_snapshot();
+                        PERFORM pg_terminate_backend(a.pid)
+                        FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                        WHERE l.locktype = 'advisory' AND l.granted AND (l.classid::bigint, l.objid::bigint)
+                                        = (name::bigint & 4294967295, place::bigint & 4294967295) AND a.datname = current_database()
+                                AND a.pid <> pg_backend_pid() AND a.usename = current_user AND a.wait_event = 'ClientRead'
+                                AND a.state_change < clock_timestamp() - event_lock_patience();
+                END;
+        END LOOP;
 END $$;
 
 -- Whether this transaction holds the lock exclusively.
 CREATE FUNCTION event_alone() RETURNS BOOLEAN LANGUAGE sql STABLE AS $$ SELECT current_setting('events.alone', true) IS NOT DISTINCT FROM 'true' $$;
 
--- Raises RO001 unless a batch of new sightings is plain: whatever else comes, it cannot change the state of a block.
+-- Raises RO001 unless a batch of new sightings is plain: whatever other plain batches, unseen by this one, bring at the same time, it changes the
+-- state of no block. Plain are sightings in the last epoch of blocks that are live, or new. (Of others two may each leave a block live and
+-- together not: one fills epoch k-1, the other k-3.)
 CREATE FUNCTION event_guard(streams TEXT[], numbers BIGINT[], hashes TEXT[], ms BIGINT[], seq BIGINT[]) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
-        reached_numbers BIGINT[];
-        reached_hashes TEXT[];
+        -- any stream's notice: an event may stand in two streams, orphaned in one and live in the other
+        lowest CONSTANT BIGINT := (SELECT min(n.fork_block) FROM reorgs n WHERE n.counts);
 BEGIN
-        -- what the chain has ruled out, block or event
-        IF (EXISTS (SELECT FROM chain_block c WHERE NOT c.live) OR EXISTS (SELECT FROM chain_absent))
-                AND (EXISTS (SELECT FROM chain_block c
-                        WHERE NOT c.live AND c.block_number BETWEEN (SELECT min(b) FROM unnest(numbers) b) AND (SELECT max(b) FROM unnest(numbers) b)
-                                AND (c.block_number, c.block_hash) IN (SELECT * FROM unnest(numbers, hashes)))
-                OR EXISTS (SELECT FROM chain_absent a
-                        WHERE a.block_number BETWEEN (SELECT min(b) FROM unnest(numbers) b) AND (SELECT max(b) FROM unnest(numbers) b)
-                                AND (a.block_number, a.block_hash) IN (SELECT * FROM unnest(numbers, hashes)))) THEN
+        IF (EXISTS (SELECT FROM chain_block) OR EXISTS (SELECT FROM chain_absent)) AND EXISTS (
+                SELECT FROM (SELECT DISTINCT u.b, u.h FROM unnest(numbers, hashes) u (b, h)) e
+                WHERE EXISTS (SELECT FROM chain_block c WHERE c.block_number = e.b AND c.block_hash = e.h AND NOT c.live OFFSET 0)
+                        OR EXISTS (SELECT FROM chain_absent a WHERE a.block_number = e.b AND a.block_hash = e.h OFFSET 0)) THEN
                 RAISE EXCEPTION 'the chain has ruled on a block' USING ERRCODE = 'RO001';
         END IF;
-        -- any stream's notice: an event may stand in two streams, orphaned in one and live in the other
-        IF NOT EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= (SELECT max(b) FROM unnest(numbers) b)) THEN
-                RETURN;
-        END IF;
-        SELECT array_agg(b), array_agg(h) INTO reached_numbers, reached_hashes
-        FROM (SELECT DISTINCT e.b, e.h FROM unnest(numbers, hashes) e (b, h)
-                WHERE EXISTS (SELECT FROM reorgs n WHERE n.counts AND n.fork_block <= e.b)) reached;
-        IF reached_numbers IS NULL THEN
-                RETURN;
-        END IF;
-        -- Plain is only what cannot matter, whatever other plain batches, unseen by this one, bring at the same time: sightings in the last epoch
-        -- of blocks that are live, or new. (Two batches may each leave a block live and together not: one fills epoch k-1, the other k-3.)
-        IF EXISTS (SELECT FROM unnest(streams, numbers, ms, seq) e (s, b, m, q)
-                        JOIN reorgs n ON n.counts AND n.stream = e.s AND n.fork_block <= e.b AND (n.stream_ms, n.stream_seq) > (e.m, e.q))
-                OR EXISTS (SELECT FROM block_state(reached_numbers, reached_hashes) s WHERE NOT s.live) THEN
+        IF (SELECT max(b) >= lowest FROM unnest(numbers) b) AND (EXISTS (
+                SELECT FROM (SELECT u.b, min(u.fork_block) OVER (PARTITION BY u.s ORDER BY u.m DESC, u.q DESC) AS behind
+                        FROM (SELECT e.*, NULL::bigint AS fork_block FROM unnest(streams, numbers, ms, seq) e (s, b, m, q)
+                                UNION ALL
+                                SELECT n.stream, NULL, n.stream_ms, n.stream_seq, n.fork_block FROM reorgs n
+                                WHERE n.counts AND n.stream_ms >= (SELECT min(m) FROM unnest(ms) m)) u) v
+                WHERE v.behind <= v.b)
+                OR EXISTS (SELECT FROM (SELECT array_agg(u.b) AS b, array_agg(u.h) AS h
+                                FROM (SELECT DISTINCT d.b, d.h FROM unnest(numbers, hashes) d (b, h) WHERE d.b >= lowest) u) reached
+                        CROSS JOIN LATERAL block_state(reached.b, reached.h) s WHERE NOT s.live)) THEN
                 RAISE EXCEPTION 'a block''s state may change' USING ERRCODE = 'RO001';
         END IF;
 END $$;
@@ -190,35 +235,38 @@ BEGIN
                 ON CONFLICT DO NOTHING', name) USING hashes, indexes, blocks, block_hashes, streams, ms, seq;
 END $$;
 
-CREATE TYPE event_version AS (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT, block_hash TEXT COLLATE "C",
-        live BOOLEAN, wins BOOLEAN);
-
--- Every version of every event that was seen in one of the given blocks: is its block live, and is it the one that stands?
+-- Every version of the events seen in the given blocks: is it live, is it the one that stands (wins), where is it now (stands, apart), and its
+-- keys and the stream of its row. Left out are events that stand in a live block and were seen there only: they are where they belong.
 CREATE FUNCTION event_verdict(numbers BIGINT[], hashes TEXT[])
-RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_hash TEXT, live BOOLEAN, wins BOOLEAN) LANGUAGE sql STABLE AS $$
-        WITH key AS MATERIALIZED (
+RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_hash TEXT, live BOOLEAN, wins BOOLEAN, stands BOOLEAN, apart BOOLEAN,
+        term_id TEXT, curve_id TEXT, block_number BIGINT, stream TEXT) LANGUAGE sql STABLE AS $$
+        WITH dead AS MATERIALIZED (
+                SELECT s.stream, s.block_number, s.block_hash FROM block_state(numbers, hashes) s WHERE NOT s.live
+        ), key AS MATERIALIZED (
                 SELECT DISTINCT s.source_table, s.transaction_hash, s.log_index FROM event_sighting s
                 WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
+                        AND (s.stands IS NOT TRUE OR (s.stream, s.block_number, s.block_hash) IN (SELECT * FROM dead)
+                                OR (s.block_number, s.block_hash) IN (
+                                        SELECT a.block_number, a.block_hash FROM chain_absent a WHERE a.block_number = ANY (numbers)))
         ), version AS MATERIALIZED (
-                SELECT v.* FROM key k CROSS JOIN LATERAL (
+                SELECT v.*, EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
+                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)) AS absent
+                FROM key k CROSS JOIN LATERAL (
                         SELECT * FROM event_sighting s WHERE s.source_table = k.source_table
                                 AND s.transaction_hash = k.transaction_hash AND s.log_index = k.log_index OFFSET 0) v
-        ), state AS MATERIALIZED (
-                SELECT b.* FROM (SELECT array_agg(v.block_number) AS n, array_agg(v.block_hash) AS h
+        ), alive AS MATERIALIZED (
+                SELECT b.stream, b.block_number, b.block_hash FROM (SELECT array_agg(v.block_number) AS n, array_agg(v.block_hash) AS h
                         FROM (SELECT DISTINCT block_number, block_hash FROM version) v) blocks
-                CROSS JOIN LATERAL block_state(blocks.n, blocks.h) b
-        ), best AS (
-                SELECT DISTINCT ON (v.source_table, v.transaction_hash, v.log_index, v.block_hash) v.*, s.live AND a.log_index IS NULL AS live
-                FROM version v JOIN state s ON (s.stream, s.block_number, s.block_hash) = (v.stream, v.block_number, v.block_hash)
-                LEFT JOIN chain_absent a ON (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
-                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
-                ORDER BY v.source_table, v.transaction_hash, v.log_index, v.block_hash, s.live DESC,
-                        v.stream_ms DESC, v.stream_seq DESC, v.stream DESC, v.place
+                CROSS JOIN LATERAL block_state(blocks.n, blocks.h) b WHERE b.live
+        ), ranked AS (
+                SELECT j.*, first_value(j.block_hash) OVER (PARTITION BY j.source_table, j.transaction_hash, j.log_index
+                        ORDER BY j.live DESC, j.stream_ms DESC, j.stream_seq DESC, j.stream DESC, j.place, j.block_hash) AS winner
+                FROM (SELECT v.*, NOT v.absent AND (v.stream, v.block_number, v.block_hash) IN (SELECT * FROM alive) AS live FROM version v) j
         )
-        SELECT b.source_table, b.transaction_hash, b.log_index, b.block_hash, b.live,
-                b.live AND row_number() OVER (PARTITION BY b.source_table, b.transaction_hash, b.log_index
-                        ORDER BY b.live DESC, b.stream_ms DESC, b.stream_seq DESC, b.stream DESC, b.place NULLS FIRST, b.block_hash) = 1
-        FROM best b
+        SELECT r.source_table, r.transaction_hash, r.log_index, r.block_hash, bool_or(r.live), bool_or(r.live) AND r.block_hash = min(r.winner),
+                coalesce(bool_or(r.stands), false), coalesce(bool_or(NOT r.stands), false), max(r.term_id), max(r.curve_id), max(r.block_number),
+                max(r.stream) FILTER (WHERE r.stands IS NOT NULL)
+        FROM ranked r GROUP BY r.source_table, r.transaction_hash, r.log_index, r.block_hash
 $$;
 
 -- Under the exclusive lock: brings the events of the given blocks to where they belong. Returns how many rows moved.
@@ -226,79 +274,79 @@ CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[]) RETURNS BIGINT LAN
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
         name TEXT;
-        versions event_version[] := ARRAY(SELECT ROW(v.*)::event_version FROM event_verdict(numbers, hashes) v);
         moved BIGINT := 0;
         step BIGINT;
 BEGIN
+        CREATE TEMP TABLE IF NOT EXISTS event_version (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT,
+                block_hash TEXT COLLATE "C", live BOOLEAN, wins BOOLEAN, stands BOOLEAN, apart BOOLEAN, term_id TEXT COLLATE "C", curve_id TEXT COLLATE "C",
+                reason TEXT COLLATE "C", notice JSONB) ON COMMIT DELETE ROWS;
+        DELETE FROM event_version;
+        -- with the reason for those that stay away: the last notice that reaches it in its stream; where there is none, the chain has ruled
+        INSERT INTO event_version
+        SELECT v.source_table, v.transaction_hash, v.log_index, v.block_hash, v.live, v.wins, v.stands, v.apart, v.term_id, v.curve_id,
+                CASE WHEN v.live THEN 'superseded' WHEN n.notice IS NULL THEN 'not on chain' ELSE 'reorg' END, n.notice
+        FROM event_verdict(numbers, hashes) v
+        LEFT JOIN LATERAL (
+                SELECT r.notice FROM reorgs r
+                WHERE NOT v.live AND r.counts AND (r.stream = v.stream OR v.stream = 'chain') AND r.fork_block <= v.block_number
+                        AND NOT EXISTS (SELECT FROM chain_block c WHERE (c.block_number, c.block_hash) = (v.block_number, v.block_hash)
+                                AND NOT c.live AND c.stream_ms > r.stream_ms)
+                        AND NOT EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
+                                = (v.source_table, v.transaction_hash, v.log_index, v.block_hash))
+                ORDER BY r.stream_ms DESC, r.stream_seq DESC LIMIT 1) n ON true;
 
         -- The vaults of all that moves are locked here, in one pass in order: table by table they would be out of order, and cascade locks vaults, too.
         INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
-        SELECT DISTINCT m.term_id COLLATE "C", m.curve_id COLLATE "C", '0', now(), now()
-        FROM (
-                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN deposited_events t USING (transaction_hash, log_index, block_hash)
-                WHERE v.source_table = 'deposited_events' AND NOT v.wins
-                UNION ALL
-                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN redeemed_events t USING (transaction_hash, log_index, block_hash)
-                WHERE v.source_table = 'redeemed_events' AND NOT v.wins
-                UNION ALL
-                SELECT t.term_id, t.curve_id FROM unnest(versions) v JOIN share_price_changed_events t USING (transaction_hash, log_index, block_hash)
-                WHERE v.source_table = 'share_price_changed_events' AND NOT v.wins
-                UNION ALL
-                SELECT o.event_row ->> 'term_id', o.event_row ->> 'curve_id'
-                FROM unnest(versions) v JOIN orphaned_events o USING (source_table, transaction_hash, log_index, block_hash)
-                WHERE v.wins AND o.reason <> 'not in stream'
-                        AND v.source_table IN ('deposited_events', 'redeemed_events', 'share_price_changed_events')
-        ) m
+        SELECT DISTINCT v.term_id, v.curve_id, '0', now(), now() FROM event_version v
+        WHERE v.curve_id IS NOT NULL AND (v.wins <> v.stands OR v.wins AND v.apart)
         ORDER BY 1, 2
         ON CONFLICT (term_id, curve_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
 
+        -- An atom whose event moves to another block stays, and so does what others write to it meanwhile: it is made anew once, at the end.
+        PERFORM set_config('events.atoms_later', 'true', true);
         FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
                 'share_price_changed_events', 'generic_events'] LOOP
-                CONTINUE WHEN NOT EXISTS (SELECT FROM unnest(versions) v WHERE v.source_table = name);
+                CONTINUE WHEN NOT EXISTS (SELECT FROM event_version v WHERE v.source_table = name);
                 EXECUTE format('WITH gone AS (
-                                DELETE FROM %1$I t USING unnest($1) v
-                                WHERE v.source_table = %1$L AND NOT v.wins AND v.transaction_hash = t.transaction_hash
+                                DELETE FROM %1$I t USING event_version v
+                                WHERE v.source_table = %1$L AND v.stands AND NOT v.wins AND v.transaction_hash = t.transaction_hash
                                         AND v.log_index = t.log_index AND v.block_hash = t.block_hash
-                                RETURNING t.*)
+                                RETURNING t.transaction_hash, t.log_index, t.block_hash, t.block_number, to_jsonb(t), t.stream, t.stream_ms, t.stream_seq,
+                                        v.reason, v.notice)
                         INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row,
-                                stream, stream_ms, stream_seq, reason)
-                        SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone), stream, stream_ms, stream_seq, ''reorg''
-                        FROM gone
+                                stream, stream_ms, stream_seq, reason, notice)
+                        SELECT %1$L, gone.* FROM gone
                         -- it stood there as one that no stream held, and came again
                         ON CONFLICT (source_table, transaction_hash, log_index, block_hash) DO UPDATE SET event_row = excluded.event_row,
-                                stream = excluded.stream, stream_ms = excluded.stream_ms, stream_seq = excluded.stream_seq, reason = excluded.reason',
-                        name) USING versions;
+                                stream = excluded.stream, stream_ms = excluded.stream_ms, stream_seq = excluded.stream_seq, reason = excluded.reason,
+                                notice = excluded.notice', name);
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
                 EXECUTE format('WITH back AS (
-                                DELETE FROM orphaned_events o USING unnest($1) v
-                                WHERE o.source_table = %1$L AND v.source_table = %1$L AND v.wins AND v.transaction_hash = o.transaction_hash
+                                DELETE FROM orphaned_events o USING event_version v
+                                WHERE o.source_table = %1$L AND v.source_table = %1$L AND v.wins AND v.apart AND v.transaction_hash = o.transaction_hash
                                         AND v.log_index = o.log_index AND v.block_hash = o.block_hash
                                         AND o.reason <> ''not in stream'' -- what no stream held is not what stands
                                 RETURNING o.*)
                         INSERT INTO %1$I SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r
                         ORDER BY r.transaction_hash, r.log_index
-                        ON CONFLICT (transaction_hash, log_index) DO NOTHING -- it stands already: one of the two was too much', name) USING versions;
+                        ON CONFLICT (transaction_hash, log_index) DO NOTHING -- it stands already: one of the two was too much', name);
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
-        -- of what stays away: why, and by which notice, the last one that reaches it in its stream; where there is none, the chain has ruled
+        PERFORM set_config('events.atoms_later', '', true);
+        PERFORM atom_recompute(array_agg(DISTINCT v.term_id)) FROM event_version v
+        WHERE v.source_table = 'atom_created_events' AND v.wins <> v.stands HAVING count(*) > 0;
+        -- what was away before, and stays, may have another reason now
         UPDATE orphaned_events o SET reason = w.reason, notice = w.notice
         FROM (
-                SELECT x.id, CASE WHEN v.live THEN 'superseded' WHEN n.notice IS NULL THEN 'not on chain' ELSE 'reorg' END AS reason, n.notice
-                FROM unnest(versions) v
-                JOIN orphaned_events x ON (x.source_table, x.transaction_hash, x.log_index, x.block_hash)
-                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)
-                LEFT JOIN LATERAL (
-                        SELECT r.notice FROM reorgs r
-                        WHERE NOT v.live AND r.counts AND (r.stream = x.stream OR x.stream = 'chain') AND r.fork_block <= x.block_number
-                                AND NOT EXISTS (SELECT FROM chain_block c WHERE (c.block_number, c.block_hash) = (x.block_number, x.block_hash)
-                                        AND NOT c.live AND c.stream_ms > r.stream_ms)
-                                AND NOT EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
-                                        = (x.source_table, x.transaction_hash, x.log_index, x.block_hash))
-                        ORDER BY r.stream_ms DESC, r.stream_seq DESC LIMIT 1) n ON true
+                SELECT x.ctid AS place, v.reason, v.notice
+                FROM event_version v
+                CROSS JOIN LATERAL (SELECT y.ctid, y.reason, y.notice FROM orphaned_events y WHERE y.source_table = v.source_table
+                        AND y.transaction_hash = v.transaction_hash AND y.log_index = v.log_index AND y.block_hash = v.block_hash OFFSET 0) x
+                WHERE v.apart AND NOT v.wins AND (x.reason, x.notice) IS DISTINCT FROM (v.reason, v.notice)
         ) w
-        WHERE o.id = w.id AND (o.reason, o.notice) IS DISTINCT FROM (w.reason, w.notice);
+        WHERE o.ctid = w.place;
         RETURN moved;
 END $$;
 
@@ -331,16 +379,11 @@ BEGIN
                 SELECT DISTINCT s.source_table AS t, s.transaction_hash AS x, s.log_index AS i FROM event_sighting s
                 WHERE s.block_number = ANY (reached_numbers)
                         AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(reached_numbers, reached_hashes))
-        ), version AS ( -- by key, however few rows the planner takes the tables to have
-                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT e.term_id, e.counter_term_id, e.curve_id, e.block_number
-                        FROM event_standing e WHERE e.source_table = k.t AND e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
-                UNION ALL
-                SELECT v.* FROM key k CROSS JOIN LATERAL (SELECT o.event_row ->> 'term_id', o.event_row ->> 'counter_term_id',
-                                o.event_row ->> 'curve_id', o.block_number
-                        FROM orphaned_events o WHERE o.source_table = k.t AND o.transaction_hash = k.x AND o.log_index = k.i OFFSET 0) v
         )
         SELECT u.id, v.curve_id, max(v.block_number), 0::bigint
-        FROM version v CROSS JOIN LATERAL (VALUES (v.term_id), (v.counter_term_id)) u (id)
+        FROM key k CROSS JOIN LATERAL (SELECT * FROM event_sighting e -- by key, however few rows the planner takes the tables to have
+                WHERE e.source_table = k.t AND e.transaction_hash = k.x AND e.log_index = k.i OFFSET 0) v
+        CROSS JOIN LATERAL (VALUES (v.term_id), (v.counter_term_id)) u (id)
         WHERE u.id IS NOT NULL -- generic events have none
         GROUP BY u.id, v.curve_id;
 END $$;
@@ -369,12 +412,11 @@ BEGIN
                 AND v.block_hash = e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q) OFFSET 0)
         ON CONFLICT DO NOTHING;
 
-        -- of several versions in one entry the first one stands
+        -- of several versions in one entry the first one stands: the caller gives the places of these
         INSERT INTO repeated_sightings AS r
         SELECT e.t, e.x, e.i, e.h, min(e.b), e.s, e.m, e.q, min(e.p)
         FROM unnest(tables, transactions, indexes, blocks, block_hashes, streams, ms, seq, places) e (t, x, i, b, h, s, m, q, p)
-        WHERE EXISTS (SELECT FROM event_sighting v WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i
-                AND v.block_hash <> e.h AND (v.stream, v.stream_ms, v.stream_seq) = (e.s, e.m, e.q) OFFSET 0)
+        WHERE e.p IS NOT NULL
         GROUP BY e.t, e.x, e.i, e.h, e.s, e.m, e.q
         ON CONFLICT ON CONSTRAINT repeated_sightings_pkey DO UPDATE SET place = least(r.place, excluded.place);
 END $$;
@@ -388,17 +430,30 @@ BEGIN
         RETURN QUERY SELECT * FROM event_touched(event_settle(blocks, block_hashes));
 END $$;
 
--- A notice, under the exclusive lock. Notices of one stream with equal network, fork block and depth within window_ms of the first are one.
--- again: it was delivered before. No row at all: it is of another network than the one pinned.
+-- Of a stream's notices with equal network, fork block and depth: those within window_ms of the first are copies of it, the next leads again.
+CREATE FUNCTION reorg_leads(stream_ TEXT, network_ TEXT, fork BIGINT, depth_ BIGINT, window_ms BIGINT)
+RETURNS TABLE (stream_ms BIGINT, stream_seq BIGINT, counts BOOLEAN, leads BOOLEAN) LANGUAGE plpgsql AS $$
+DECLARE
+        first_ms BIGINT;
+BEGIN
+        FOR stream_ms, stream_seq, counts IN SELECT r.stream_ms, r.stream_seq, r.counts FROM reorgs r
+                WHERE r.stream = stream_ AND r.network = network_ AND r.fork_block = fork AND r.depth = depth_
+                ORDER BY r.stream_ms, r.stream_seq LOOP
+                leads := first_ms IS NULL OR stream_ms - first_ms > window_ms;
+                IF leads THEN
+                        first_ms := stream_ms;
+                END IF;
+                RETURN NEXT;
+        END LOOP;
+END $$;
+
+-- A notice, under the exclusive lock. again: it was delivered before. No row at all: it is of another network than the one pinned.
 CREATE FUNCTION reorg_take(stream_ TEXT, ms BIGINT, seq BIGINT, network_ TEXT, fork BIGINT, depth_ BIGINT, notice_ JSONB, window_ms BIGINT,
         again BOOLEAN)
 RETURNS TABLE (term_id TEXT, curve_id TEXT, block_number BIGINT, moved_rows BIGINT) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
-        n RECORD;
-        first_ms BIGINT;
-        leads BOOLEAN;
-        changed BOOLEAN := false;
+        changed BOOLEAN;
         numbers BIGINT[];
         hashes TEXT[];
 BEGIN
@@ -410,19 +465,9 @@ BEGIN
         IF FOUND THEN
                 UPDATE chain_state SET notice_fork = least(notice_fork, fork), notices = notices + 1;
         END IF;
-        FOR n IN SELECT r.stream_ms, r.stream_seq, r.counts FROM reorgs r
-                WHERE r.stream = stream_ AND r.network = network_ AND r.fork_block = fork AND r.depth = depth_
-                ORDER BY r.stream_ms, r.stream_seq LOOP
-                leads := first_ms IS NULL OR n.stream_ms - first_ms > window_ms;
-                IF leads THEN
-                        first_ms := n.stream_ms;
-                END IF;
-                IF leads <> n.counts THEN
-                        changed := true;
-                        UPDATE reorgs r SET counts = leads
-                        WHERE (r.stream, r.stream_ms, r.stream_seq) = (stream_, n.stream_ms, n.stream_seq);
-                END IF;
-        END LOOP;
+        UPDATE reorgs r SET counts = l.leads FROM reorg_leads(stream_, network_, fork, depth_, window_ms) l
+        WHERE (r.stream, r.stream_ms, r.stream_seq) = (stream_, l.stream_ms, l.stream_seq) AND l.leads <> l.counts;
+        changed := FOUND;
         IF changed OR again THEN
                 SELECT array_agg(b.block_number), array_agg(b.block_hash) INTO numbers, hashes
                 FROM (SELECT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_
@@ -454,10 +499,7 @@ CREATE FUNCTION event_misplaced() RETURNS TABLE (source_table TEXT, transaction_
 LANGUAGE sql STABLE AS $$
         SELECT v.source_table, v.transaction_hash, v.log_index, v.block_hash, v.wins
         FROM reorg_blocks() b CROSS JOIN LATERAL event_verdict(b.numbers, b.hashes) v
-        WHERE v.wins <> EXISTS (SELECT FROM event_standing s WHERE (s.source_table, s.transaction_hash, s.log_index, s.block_hash)
-                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash))
-                OR v.wins AND EXISTS (SELECT FROM orphaned_events o WHERE (o.source_table, o.transaction_hash, o.log_index, o.block_hash)
-                        = (v.source_table, v.transaction_hash, v.log_index, v.block_hash) AND o.reason <> 'not in stream')
+        WHERE v.wins <> v.stands OR v.wins AND v.apart
 $$;
 
 -- What others added to an atom (label, image …) outlives the atom: a reorg that takes it away and brings it back brings that back, too.
@@ -466,9 +508,14 @@ CREATE TABLE atom_enrichment (
         type TEXT, emoji TEXT, label TEXT, image TEXT, value_id TEXT, resolving_status TEXT NOT NULL
 );
 
--- Pins the network, where none is, for all and for good. Notices that came before it was known and are another's never counted.
+-- Pins the network, where none is, for all and for good. Notices that came before it was known and are another's never counted. Under the
+-- exclusive lock: it waits for a notice that is being recorded, or that one would stay.
 CREATE FUNCTION network_pin(network_ TEXT) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+        IF EXISTS (SELECT FROM pinned_network) THEN
+                RETURN;
+        END IF;
+        PERFORM event_lock(true);
         INSERT INTO pinned_network (network) VALUES (network_) ON CONFLICT (only_row) DO NOTHING;
         IF FOUND THEN
                 DELETE FROM reorgs r WHERE r.network <> network_;

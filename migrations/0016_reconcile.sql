@@ -97,7 +97,7 @@ BEGIN
 
         -- what is orphaned with another content comes back with the chain's, and as a row of the chain; where it came from stays a sighting
         WITH other AS (
-                SELECT o.id, e.r, o.source_table, o.transaction_hash, o.log_index, o.block_hash, o.block_number, o.stream, o.stream_ms, o.stream_seq
+                SELECT e.r, o.source_table, o.transaction_hash, o.log_index, o.block_hash, o.block_number, o.stream, o.stream_ms, o.stream_seq
                 FROM unnest(tables, transactions, indexes, block_hashes, event_rows) e (t, x, i, h, r)
                 JOIN orphaned_events o ON (o.source_table, o.transaction_hash, o.log_index, o.block_hash) = (e.t, e.x, e.i, e.h)
                 WHERE o.reason <> 'not in stream' AND chain_content(e.t, o.event_row)
@@ -109,10 +109,10 @@ BEGIN
         )
         UPDATE orphaned_events o SET stream = 'chain', stream_ms = ms, stream_seq = 0,
                 event_row = o.event_row || x.r || jsonb_build_object('stream', 'chain', 'stream_ms', ms, 'stream_seq', 0)
-        FROM other x WHERE o.id = x.id;
+        FROM other x WHERE (o.source_table, o.transaction_hash, o.log_index, o.block_hash) = (x.source_table, x.transaction_hash, x.log_index, x.block_hash);
         PERFORM event_note(tables, transactions, indexes, blocks, block_hashes, event_rows,
                 array_fill('chain'::text, ARRAY[cardinality(tables)]), array_fill(ms, ARRAY[cardinality(tables)]),
-                array_fill(0::bigint, ARRAY[cardinality(tables)]), array_fill(0::bigint, ARRAY[cardinality(tables)]));
+                array_fill(0::bigint, ARRAY[cardinality(tables)]), array_fill(NULL::bigint, ARRAY[cardinality(tables)]));
         RETURN QUERY SELECT * FROM event_touched(event_settle(dead_blocks || absent_blocks || blocks, dead_hashes || absent_hashes || block_hashes));
 END $$;
 

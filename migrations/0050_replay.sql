@@ -30,3 +30,15 @@ BEGIN
         INSERT INTO unfinished_replay (from_id) VALUES (from_id)
         ON CONFLICT (only_row) DO UPDATE SET from_id = excluded.from_id, started_at = now();
 END $$;
+
+-- Functions find their tables in the pipeline's schema, whatever the session's search_path: a row that is inserted by hand, or by pg_restore, lands
+-- where it belongs. (Functions in plain SQL are part of the statement that calls them, and are left as they are: they would no longer be inlined.)
+DO $$
+DECLARE
+        f REGPROCEDURE;
+BEGIN
+        FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+                WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'plpgsql' LOOP
+                EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', f, current_schema());
+        END LOOP;
+END $$;

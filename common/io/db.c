@@ -217,6 +217,8 @@ static int error_keep_result(struct db *db, const PGresult *result)
                 return -1; /* somebody's cancel, or our deadline: db_run knows */
         if (!strcmp(state, "RO001"))
                 return DB_RAISED;
+        if (!strcmp(state, "23505"))
+                return -1; /* a key of our own: events that are there already are no error to any statement but COPY */
         if (!strncmp(state, "21", 2) || !strncmp(state, "22", 2) || !strncmp(state, "23", 2))
                 return DB_BAD_DATA; /* 21, more rows than fit one, comes of the data, too */
         return -1;
@@ -432,12 +434,13 @@ static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t 
         snprintf(idle, sizeof(idle), "SET LOCAL idle_in_transaction_session_timeout = %lld", idle_ms);
         const char *const commands[] = {
                 mode & DB_SNAPSHOT ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL READ COMMITTED",
-                timeout, "SET LOCAL jit = off", "SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off",
-                "SET LOCAL enable_mergejoin = off", "SET LOCAL enable_hashjoin = off",
-                "SET LOCAL plan_cache_mode = force_generic_plan", /* by key whatever the keys: planned once */
+                timeout, "SET LOCAL jit = off",
                 idle, /* who is stopped between two statements must not keep all others from its keys */
+                "SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_mergejoin = off",
+                "SET LOCAL enable_hashjoin = off",
+                "SET LOCAL plan_cache_mode = force_generic_plan", /* by key whatever the keys: planned once */
         };
-        for (size_t i = 0; i < (mode & DB_BY_KEY ? ARRAY_LENGTH(commands) : 3); i++) {
+        for (size_t i = 0; i < (mode & DB_BY_KEY ? ARRAY_LENGTH(commands) : 4); i++) {
                 int r = send_plain(db, commands[i]);
                 if (r)
                         return r;

@@ -5,4 +5,4 @@ SELECT count(*) FROM (
                 SELECT max(block_number) AS n FROM atom_created_events UNION ALL SELECT max(block_number) FROM triple_created_events
                 UNION ALL SELECT max(block_number) FROM deposited_events UNION ALL SELECT max(block_number) FROM redeemed_events
                 UNION ALL SELECT max(block_number) FROM share_price_changed_events UNION ALL SELECT max(block_number) FROM generic_events) newest)
-        GROUP BY block_number HAVING count(DISTINCT block_hash) > 1) conflicting
+        GROUP BY block_number HAVING min(block_hash) <> max(block_hash)) conflicting

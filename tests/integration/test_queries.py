@@ -28,12 +28,12 @@ INSERT INTO position (account_id, term_id, curve_id, shares, last_event_block, l
         first_event_log_index, count_delta, created_at, updated_at)
 SELECT '0x' || md5('p' || i % 5000), term_id, '1', i, i, 0, 't', true, i, 0, 1, now(), now()
 FROM (SELECT term_id, row_number() OVER () AS i FROM atom WHERE creator_id = 'c') a;
-INSERT INTO share_price_changed_events SELECT md5('s' || i), 0, '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', 0, 'x', 'h', 10 + i, 'n', 0, now(), now(), 's', i, 0
+INSERT INTO share_price_changed_events SELECT md5('s' || i), 0, 'x', 'h', 10 + i, 'n', 0, now(), 's', i, 0, now(), '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', 0
 FROM generate_series(1, 30000) i;
-INSERT INTO deposited_events SELECT md5('d' || i), 0, 's' || i % 5000, 'r' || i % 5000, '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', '1', 0, 'x', 'h', 10 + i, 'n', 0,
-        now(), now(), 's', i, 0 FROM generate_series(1, 30000) i;
-INSERT INTO redeemed_events SELECT md5('e' || i), 0, 's' || i % 5000, 'r' || i % 5000, '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', '1', 0, 'x', 'h', 10 + i, 'n', 0,
-        now(), now(), 's', i, 0 FROM generate_series(1, 30000) i;
+INSERT INTO deposited_events SELECT md5('d' || i), 0, 'x', 'h', 10 + i, 'n', 0, now(), 's', i, 0, now(), 's' || i % 5000, 'r' || i % 5000,
+        '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', '1', 0 FROM generate_series(1, 30000) i;
+INSERT INTO redeemed_events SELECT md5('e' || i), 0, 'x', 'h', 10 + i, 'n', 0, now(), 's', i, 0, now(), 's' || i % 5000, 'r' || i % 5000,
+        '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', '1', 0 FROM generate_series(1, 30000) i;
 INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
 SELECT 'deposited_events', md5('o' || i), 0, 'h', i, '{}', 's', i, 0, 'reorg' FROM generate_series(1, 30000) i;
 ANALYZE;

@@ -102,8 +102,8 @@ def spoil(pipeline, contract):
         foreign += connection.execute(copy.format("share_price_changed_events", 2, json.dumps(
             {"transaction_hash": "0x" + "cd" * 32, "block_hash": "0x" + "ee" * 32}))).rowcount
         for hash_, kept in (("'0x" + "ee" * 32 + "'", False), ("block_hash", True)):
-            connection.execute(f"INSERT INTO generic_events SELECT transaction_hash, 900 + {int(kept)}, 'Odd', '{{}}', address, {hash_}, block_number, "
-                               "network, 0, NULL, now(), stream, 1, 1 FROM atom_created_events ORDER BY block_number DESC LIMIT 1")
+            connection.execute(f"INSERT INTO generic_events SELECT transaction_hash, 900 + {int(kept)}, address, {hash_}, block_number, network, 0, NULL, "
+                               "stream, 1, 1, now(), 'Odd', '{}' FROM atom_created_events ORDER BY block_number DESC LIMIT 1")
     assert lost > 10 and changed > 10 and foreign == 5
     return lost, changed, foreign + 1
 

@@ -176,6 +176,30 @@ def test_two_versions_in_one_entry(pipeline, way, first):
         pipeline.assert_exact()
 
 
+@pytest.mark.parametrize("first", [4, 7])
+def test_two_versions_in_one_entry_wherever_its_batch_is_halved(pipeline, first):
+    """Bad events before and behind them, so that a batch is halved at every place among them: the first stands, and verify agrees."""
+    pipeline.streams = [STREAM]
+    pipeline.migrate()
+    with pipeline.connect() as connection:
+        connection.execute("ALTER TABLE deposited_events ADD CHECK (block_number <> 6)")
+    service = pipeline.start("ingest", WORKERS=1, MAX_RETRIES=1)
+    shapes = [(before, behind, doubled) for before in range(3) for behind in range(3) for doubled in (0, 1) if before + behind]
+    for n, (before, behind, doubled) in enumerate(shapes):
+        at = 100 * (n + 1)
+        versions = [deposit(at, number=number, hash_=number, term=n + 1) for number in (first, 11 - first)]
+        bad = [deposit(at + k, number=6, hash_=6, term=n + 1) for k in [*range(-before, 0), *range(1, behind + 1)]]
+        pipeline.feed([deposits(*versions, *bad, *versions[:doubled])])
+        pipeline.drain(["ingest"])
+    pipeline.stop(service)
+    with pipeline.connect() as connection:
+        assert connection.execute("SELECT array_agg(DISTINCT block_number), count(*) FROM deposited_events").fetchone() == ([first], len(shapes))
+        assert connection.execute("SELECT count(*) FROM orphaned_events").fetchone() == (len(shapes),)
+    assert len(pipeline.dead_letters()) == len(shapes)
+    verified = pipeline.run("ingest", "verify").stdout.splitlines()
+    assert all("the row is missing" in line and '"block_number": 6' in line for line in verified), "the bad ones, and nothing else"
+
+
 def test_an_orphaned_row_is_the_same_whichever_way_it_came(make_pipeline, seed):
     """Stored first, then taken away by a notice; or handled with the notice, which is known then."""
     messages = chain.messages(chain.Chain(seed, null_timestamps=0.2).events, stream=STREAM)

@@ -1,0 +1,2 @@
+-- Events of the streams, in the order of columns that event_columns gives; settled, place.
+COPY audit_generic_events FROM STDIN (FORMAT binary)

@@ -1,0 +1,89 @@
+"""Three roles without ownership, a schema of its own, and sessions whose search_path is another one."""
+import pytest
+from psycopg import errors
+
+import feeds
+from programs import PROJECT, SERVICES
+from test_sequences import STREAM, deposit, deposits, notice
+from waiting import until
+
+GRANTS = (PROJECT / "deploy/grants.sql").read_text()
+
+
+def as_role(pipeline, name):
+    return {"DATABASE_URL": pipeline.postgres_server.url(pipeline.database).replace("//postgres@", f"//pipeline_{name}@"), "RUN_MIGRATIONS": "false"}
+
+
+@pytest.fixture
+def granted(pipeline):
+    pipeline.migrate()
+    with pipeline.connect() as connection:
+        for name in SERVICES:
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (f"pipeline_{name}",)).fetchone():
+                connection.execute(f"CREATE ROLE pipeline_{name} LOGIN")
+        connection.execute(f'REVOKE TEMPORARY ON DATABASE "{pipeline.database}" FROM PUBLIC')
+        connection.execute(GRANTS)
+    return pipeline
+
+
+def test_the_whole_pipeline_under_three_roles(granted):
+    """With reorgs; then each verifies and rebuilds what is its own."""
+    pipeline, reorg = granted, feeds.load("reorg.jsonl.xz")
+    pipeline.listen_to(reorg)
+    for name in SERVICES:
+        pipeline.start(name, **as_role(pipeline, name))
+    pipeline.feed(reorg)
+    pipeline.drain().assert_exact()
+    for name in SERVICES:
+        for command in ("verify", "rebuild", "verify"):
+            done = pipeline.run(name, command, **as_role(pipeline, name))
+            assert done.returncode == 0, f"{name} {command}\n{done.stdout}\n{done.stderr}"
+    pipeline.drain().assert_exact()
+
+
+def test_a_role_has_no_more_than_it_needs(granted):
+    """Nothing of others' tables; and what takes TRUNCATE says so, and leaves everything as it was."""
+    pipeline = granted
+    foreign = {"ingest": "UPDATE term SET type = 'Atom'", "cascade": "DELETE FROM deposited_events", "analytics": "UPDATE vault SET position_count = 1"}
+    for name, statement in foreign.items():
+        with pipeline.postgres_server.connect(pipeline.database) as connection:
+            connection.execute(f"SET ROLE pipeline_{name}")
+            with pytest.raises(errors.InsufficientPrivilege):
+                connection.execute(statement)
+    done = pipeline.run("ingest", "replay", "--reset", **as_role(pipeline, "ingest"))
+    assert done.returncode == 1 and "permission denied" in done.stderr and "nothing was changed" in done.stderr, done.stderr
+
+
+def test_rows_written_from_another_schema(pipeline):
+    """A statement by hand whose search_path is another schema's, with tables of the same names; and one without any, as pg_restore has it."""
+    pipeline.streams = [STREAM]
+    pipeline.start("ingest")
+    pipeline.feed([deposits(deposit(1))])
+    pipeline.drain(["ingest"])
+    with pipeline.connect() as connection:
+        for table in ("position", "vault", "vault_outbox", "atom", "reorgs"):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS other; CREATE TABLE other.{table} (LIKE public.{table})")
+        for n, path in ((2, "other"), (3, "")):
+            connection.execute("SELECT set_config('search_path', %s, false)", (path,))
+            connection.execute("""INSERT INTO public.deposited_events SELECT (jsonb_populate_record(d, jsonb_build_object('log_index', %s::int, 'receiver',
+                                  'r' || %s::text))).* FROM public.deposited_events d WHERE log_index = 1""", (n, n))
+            assert connection.execute("SELECT count(*) FROM public.position").fetchone() == (n,)
+            assert connection.execute("SELECT count(*) FROM other.position").fetchone() == (0,)
+
+
+def test_pipelines_in_two_schemas_of_one_database(make_pipeline):
+    """Each works in its own, and a lock that one holds is none to the other."""
+    first = make_pipeline().migrate()
+    first.streams = [STREAM]
+    with first.connect() as connection:
+        connection.execute("CREATE SCHEMA second")
+    options = {"DATABASE_URL": first.postgres_server.url(first.database) + "?options=-csearch_path%3Dsecond", "CONSUMER_GROUP_SUFFIX": "second"}
+    with first.connect() as holder, first.connect() as watcher:
+        holder.autocommit = False
+        holder.execute("SELECT event_lock(true)")
+        first.start("ingest", **options)
+        first.feed([deposits(deposit(1)), notice(5, 1)])
+        first.redis().xgroup_create(STREAM, first.group, id="$")
+        until(lambda: watcher.execute("SELECT to_regclass('second.orphaned_events')").fetchone()[0], "it has migrated", alive=first.services)
+        until(lambda: watcher.execute("SELECT count(*) FROM second.orphaned_events").fetchone() == (1,), "it has handled the notice", alive=first.services)
+        assert watcher.execute("SELECT count(*) FROM public.orphaned_events").fetchone() == (0,)
