@@ -122,7 +122,7 @@ def sentences(text):
     """Of paragraphs, items of lists and cells of tables."""
     for block in re.split(r"\n\s*\n|\n(?= *(?:[-*]|\d+\.) )|\n(?=\||#|<!--)", without_code(text)):
         for cell in block.split("|") if block.startswith("|") else [block]:
-            yield from re.split(r"(?<=[.!?:])[)*]*\s+", " ".join(re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", cell).split()))
+            yield from re.split(r"(?<=[.!?])[)*]*\s+", " ".join(re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", cell).split()))
 
 
 def test_sentences_are_told_apart():
