@@ -13,6 +13,7 @@
 
 #define PREPARED_MAX    64
 #define CANCEL_GRACE_MS 500
+#define CANCEL_LAST_MS  5000 /* that a cancel may take to be delivered */
 #define TICK_MS         250
 #define IDLE_MS         10000 /* no less, between the statements of a transaction */
 #define COPY_PART       65536 /* bytes a message */
@@ -252,15 +253,25 @@ static void cancel(struct db *db)
                 db->cancelling = true;
 }
 
-/* The statement has ended, by our cancel or by itself: a cancel that is still on its way must not hit the next one. */
+/*
+ * The statement has ended, by our cancel or by itself: a cancel that is still on its way must not hit the next one. It may be on
+ * its way for minutes, where the network drops new connections: then this connection is given up, for it is a session's number
+ * that the cancel names.
+ */
 static void cancel_end(struct db *db)
 {
-        if (!db->cancelling)
-                return;
-        if (db->broken)
+        const int64_t until = clock_ms() + CANCEL_LAST_MS;
+        while (db->cancelling && !db->broken) {
+                const int64_t slice = clock_ms() + TICK_MS;
+                const struct timespec end = {.tv_sec = slice / 1000, .tv_nsec = slice % 1000 * 1000000};
+                db->cancelling = pthread_clockjoin_np(db->canceller, NULL, CLOCK_MONOTONIC, &end) != 0;
+                if (db->cancelling && db->options.tick)
+                        db->options.tick(db->options.tick_context);
+                if (db->cancelling && clock_ms() >= until)
+                        (void)broken(db, "a cancel could not be delivered to PostgreSQL");
+        }
+        if (db->cancelling)
                 pthread_detach(db->canceller);
-        else
-                pthread_join(db->canceller, NULL);
         db->cancelling = false;
 }
 

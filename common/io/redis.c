@@ -45,10 +45,10 @@ static bool percent_decode(char *text)
                         *to++ = *from;
                         continue;
                 }
-                unsigned byte;
-                if (sscanf(from + 1, "%2x", &byte) != 1 || !from[1] || !from[2] || byte == 0)
+                const char digits[3] = {from[1], from[1] ? from[2] : '\0'};
+                if (strspn(digits, "0123456789abcdefABCDEF") != 2 || !strcmp(digits, "00"))
                         return false;
-                *to++ = (char)byte;
+                *to++ = (char)strtoul(digits, NULL, 16);
                 from += 2;
         }
         *to = '\0';

@@ -40,19 +40,20 @@ unsigned keys_bucket(const char *term_id)
         return digit_value(term_id[2]) * 4 + digit_value(term_id[3]) / 4;
 }
 
-static bool read_bucket(const char *text, unsigned *bucket)
+static bool read_bucket(const char *text, size_t size, unsigned *bucket)
 {
         for (*bucket = 0; *bucket < KEYS_BUCKETS; ++*bucket)
-                if (!strcmp(text, bucket_texts[*bucket]))
+                if (size == strlen(bucket_texts[*bucket]) && !memcmp(text, bucket_texts[*bucket], size))
                         return true;
         return false;
 }
 
 bool keys_entry_is_backlog(const struct stream_entry *entry, unsigned *bucket)
 {
-        const char *text = entry->fields ? stream_entry_field(entry, "bucket", NULL) : NULL;
+        size_t size = 0;
+        const char *text = entry->fields ? stream_entry_field(entry, "bucket", &size) : NULL;
         const char *reason = text ? stream_entry_field(entry, "reason", NULL) : NULL;
-        return reason && !strcmp(reason, REASON) && read_bucket(text, bucket);
+        return reason && !strcmp(reason, REASON) && read_bucket(text, size, bucket);
 }
 
 void keys_fold_to_buckets(struct work *work)
@@ -86,12 +87,13 @@ static void refuse(struct work *work, struct stream_entry *entry, const char *er
 
 static void read_entry(struct work *work, struct keys *keys, struct stream_entry *entry)
 {
-        size_t size = 0;
+        size_t size = 0, bucket_size = 0;
         unsigned number;
-        const char *term = stream_entry_field(entry, "term_id", &size), *bucket = stream_entry_field(entry, "bucket", NULL);
+        const char *term = stream_entry_field(entry, "term_id", &size),
+                   *bucket = stream_entry_field(entry, "bucket", &bucket_size);
         const char *reason = stream_entry_field(entry, "reason", NULL), *block = stream_entry_field(entry, "block_number", NULL);
         const int64_t block_number = block ? strtoll(block, NULL, 10) : 0;
-        if (bucket && !read_bucket(bucket, &number)) {
+        if (bucket && !read_bucket(bucket, bucket_size, &number)) {
                 refuse(work, entry, "format", "bucket: is not a number from 0 to 63");
         } else if (bucket) {
                 work_add_bucket(work, bucket_texts[number], REASON, block_number);

@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -19,15 +20,17 @@ def main():
     created = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     ours = {"SPDXID": "SPDXRef-intuition-sync", "name": "intuition-sync", "versionInfo": version, "downloadLocation": "NOASSERTION",
             "filesAnalyzed": False, "licenseConcluded": "NOASSERTION", "licenseDeclared": "MIT OR Apache-2.0", "copyrightText": "NOASSERTION"}
+    debian = platform.freedesktop_os_release()
     packages, relations = [ours], [("SPDXRef-DOCUMENT", "DESCRIBES", ours["SPDXID"])]
     for name in sys.stdin.read().split():
         found, source, architecture = asked(name)
         identifier = "SPDXRef-" + re.sub(r"[^A-Za-z0-9.-]", "-", name)
         packages.append({"SPDXID": identifier, "name": name, "versionInfo": found, "downloadLocation": "NOASSERTION", "filesAnalyzed": False,
-                         "supplier": "Organization: Debian", "sourceInfo": f"built from the Debian source package {source}",
+                         "supplier": f"Organization: {debian['NAME'].split()[0]}", "sourceInfo": f"built from the Debian source package {source}",
                          "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION", "copyrightText": "NOASSERTION",
                          "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
-                                           "referenceLocator": f"pkg:deb/debian/{name}@{found.replace('+', '%2B')}?arch={architecture}&distro=bookworm"}]})
+                                           "referenceLocator": f"pkg:deb/{debian['ID']}/{name}@{found.replace('+', '%2B')}"
+                                                               f"?arch={architecture}&distro={debian['VERSION_CODENAME']}"}]})
         relations.append((ours["SPDXID"], "DEPENDS_ON", identifier))
     digest = hashlib.sha256(json.dumps(packages).encode()).hexdigest()
     json.dump({"spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": f"intuition-sync-{version}",

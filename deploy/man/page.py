@@ -1,13 +1,15 @@
-"""Makes a man page of a program's own --help, so that the two cannot differ: page.py PROGRAM VERSION > PROGRAM.1"""
+"""Makes a man page of a program's own --help, so that the two cannot differ: page.py PROGRAM INSTALLED-NAME VERSION > INSTALLED-NAME.1"""
 import re
 import subprocess
 import sys
 
-program, version = sys.argv[1:]
+program, installed, version = sys.argv[1:]
 help_text = subprocess.run([program, "--help"], env={}, check=True, capture_output=True, text=True).stdout
 head, examples, usage, commands, rest = re.split(r"\n\n(?:Examples|Usage|Commands):\n|\n\n(?=Exit codes:)", help_text)
 codes, environment = rest.split("\n\n", 1)
 name, summary = head.split(": ", 1)
+prefix = installed.removesuffix(name)
+examples, usage = (re.sub(rf"(?m)(?<=[ \n]){name}(?= |$)", installed, "\n" + text)[1:] for text in (examples, usage))
 
 
 def escaped(text):
@@ -41,15 +43,16 @@ for line in environment.splitlines()[1:]:
         settings.append([key, note, text])
     else:
         settings[-1][2] += " " + text
-print(f""".TH {name.upper()} 1 "" "intuition-sync {version}" "Intuition sync"
+print(f""".TH {installed.upper()} 1 "" "intuition-sync {version}" "Intuition sync"
 .SH NAME
-{name} \\- {escaped(summary)}
+{escaped(installed)} \\- {escaped(summary)}
 .SH SYNOPSIS
 {literal(usage)}
 .SH DESCRIPTION
 {escaped(summary[0].upper() + summary[1:])}.
 Without arguments the program runs as a service until SIGTERM or SIGINT.
 Data goes to stdout, messages to stderr.
+In its own messages it is called {name}.
 .SH EXAMPLES
 {literal(examples)}
 .SH COMMANDS
@@ -60,5 +63,5 @@ Data goes to stdout, messages to stderr.
 All settings are environment variables.""")
 for key, default, text in settings:
     print(f".TP\n.B {escaped(key)}\n{escaped((text.rstrip('.') + '. ' + default).strip())}")
-others = [f".BR {other} (1)" for other in ("ingest", "cascade", "analytics") if other != name]
+others = [f".BR {escaped(prefix + other)} (1)" for other in ("ingest", "cascade", "analytics") if other != name]
 print(".SH SEE ALSO\n" + ",\n".join(others))

@@ -20,7 +20,9 @@ class Trap:
 
 class Proxy:
     def __init__(self, port, seed=0, delay=0):
-        """delay: so many seconds does each reply come late."""
+        """delay: so many seconds does each reply come late. silent_to (assigned later, a pattern of bytes): a connection whose request
+        matches gets no answer, and is not passed on; the others are. silent: how many there were."""
+        self.silent_to, self.silent = None, 0
         self.delay, self.target, self.port, self.rng = delay, port, free_port(), random.Random(seed)
         self.lock, self.pairs, self.trap, self.cuts = threading.Lock(), [], None, 0
         self.listener = socket.create_server(("127.0.0.1", self.port))
@@ -74,6 +76,9 @@ class Proxy:
             while data := source.recv(65536):
                 seen = (seen + data)[-200_000:]
                 trap = self.trap
+                if check == self._request and self.silent_to and re.search(self.silent_to, seen, re.DOTALL):
+                    self.silent += 1
+                    return
                 if trap and (trap.reached.is_set() or not check(pair, trap, seen)):
                     trap.reached.set()
                     return   # silence: both ends wait

@@ -6,6 +6,7 @@
 Each server carries PR_SET_PDEATHSIG, so that it ends even when the tests are killed, and is only ever ended through its own handle.
 """
 import ctypes
+import glob
 import os
 import pwd
 import shutil
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg
+import pytest
 import redis
 
 from ports import free_port
@@ -120,7 +122,7 @@ class RedisServer(Server):
         self.arguments = [*(("--appendonly", "yes", "--appendfsync", "always") if append_only else ("--appendonly", "no")), *arguments]
 
     def command(self):
-        return ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+        return [os.environ.get("REDIS_SERVER", "redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
                 "--databases", "1000", "--maxmemory-policy", "noeviction", "--daemonize", "no", *self.arguments]
 
     def client(self, db=0):
@@ -138,17 +140,13 @@ class RedisServer(Server):
 
 
 def _postgres_programs():
-    for folder in ("/usr/lib/postgresql/15/bin", *_asked()):
+    """$POSTGRES_BIN, or the newest that Debian has installed: it puts none of a server's programs into PATH."""
+    folders = [os.environ["POSTGRES_BIN"]] if "POSTGRES_BIN" in os.environ else sorted(
+        glob.glob("/usr/lib/postgresql/*/bin"), key=lambda folder: int(Path(folder).parent.name), reverse=True)
+    for folder in folders:
         if Path(folder, "initdb").exists():
             return Path(folder)
-    raise RuntimeError("no PostgreSQL server found: neither /usr/lib/postgresql/15/bin nor what pg_config --bindir says")
-
-
-def _asked():
-    try:
-        yield subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        pass
+    raise RuntimeError(f"no initdb in {folders or '/usr/lib/postgresql/*/bin'}")
 
 
 class PostgresServer(Server):
@@ -161,6 +159,8 @@ class PostgresServer(Server):
         """follows: a running server to be a standby of, with a copy of it as it is now."""
         super().__init__(folder)
         self.programs = _postgres_programs()
+        if follows and not (self.programs / "pg_basebackup").exists():
+            pytest.skip(f"no pg_basebackup in {self.programs}")
         self.data = self.folder / "data"
         self.settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200", "shared_buffers": "128MB",

@@ -1,15 +1,44 @@
 """cascade works off its outbox by buckets of terms: whose failures, how much, and what rebuild makes of what waits."""
 import re
 import threading
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from test_parts import Feed
+from feeds import Message
+from keccak import counter_id
+from test_sequences import STREAM, about
 from waiting import until
 
 FOLD = Path(__file__).resolve().parents[2] / "cascade/sql"
-NEIGHBOURS = [f"0x00{i:062x}" for i in range(1, 21)]   # all in one bucket
+NEIGHBOURS = [f"0x00{i:062x}" for i in range(1, 21)]   # all in bucket 0
+
+
+class Feed:
+    """Messages of made events, each in a block of its own."""
+
+    def __init__(self):
+        self.blocks = count(1)
+
+    def message(self, name, values):
+        events = []
+        for own in values:
+            block = next(self.blocks)
+            events.append({**own, "transaction_information": about(block, block, block)})
+        return Message(STREAM, name, tuple(events))
+
+    def triples(self, terms):
+        atom, creator = "0x" + "a" * 64, "0x" + "ab" * 20
+        return self.message("TripleCreated", [{"creator": creator, "termId": term, "subjectId": atom, "predicateId": atom, "objectId": atom} for term in terms])
+
+    def prices(self, terms, price):
+        return self.message("SharePriceChanged", [{"termId": term, "curveId": "1", "sharePrice": str(price), "totalAssets": str(price),
+                                                   "totalShares": str(10**18), "vaultType": 1} for term in terms])
+
+
+def bucket_of(term):
+    return int(term[2:4], 16) // 4
 
 
 def statement(name, *values):
@@ -133,27 +162,57 @@ def test_holders_are_counted_less_what_still_waits(pipeline, small):
     assert not pipeline.differences()
 
 
-def test_a_stop_in_between_leaves_nothing_of_what_it_acks(make_pipeline):
-    pipeline, _, services = filled(make_pipeline, BACKFILL_INTERVAL_MS=600_000)
+def test_what_a_stop_in_between_leaves_is_queued_again(make_pipeline):
+    """The entry is acked: the rest of its bucket's rows waits in the outbox, for the backfill of the next start."""
+    pipeline, _, services = filled(make_pipeline, BACKFILL_INTERVAL_MS=300)
     pipeline.stop(services["cascade"])
     with pipeline.connect() as connection:
         let_wait(pipeline, connection, 60000)
-        cascade = pipeline.start("cascade")
+        cascade = pipeline.start("cascade", BACKFILL_INTERVAL_MS=600_000)
         until(lambda: connection.execute("SELECT count(*) FROM vault_outbox").fetchone()[0] < 60000, "the first round", pause=0.001, alive=pipeline.alive())
         pipeline.stop(cascade)
         assert pipeline.redis().xinfo_groups(pipeline.vault_updates)[0]["pending"] == 0
-        assert connection.execute("SELECT count(*) FROM vault_outbox").fetchone()[0] == 0
+    pipeline.start("cascade")
+    pipeline.drain()
+    pipeline.assert_exact()
+
+
+def crossing(first):
+    """A term and its counter term in different buckets; the counter's is the later one (first) or the earlier one."""
+    for i in range(1000):
+        term = f"0x{0 if first else 15:x}{i:063x}"
+        if bucket_of(counter_id(term)) != bucket_of(term):
+            return term, counter_id(term)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_term_of_two_triples_moves_both(make_pipeline, first):
+    """A term that is one triple's own and another one's counter term: one outbox row means two triples, which are in two buckets."""
+    pipeline, feed = make_pipeline(BACKFILL_INTERVAL_MS=600_000, WORKERS=1), Feed()
+    term, counter = crossing(first)
+    terms = [term, counter, *NEIGHBOURS]
+    messages = [feed.triples(terms), feed.prices(terms[1:], 10)]
+    pipeline.listen_to(messages)
+    pipeline.feed(messages)
+    *_, analytics = pipeline.start()
+    pipeline.drain()
+    pipeline.stop(analytics)   # what comes now is one batch
+    pipeline.feed([feed.prices(terms[1:], 20)])
+    pipeline.drain(["ingest", "cascade"])
+    pipeline.start("analytics")
+    pipeline.drain()
+    pipeline.assert_exact()
 
 
 def test_a_vault_is_not_buried_while_something_of_it_waits(pipeline):
     """Its last event went in a reorg, and its outbox rows are taken one at a time: one that comes after the burial would be lost."""
     pipeline.migrate()
-    term = NEIGHBOURS[:1]
+    term, bucket = NEIGHBOURS[:1], ["0"]
     with pipeline.connect() as connection:
         def take_one():
             with connection.transaction():
-                connection.execute(statement("30_bucket_lock", term))
-                if connection.execute(statement("30_vault_fold", term, None, 1)).fetchall():
+                connection.execute(statement("30_bucket_lock", bucket))
+                if connection.execute(statement("30_vault_fold", bucket, None, 1)).fetchall():
                     connection.execute(statement("30_vault_bury", term))
                     connection.execute(statement("31_term_recompute", term))
         connection.execute("SELECT vault_tell_of_terms(%s, 0)", (term,))   # a row of the term, which is taken first
@@ -179,7 +238,8 @@ def test_rebuild_locks_vaults_in_one_pass(pipeline):
         price(batch, 12, first)
 
         def recount():
-            for name in ("30_bucket_lock", "30_vault_recount", "30_vault_bury", "31_term_recompute"):
+            rebuild.execute(statement("30_bucket_lock", ["0"]))
+            for name in ("30_vault_recount", "30_vault_bury", "31_term_recompute"):
                 rebuild.execute(statement(name, [first, last]))
             rebuild.commit()
         thread = threading.Thread(target=recount)

@@ -1,8 +1,12 @@
 """Entries of consumers that are gone are taken over, those of the living are theirs, and what was trimmed away while pending is told."""
+from pathlib import Path
+
 import pytest
 
 import feeds
 from programs import SERVICES
+from test_poison import samples
+from test_sequences import STREAM, deposit, deposits, lock_positions, pending, scripts_run
 from waiting import until
 
 
@@ -147,3 +151,89 @@ def test_each_entry_is_told_of_whoever_did_what_it_asks_for(make_pipeline, small
     pipeline.start("cascade")
     pipeline.drain()
     assert [fields["term_id"] for _, fields in client.xrange(pipeline.term_updates)[len(told):]] == [term, term]
+
+
+LUA = Path(__file__).resolve().parents[2] / "common/stream/lua"
+
+
+def test_one_call_that_trims_looks_at_no_more_than_a_megabyte(pipeline):
+    """Full chunks are of 75 KB: a thousand of them in one call would stop Redis for a moment, and take as much of its memory."""
+    client, size = pipeline.redis(), 75_000
+    client.xgroup_create("large", pipeline.group, id="0", mkstream=True)
+    for _ in range(120):
+        client.xadd("large", {"payload": "x" * size})
+    for _, entries in client.xreadgroup(pipeline.group, "one", {"large": ">"}):
+        client.xack("large", pipeline.group, *[id_ for id_, _ in entries])
+    script = client.register_script((LUA / "trim.lua").read_text())
+    dropped = []
+    while not dropped or dropped[-1]:
+        dropped.append(script(keys=["large"], args=[10, pipeline.group]))
+    assert sum(dropped) == 110
+    assert max(dropped) * size < 1_048_576 + 20 * size, dropped
+
+
+def test_entries_that_are_left_pending_are_not_counted_as_processed(pipeline):
+    pipeline.streams = [STREAM]
+    pipeline.migrate()
+    with pipeline.connect() as holder:
+        lock_positions(holder, 3)
+        ingest = pipeline.start("ingest", WORKERS=1, PROCESSING_TIMEOUT_MS=500, NETWORK="intuition-testnet")
+        pipeline.feed([deposits(deposit(1, term=1, account=3)), deposits(deposit(2, term=2)), deposits(deposit(3, term=3))])
+        until(lambda: ingest.messages().count("takes longer") > 2, "one is tried over and over", alive=[ingest])
+        until(lambda: pending(pipeline) == 1, "the others are done", alive=[ingest])
+        assert samples(ingest, "messages_processed_total")[f'stream="{STREAM}"'] == 2
+        holder.rollback()
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
+    until(lambda: samples(ingest, "messages_processed_total")[f'stream="{STREAM}"'] == 3, "now it counts", alive=[ingest])
+
+
+def test_a_term_that_is_pending_is_not_queued_again(make_pipeline, small):
+    """Somebody holds a term's row for many times the backfill's interval: it stays the one entry. What was lost meanwhile is queued again."""
+    pipeline = make_pipeline(BACKFILL_INTERVAL_MS=300, PROCESSING_TIMEOUT_MS=1000, WORKERS=2).listen_to(small)
+    pipeline.feed(small)
+    pipeline.start()
+    pipeline.drain()
+    client, stream = pipeline.redis(), pipeline.vault_updates
+    with pipeline.connect() as holder, pipeline.connect() as connection:
+        held, lost = [term for term, in connection.execute("SELECT id FROM term ORDER BY id LIMIT 2").fetchall()]
+        cascade = next(service for service in pipeline.alive() if service.name == "cascade")
+        holder.autocommit = False
+        holder.execute("SELECT FROM term WHERE id = %s FOR UPDATE", (held,))
+        connection.execute("UPDATE term SET total_assets = total_assets + 1 WHERE id = %s", (lost,))   # what is done for it is to be seen
+        before = client.xlen(stream)
+        with connection.transaction():
+            connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0)", (held,))
+            client.xadd(stream, {"term_id": held, "reason": "test", "block_number": 1})
+        cascade.says("waits for a lock")
+        connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0)", (lost,))   # and no entry
+        until(lambda: not connection.execute("SELECT count(*) FROM vault_waiting WHERE term_id = %s", (lost,)).fetchone()[0], "it is queued again and done",
+              alive=pipeline.alive())
+        scripts_run(client, 20)   # several rounds of housekeeping more
+        until(lambda: cascade.messages().count("waits for a lock") > 2, "the other is tried over and over", alive=[cascade])
+        assert [fields["term_id"] for _, fields in client.xrange(stream)[before:]].count(held) == 1
+        holder.rollback()
+    pipeline.drain().assert_exact()
+
+
+def test_a_stream_that_is_gone_does_not_end_the_reading_of_what_is_pending_in_others(make_pipeline, small):
+    """Its group vanishes each time when it has been made again: the entries of the other streams are done all the same."""
+    pipeline = make_pipeline(CLAIM_IDLE_MS=3_600_000, BATCH_SIZE=1, BATCH_MAX_EVENTS=1).listen_to(small)
+    pipeline.streams.append("gone")
+    pipeline.feed(small)
+    client = pipeline.redis()
+    for stream in pipeline.streams[:-1]:
+        take(pipeline, stream, 1000, consumer="pod-0")
+    client.xadd("gone", {"payload": "[]"})
+    with pipeline.connect() as holder:
+        pipeline.migrate()
+        holder.autocommit = False
+        holder.execute("LOCK TABLE atom_created_events, triple_created_events, deposited_events, share_price_changed_events IN ACCESS EXCLUSIVE MODE")
+        ingest = pipeline.start("ingest", CONSUMER_NAME="pod", WORKERS=1).ready()
+        until(lambda: holder.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0], "it is in the middle of its pass", alive=[ingest])
+        client.delete("gone")
+        holder.rollback()
+    ingest.says("a stream or its group is gone")
+    until(lambda: not sum(pending(pipeline, stream) for stream in pipeline.streams), "all that was pending is done", alive=[ingest])
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()

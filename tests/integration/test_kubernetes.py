@@ -1,6 +1,7 @@
-"""deploy/kubernetes: each overlay rendered by kubectl, checked strictly against the API's schemas (KEDA's and the Prometheus operator's, too), and
-against the programs themselves: their variables, paths, ports, streams and groups."""
+"""deploy/kubernetes: what is applied together rendered by kubectl, checked strictly against the API's schemas (KEDA's and the Prometheus operator's,
+too), and against the programs themselves: their variables, paths, ports, streams and groups."""
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -13,20 +14,46 @@ import yaml
 from programs import SERVICES, executable
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERLAYS = sorted(path.parent.name for path in (ROOT / "deploy/kubernetes/overlays").glob("*/kustomization.yaml"))
+FOLDER = ROOT / "deploy/kubernetes"
+README = (FOLDER / "README.md").read_text()
+OWN = re.search(r"```yaml\n(.*?)```", README, re.S)[1]   # the overlay that it shows
+TOGETHER = {"small": ["overlays/small"], "large": ["overlays/large"], "keda": ["overlays/large", "keda", "servicemonitor"],
+            "prometheus": ["overlays/small", "keda-prometheus", "servicemonitor"], "own": []}
 KUBERNETES = "1.31"
 SCHEMAS = json.loads((ROOT / "tests/data/schemas/crds.json").read_text())
 
 
-def render(overlay):
-    done = subprocess.run(["kubectl", "kustomize", ROOT / "deploy/kubernetes/overlays" / overlay], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def kustomize():
+    """-> the version that kubectl has built in, (0,) before it said so"""
+    version = json.loads(subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True, check=True).stdout)
+    return tuple(int(part) for part in re.findall(r"\d+", version.get("kustomizeVersion", "0"))[:2])
+
+
+pytestmark = pytest.mark.skipif(kustomize() < (5, 0), reason="this kubectl's kustomize is older than 5.0 and knows no labels")
+
+
+def rendered(folder):
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")   # words that kustomize is about to drop are warned of
     return list(yaml.safe_load_all(done.stdout))
 
 
-@pytest.fixture(params=OVERLAYS)
-def objects(request):
-    return render(request.param)
+def overlay(folder, text):
+    """An overlay of this text, rendered as if it were beside the others."""
+    folder.mkdir(exist_ok=True)
+    (folder / "kustomization.yaml").write_text(text.replace("../../", f"{os.path.relpath(FOLDER, folder.resolve())}/"))
+    return rendered(folder)
+
+
+def render(name, tmp_path):
+    if name == "own":
+        return overlay(tmp_path / "own", OWN)
+    return [found for part in TOGETHER[name] for found in rendered(FOLDER / part)]
+
+
+@pytest.fixture(params=TOGETHER)
+def objects(request, tmp_path):
+    return render(request.param, tmp_path)
 
 
 def of(objects, kind):
@@ -34,8 +61,8 @@ def of(objects, kind):
 
 
 def pods(objects):
-    """-> {name: pod template} of Deployments, Jobs and CronJobs"""
-    found = {name: found["spec"]["template"] for kind in ("Deployment", "Job") for name, found in of(objects, kind).items()}
+    """-> {name: pod template} of Deployments and CronJobs"""
+    found = {name: found["spec"]["template"] for name, found in of(objects, "Deployment").items()}
     return found | {name: found["spec"]["jobTemplate"]["spec"]["template"] for name, found in of(objects, "CronJob").items()}
 
 
@@ -71,16 +98,17 @@ def test_all_that_is_rendered_is_valid(objects):
     assert set(of(objects, "Deployment")) == set(SERVICES) and set(of(objects, "Service")) == set(SERVICES)
 
 
-def test_the_validation_is_strict():
-    deployment = of(render("small"), "Deployment")["ingest"]
+def test_the_validation_is_strict(tmp_path):
+    objects = render("keda", tmp_path)
+    deployment = of(objects, "Deployment")["ingest"]
     deployment["spec"]["template"]["spec"]["containers"][0]["imagePolicy"] = "x"
     with pytest.raises(Exception):
         validate(deployment)
-    scaled = of(render("large"), "ScaledObject")["ingest"]
+    scaled = of(objects, "ScaledObject")["ingest"]
     scaled["spec"]["minReplicas"] = 1
     with pytest.raises(jsonschema.ValidationError):
         validate(scaled)
-    rule = of(render("large"), "PrometheusRule")["intuition-sync"]
+    rule = of(objects, "PrometheusRule")["intuition-sync"]
     rule["spec"]["groups"][0]["rules"][0]["alarm"] = "x"
     with pytest.raises(jsonschema.ValidationError):
         validate(rule)
@@ -96,8 +124,65 @@ def test_every_pod_is_restricted(objects):
             own = container["securityContext"]
             assert own["allowPrivilegeEscalation"] is False and own["readOnlyRootFilesystem"] and own["capabilities"] == {"drop": ["ALL"]}, name
             assert container["resources"]["requests"].keys() == {"cpu", "memory"} and "memory" in container["resources"]["limits"], name
-    for namespace in of(objects, "Namespace").values():
-        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_namespace_lets_nothing_else_in(objects):
+    namespace = yaml.safe_load((FOLDER / "namespace.yaml").read_text())
+    validate(namespace)
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {found["metadata"]["namespace"] for found in objects} == {namespace["metadata"]["name"]}
+
+
+def test_the_overlays_need_nothing_that_a_plain_cluster_has_not(tmp_path):
+    for name in ("small", "large"):
+        groups = {found["apiVersion"].rpartition("/")[0] for found in render(name, tmp_path)}
+        assert groups == {"", "apps", "batch", "policy", "networking.k8s.io"}, name
+
+
+def config_of(objects):
+    (config,) = [found for name, found in of(objects, "ConfigMap").items() if name.startswith("intuition-sync-")]
+    return config
+
+
+def without(found, *path):
+    """A copy without the fields that a cluster lets a user change."""
+    copy = json.loads(json.dumps(found))
+    for key in path[:-1]:
+        copy = copy.get(key, {})
+    copy.pop(path[-1], None)
+    return copy
+
+
+def test_an_upgrade_changes_only_what_may_be_changed(tmp_path):
+    """Of a Deployment and a CronJob a cluster takes another pod template, of a Job or of a selector nothing."""
+    before, after = overlay(tmp_path / "before", OWN), overlay(tmp_path / "after", OWN.replace("newTag: 0.1.0", "newTag: 0.2.0"))
+    assert not of(before, "Job")
+    changed = [old for old, new in zip(before, after, strict=True) if old != new]
+    assert {found["kind"] for found in changed} == {"Deployment", "CronJob"} and len(changed) == 2 * len(SERVICES)
+    for old, new in zip(before, after, strict=True):
+        if old["kind"] == "Deployment":
+            assert without(old["spec"], "template") == without(new["spec"], "template")
+            assert old["spec"]["template"]["metadata"] == new["spec"]["template"]["metadata"]
+    images = {container["image"] for template in pods(after).values() for container in containers(template)}
+    assert images == {"registry.example.com/intuition-sync:0.2.0"}
+
+
+def test_a_changed_setting_rolls_the_pods(tmp_path):
+    before, after = overlay(tmp_path / "before", OWN), overlay(tmp_path / "after", OWN.replace("WORKERS=8", "WORKERS=9"))
+    names = [config_of(objects)["metadata"]["name"] for objects in (before, after)]
+    assert names[0] != names[1]
+    for name, objects in zip(names, (before, after)):
+        for template in pods(objects).values():
+            for container in containers(template):
+                assert container["envFrom"] == [{"configMapRef": {"name": name}}]
+
+
+def test_ingest_migrates_before_it_starts_and_nothing_else_fails_without_a_schema(objects):
+    """A pod that ended because the schema is not there yet would be restarted later and later."""
+    found = {name: template["spec"].get("initContainers", []) for name, template in pods(objects).items()}
+    (migrate,) = found.pop("ingest")
+    assert migrate["command"] == ["/usr/bin/ingest", "migrate"] and not any(found.values())
+    assert config_of(objects)["data"]["RUN_MIGRATIONS"] == "false"
 
 
 def variables(program):
@@ -105,12 +190,12 @@ def variables(program):
     text = subprocess.run([executable(program), "--help"], env={}, capture_output=True, text=True, check=True).stdout
     listed = text[text.index("Environment"):]
     found = dict(re.findall(r"^([A-Z][A-Z_]+) +(\S+)", listed, re.M))
-    return found | {f"{name}_FILE": "" for name in ("REDIS_URL", "DATABASE_URL")}
+    return found | {f"{name}_FILE": "" for name in re.findall(r"or\s+([A-Z_]+)_FILE", listed)}
 
 
 def test_every_variable_is_one_of_the_programs(objects):
     known = {program: variables(program) for program in SERVICES}
-    config = of(objects, "ConfigMap")["intuition-sync"]["data"]
+    config = config_of(objects)["data"]
     for name in config:
         assert any(name in known[program] for program in SERVICES), name
     for name, template in pods(objects).items():
@@ -132,12 +217,27 @@ def test_secrets_are_mounted_where_the_variables_point(objects):
             assert volumes[mount["name"]] == "intuition-sync" and mount["readOnly"], name
             files = {variable["name"]: variable["value"] for variable in container["env"] if variable["name"].endswith("_FILE")}
             # Migrations and verify must not go through PgBouncer.
-            database = "database-url" if name in SERVICES else "database-url-direct"
+            database = "database-url" if container["name"] in SERVICES else "database-url-direct"
             assert files == {"DATABASE_URL_FILE": f'{mount["mountPath"]}/{database}', "REDIS_URL_FILE": f'{mount["mountPath"]}/redis-url'}, name
             used |= {Path(file).name for file in files.values()}
+            used |= {variable["valueFrom"]["secretKeyRef"]["key"] for variable in container["env"] if "secretKeyRef" in variable.get("valueFrom", {})}
     for authentication in of(objects, "TriggerAuthentication").values():
         used |= {parameter["key"] for parameter in authentication["spec"]["secretTargetRef"] if parameter["name"] == "intuition-sync"}
-    assert used <= set(re.findall(r"--from-literal=([a-z-]+)=", (ROOT / "deploy/kubernetes/README.md").read_text()))
+    keys = [key for row in re.findall(r"(?m)^\| (`.*?) \|", README) for key in re.findall(r"`([a-z-]+)`", row)]
+    assert used <= set(keys)
+    assert {"database-url", "database-url-direct", "redis-url"} == set(re.findall(r"--from-file=([a-z-]+)", README)) <= used
+
+
+def test_only_reconciling_needs_the_node_and_may_reach_it(objects):
+    environment = {variable["name"] for variable in pods(objects)["ingest"]["spec"]["containers"][0]["env"]}
+    policies = of(objects, "NetworkPolicy")
+    assert ("RPC_URL" in environment) == ("node" in policies)
+    for policy in policies.values():
+        ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+        assert ports == ({443} if policy["metadata"]["name"] == "node" else {53, 6379, 5432})
+    if "node" in policies:
+        chosen = policies["node"]["spec"]["podSelector"]["matchLabels"]
+        assert [name for name, pod in pods(objects).items() if chosen.items() <= pod["metadata"]["labels"].items()] == ["ingest"]
 
 
 def test_selectors_find_their_pods(objects):
@@ -157,7 +257,7 @@ def test_selectors_find_their_pods(objects):
 
 
 def test_scaling_looks_at_the_streams_that_are_read(objects):
-    config = of(objects, "ConfigMap")["intuition-sync"]["data"]
+    config = config_of(objects)["data"]
     read = {"ingest": config["REDIS_STREAMS"].split(","), "cascade": [config["CASCADE_STREAM_NAME"]], "analytics": [config["ANALYTICS_STREAM_NAME"]]}
     for name, scaled in of(objects, "ScaledObject").items():
         assert scaled["spec"]["scaleTargetRef"]["name"] == name and scaled["spec"]["minReplicaCount"] == 1
@@ -171,12 +271,15 @@ def test_scaling_looks_at_the_streams_that_are_read(objects):
         assert {trigger["metadata"]["consumerGroup"] for trigger in triggers} == {config["CONSUMER_GROUP"]}
         for trigger in triggers:   # no schema looks into a trigger's metadata; these are the scaler's words
             assert trigger["metadata"].keys() == {"stream", "consumerGroup", "lagCount", "activationLagCount"}
+        if len(triggers) > 1:   # KEDA alone takes the trigger that asks for most
+            whole = scaled["spec"]["advanced"]["scalingModifiers"]
+            assert whole["formula"].split(" + ") == [trigger["name"] for trigger in triggers]
+            assert {whole["target"]} == {trigger["metadata"]["lagCount"] for trigger in triggers}
 
 
-def test_nothing_but_keda_sets_the_replicas_that_it_scales(objects):
-    scaled = {found["spec"]["scaleTargetRef"]["name"] for found in of(objects, "ScaledObject").values()}
-    for name, deployment in of(objects, "Deployment").items():
-        assert ("replicas" in deployment["spec"]) == (name not in scaled), name
+def test_no_manifest_sets_the_replicas(objects):
+    """Each apply would scale back what KEDA, or somebody by hand, has scaled."""
+    assert not any("replicas" in deployment["spec"] for deployment in of(objects, "Deployment").values())
 
 
 def test_each_program_verifies_its_tables_now_and_then(objects):
@@ -189,22 +292,18 @@ def test_each_program_verifies_its_tables_now_and_then(objects):
         assert container["args"] == ["verify", "--sample", "100000"] and spec["jobTemplate"]["spec"]["backoffLimit"] == 0
 
 
-def test_migrations_outlast_an_outage(objects):
-    assert of(objects, "Job")["migrate"]["spec"]["backoffLimit"] >= 100
-
-
 def test_the_operators_rules_are_those_of_deploy_monitoring(tmp_path):
     made = tmp_path / "prometheusrule.yaml"
     subprocess.run([ROOT / "deploy/monitoring/prometheusrule.sh", made], check=True)
     assert made.read_text() == (ROOT / "deploy/kubernetes/servicemonitor/prometheusrule.yaml").read_text(), "run deploy/monitoring/prometheusrule.sh"
     groups = [group for name in ("rules", "alerts") for group in yaml.safe_load((ROOT / f"deploy/monitoring/{name}.yml").read_text())["groups"]]
-    for overlay in ("large", "prometheus"):
-        assert of(render(overlay), "PrometheusRule")["intuition-sync"]["spec"]["groups"] == groups
+    for name in ("keda", "prometheus", "own"):
+        assert of(render(name, tmp_path), "PrometheusRule")["intuition-sync"]["spec"]["groups"] == groups
 
 
-def test_probes_ask_what_the_programs_answer(pipeline):
+def test_probes_ask_what_the_programs_answer(pipeline, tmp_path):
     service = pipeline.start("ingest").ready()
-    for name, template in pods(render("large")).items():
+    for name, template in pods(render("large", tmp_path)).items():
         for container in template["spec"]["containers"]:
             probes = [container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe") if kind in container]
             assert len(probes) == (3 if name in SERVICES else 0)

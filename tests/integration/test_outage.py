@@ -5,7 +5,10 @@ import time
 
 import pytest
 
+from proxy import Proxy, Trap
 from test_http import health
+from test_sequences import STREAM, deposit, deposits, lock_positions
+from waiting import until
 
 SECONDS = float(os.environ.get("OUTAGE_SECONDS", "4"))
 SHARE = 0.05 if SECONDS >= 30 else 0.5   # of the outage's time may go to the processor; over a few seconds the blow itself weighs more
@@ -19,7 +22,6 @@ def processor_seconds(service):
 
 @pytest.mark.parametrize("away", ["postgres", "redis"])
 def test_a_server_is_away_for_a_while(make_pipeline, own_redis, own_postgres, part, away):
-    from waiting import until
     own_redis.start(), own_postgres.start()
     pipeline = make_pipeline(redis=own_redis, postgres=own_postgres, **BREAKER).listen_to(part)
     services = [service.ready() for service in pipeline.start()]
@@ -49,3 +51,74 @@ def test_a_server_is_away_for_a_while(make_pipeline, own_redis, own_postgres, pa
         assert service.messages().count("housekeeping failed") <= 1, f"said once, not every round\n{service.tail()}"
     pipeline.drain().assert_exact()
     pipeline.assert_verified()
+
+
+@pytest.fixture(name="proxy")
+def _proxy(postgres_server, seed):
+    proxy = Proxy(postgres_server.port, seed)
+    yield proxy
+    proxy.close()
+
+
+def behind(pipeline, proxy):
+    return {"DATABASE_URL": proxy.url(pipeline.environment()["DATABASE_URL"])}
+
+
+def test_a_postgresql_that_does_not_answer_says_nothing_of_redis(pipeline, proxy):
+    """It takes connections and is silent. Each server has a monitor of its own: Redis is healthy in every round."""
+    service = pipeline.migrate().start("ingest", **behind(pipeline, proxy)).ready()
+    proxy.set(Trap(request=b"")).reached.set()
+    until(lambda: not health(service)[1]["postgres_sync_healthy"], "PostgreSQL is seen to be away", alive=[service])
+    seen = []
+
+    def ten_rounds():
+        body = health(service)[1]
+        if not body["redis_consumer_healthy"]:
+            seen.clear()   # a machine that stands still for a second does that, too; but not in each round
+        elif not seen or seen[-1] != body["last_check"]:
+            seen.append(body["last_check"])
+        return len(seen) == 10
+    until(ten_rounds, "Redis is healthy in ten rounds one behind the other", alive=[service], pause=0.01)
+    assert not health(service)[1]["postgres_sync_healthy"]
+
+
+def test_one_loss_of_postgresql_is_one_failure_of_many_workers(make_pipeline):
+    """A restart ends the sessions of all eight workers, in the middle of a batch each. The breaker's threshold is five in a row."""
+    pipeline = make_pipeline(WORKERS=8, BATCH_SIZE=1, BATCH_MAX_EVENTS=1, CIRCUIT_BREAKER_TIMEOUT_MS=3_600_000).migrate()
+    pipeline.streams = [STREAM]
+    with pipeline.connect() as holder, pipeline.connect() as watcher:
+        holder.autocommit = False
+        holder.execute("LOCK TABLE deposited_events IN ACCESS EXCLUSIVE MODE")
+        service = pipeline.start("ingest").ready()
+        pipeline.feed([deposits(deposit(n, term=n)) for n in range(1, 30)])
+
+        def sessions():
+            rows = watcher.execute("""SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ingest'
+                                      AND wait_event_type = 'Lock'""").fetchall()
+            return [pid for pid, in rows]
+        for _ in range(2):   # at first the workers' connections are new: a failure of such a one is that of an idle one
+            until(lambda: len(sessions()) == 8, "all workers are in a batch", alive=[service])
+            pids = sessions()
+            assert watcher.execute("SELECT count(pg_terminate_backend(pid)) FROM unnest(%s::int[]) p (pid)", (pids,)).fetchone()[0] == 8
+            until(lambda: not set(pids) & set(sessions()), "their sessions have ended", alive=[service])
+        until(lambda: len(sessions()) == 8, "all are back", alive=[service])
+        holder.rollback()
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
+    assert "circuit breaker open" not in service.messages(), service.tail()
+
+
+def test_a_cancel_that_cannot_be_delivered(pipeline, proxy):
+    """The network takes no new connection when a batch is over its deadline: the worker gives its own up and goes on."""
+    pipeline.streams = [STREAM]
+    pipeline.migrate()
+    with pipeline.connect() as holder:
+        lock_positions(holder, 3)
+        proxy.silent_to = rb"^\x00\x00\x00\x10\x04\xd2\x16\x2e"   # CancelRequest
+        service = pipeline.start("ingest", WORKERS=1, PROCESSING_TIMEOUT_MS=1000, NETWORK="intuition-testnet", **behind(pipeline, proxy))
+        pipeline.feed([deposits(deposit(1, account=3))])
+        until(lambda: proxy.silent, "a cancel is on its way", alive=[service])
+        holder.rollback()
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
+    assert service.status_of("/livez") == 200

@@ -111,6 +111,8 @@ def test_a_trigger_looks_up_by_key_where_its_tables_were_empty(pipeline, table):
     pipeline.migrate()
     columns = COMMON | OWN[table]
     with pipeline.connect() as connection:
+        if connection.info.server_version < 150000:
+            pytest.skip("PostgreSQL 14 has no pg_stat_force_next_flush")
         for name in ("vault", "position", "atom"):
             connection.execute(f"VACUUM {name}")
         for batch in range(4):
