@@ -209,22 +209,32 @@ def test_every_endpoint_is_described():
 
 # ---- what needs a pipeline
 
-@pytest.fixture(scope="module")
-def worked(redis_server, postgres_server, recording, tmp_path_factory):
-    """A pipeline that has worked off the recording and goes on running, and a node of its chain."""
-    folder = tmp_path_factory.mktemp("documents")
+def work_off(messages, redis_server, postgres_server, folder):
+    """-> a pipeline that has worked these off and goes on running"""
     pipeline = Pipeline(redis_server, postgres_server, folder, {"NETWORK": "intuition-testnet"})
-    pipeline.create_database().listen_to(recording)
-    node = Node(Chain.of(recording))
-    try:
-        for service in pipeline.start():
-            service.ready()
-        pipeline.feed(recording)
-        pipeline.drain()
-        yield pipeline, node
-    finally:
-        node.close()
-        close_all([pipeline])
+    pipeline.create_database().listen_to(messages)
+    for service in pipeline.start():
+        service.ready()
+    pipeline.feed(messages)
+    return pipeline.drain()
+
+
+@pytest.fixture(scope="module")
+def recorded(redis_server, postgres_server, recording, tmp_path_factory):
+    """A pipeline that has worked off the recording, for what answers are shown of."""
+    pipeline = work_off(recording, redis_server, postgres_server, tmp_path_factory.mktemp("recorded"))
+    yield pipeline
+    close_all([pipeline])
+
+
+@pytest.fixture(scope="module")
+def worked(redis_server, postgres_server, small, tmp_path_factory):
+    """The same of a part, and a node of its chain, for what only has to run."""
+    pipeline = work_off(small, redis_server, postgres_server, tmp_path_factory.mktemp("worked"))
+    node = Node(Chain.of(small))
+    yield pipeline, node
+    node.close()
+    close_all([pipeline])
 
 
 def environment(pipeline, folder, **more):
@@ -288,6 +298,26 @@ def test_the_commands_run(worked, tmp_path):
     pipeline.drain().assert_exact()
 
 
+def test_the_runbooks_commands_run(worked, tmp_path):
+    """Those that need neither systemd nor Kubernetes, for each of the programs; the others name units and objects that exist."""
+    pipeline, node = worked
+    found = set(re.findall(r"`([^`]+)`", "\n".join(line for line in text_of("deploy/monitoring/runbooks.md").splitlines() if line.startswith("| "))))
+    script = {command for command in found if re.match(r"run |redis-cli |psql ", command)}
+    kept = {command for command in script if not re.search(r"\bID\b|SET maxmemory 8gb", command)}   # of dead letters that are not there; of all tests' Redis
+    assert len(kept) > 15
+    env = environment(pipeline, tmp_path, RPC_URL=node.url, STREAM=pipeline.streams[0], GROUP=pipeline.group)
+    for name in SERVICES:
+        lines = [re.sub(r"\b(STREAM|GROUP)\b", r"$\1", command) for command in sorted(kept) if name == "ingest" or "$X" in command]
+        shell(f'run() {{ "$@"; }}\nX={name}\n' + "\n".join(lines), env, tmp_path)
+    objects = "".join(path.read_text() for path in (ROOT / "deploy/kubernetes").rglob("*.yaml"))
+    for command in found - script:
+        if command.startswith("kubectl"):
+            assert command.startswith("kubectl -n intuition-sync ") and "name: intuition-sync" in objects, command
+            assert re.search(r"(deploy|deployment)/(\$X|ingest)\b|name=\$X$|cronjobs$", command), command
+        elif command.startswith(("systemctl", "journalctl")):
+            assert re.search(r"intuition-(\$X|ingest|\*)", command), command
+
+
 @pytest.mark.parametrize("script", ["deploy/local/run", "tests/bench/run", "tests/chaos/run"])
 def test_options_that_are_shown_exist(script):
     """Of what is not run: each option stands in the script, or in what it calls."""
@@ -320,9 +350,8 @@ def shown_queries():
 
 
 @pytest.mark.parametrize("query, answer", list(shown_queries()))
-def test_a_query_answers_what_is_shown(worked, query, answer):
-    pipeline, _ = worked
-    done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-P", "footer=off", pipeline.postgres_server.url(pipeline.database)],
+def test_a_query_answers_what_is_shown(recorded, query, answer):
+    done = subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-P", "footer=off", recorded.postgres_server.url(recorded.database)],
                           input=query, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.rstrip() for line in done.stdout.rstrip("\n").splitlines()]
