@@ -1,5 +1,6 @@
 /* analytics: from changed terms to triple_vault, triple_term, predicate_object and subject_predicate. Wiring only. */
 #include "common/main.h"
+#include "common/stage/keys.h"
 #include "common/stage/stage.h"
 #include "migrations/schema.h"
 #include "triples.h"
@@ -46,6 +47,8 @@ int main(int argc, char **argv)
                 .inputs = inputs,
                 .output = output,
                 .process = triples_process,
+                .state_new = keys_state_new,
+                .state_free = keys_state_free,
                 .outbox_stale = &sql_40_outbox_stale,
                 .gauge_sql = &sql_40_outbox_size,
                 .gauges = gauges,

@@ -6,6 +6,7 @@
 #include "common/stage/keys.h"
 #include "analytics_sql.h"
 
+#define ROWS_MAX           20000 /* outbox rows a transaction: bounds memory */
 #define REBUILD_TIMEOUT_MS 3600000
 #define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
 
@@ -40,10 +41,12 @@ static void push_triples(struct triples *triples, const struct db_rows *rows, si
 /* settled: after all who are writing triples. */
 static int find_waiting(struct db *db, struct db_array *keys, bool settled, struct db_rows **rows, int64_t until_ms)
 {
-        const struct db_param param = db_array_param(keys);
+        char rows_max[16];
+        snprintf(rows_max, sizeof(rows_max), "%d", ROWS_MAX);
+        const struct db_param params[] = {db_array_param(keys), db_text(rows_max)};
         const struct db_call calls[] = {
                 {.sql = &sql_40_triple_settle},
-                {.sql = &sql_40_outbox_waiting, .params = &param, .param_count = 1, .rows = rows},
+                {.sql = &sql_40_outbox_waiting, .params = params, .param_count = ARRAY_LENGTH(params), .rows = rows},
         };
         const size_t skipped = settled ? 0 : 1;
         return db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, clock_left(until_ms));
@@ -92,25 +95,36 @@ static int take(struct db *db, struct triples *waiting, int64_t until_ms)
         return make_anew(db, &triples, until_ms);
 }
 
-static int run_terms(struct work *work, const char *const *terms, size_t count)
+/* Up to ROWS_MAX outbox rows of these terms. *found: how many. */
+static int run_some(struct db *db, struct db_array *keys, int64_t until_ms, int64_t *found)
 {
-        const int64_t until_ms = clock_ms() + work->deadline_ms;
-        AUTO_ARRAY struct db_array keys;
         AUTO_TRIPLES struct triples triples;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        db_array_init(&keys, DB_TEXT);
         triples_init(&triples);
-        for (size_t i = 0; i < count; i++)
-                db_array_push_text(&keys, terms[i]);
-        int r = find_waiting(work->db, &keys, false, &rows, until_ms);
+        int r = find_waiting(db, keys, false, &rows, until_ms);
         if (!r && has_strays(rows))
-                r = find_waiting(work->db, &keys, true, &rows, until_ms);
+                r = find_waiting(db, keys, true, &rows, until_ms);
+        *found = !r && db_rows_count(rows) ? db_rows_number(rows, 0, 3) : 0;
         for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
                 db_array_push_number(&triples.outbox_ids, db_rows_number(rows, i, 0));
                 db_array_push_text(&triples.terms, db_rows_text(rows, i, 1));
                 db_array_push_text(&triples.counters, db_rows_text(rows, i, 2));
         }
-        return r || !triples.outbox_ids.count ? r : take(work->db, &triples, until_ms);
+        return r || !*found ? r : take(db, &triples, until_ms);
+}
+
+static int run_terms(struct work *work, const char *const *terms, size_t count)
+{
+        AUTO_ARRAY struct db_array keys;
+        int64_t found;
+        int r;
+        db_array_init(&keys, DB_TEXT);
+        for (size_t i = 0; i < count; i++)
+                db_array_push_text(&keys, terms[i]);
+        do {
+                r = run_some(work->db, &keys, clock_ms() + work->deadline_ms, &found);
+        } while (!r && found == ROWS_MAX);
+        return r;
 }
 
 int triples_process(struct work *work)

@@ -12,14 +12,8 @@
 #define REBUILD_TIMEOUT_MS 3600000
 #define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
 #define ROWS_MAX           2048 /* outbox rows a transaction, of some tens of keys each: bounds its memory and its locks' time */
-#define REFUSED_MS         5000 /* after a failure buckets are not tried whole for so long, */
-#define REFUSED_FACTOR     10   /* and for so many times as long as that try took */
 #define PATIENCE_PART      10   /* of the deadline: so long a row's holder is waited for, */
 #define PATIENCE_MS        2000 /* at most: all that need the bucket wait meanwhile */
-
-struct aggregate_state {
-        int64_t by_term_until_ms; /* monotonic */
-};
 
 /* A lock that cannot be had in time is the deadline of the terms that need it. */
 static int lock_waited(struct db *db, int r)
@@ -38,8 +32,7 @@ static int aggregate(
         int64_t part_ms = clock_left(until_ms) / PATIENCE_PART + 1;
         snprintf(patience, sizeof(patience), "%" PRId64, part_ms > PATIENCE_MS ? PATIENCE_MS : part_ms);
         const struct db_param none = {0};
-        const struct db_param params[] = {
-                db_array_param(buckets), only ? db_array_param(only) : none, only ? none : db_text(rows_max)};
+        const struct db_param params[] = {db_array_param(buckets), only ? db_array_param(only) : none, db_text(rows_max)};
         const struct db_param patience_param = db_text(patience);
         const struct db_call fold[] = {
                 {.sql = &sql_30_bucket_lock, .params = params, .param_count = 1},
@@ -63,44 +56,40 @@ static int aggregate(
         return lock_waited(work->db, r);
 }
 
-/* A stop leaves the rest in the outbox, for the backfill of whoever runs next. */
 static int run_buckets(struct work *work, const bool named[KEYS_BUCKETS])
 {
-        struct aggregate_state *state = work->state;
-        const int64_t started = clock_ms();
         AUTO_ARRAY struct db_array buckets;
         int64_t taken = 0;
         size_t terms = 0;
+        int r;
         db_array_init(&buckets, DB_BIGINT);
         for (unsigned i = 0; i < KEYS_BUCKETS; i++)
                 if (named[i])
                         db_array_push_number(&buckets, i);
-        int r = started < state->by_term_until_ms ? DB_BAD_DATA : 0;
-        if (r)
-                return r;
-        do
+        do {
                 r = aggregate(work, &buckets, NULL, clock_ms() + work->deadline_ms, &taken, &terms);
-        while (!r && taken == ROWS_MAX && !stop_requested());
-        if (r)
-                state->by_term_until_ms = clock_ms() + REFUSED_MS + REFUSED_FACTOR * (clock_ms() - started);
-        else
-                work->units += terms;
-        return r;
+        } while (!r && taken == ROWS_MAX && !stop_requested());
+        work->units += terms;
+        return r ? r : taken == ROWS_MAX ? DB_DEADLINE : 0;
 }
 
 static int run_terms(struct work *work, const char *const *terms, size_t count)
 {
         AUTO_ARRAY struct db_array buckets;
         AUTO_ARRAY struct db_array only;
-        int64_t taken;
+        int64_t taken = 0;
         size_t done = 0;
+        int r;
         db_array_init(&buckets, DB_BIGINT);
         db_array_init(&only, DB_TEXT);
         for (size_t i = 0; i < count; i++) {
                 db_array_push_number(&buckets, keys_bucket(terms[i]));
                 db_array_push_text(&only, terms[i]);
         }
-        return aggregate(work, &buckets, &only, clock_ms() + work->deadline_ms, &taken, &done);
+        do {
+                r = aggregate(work, &buckets, &only, clock_ms() + work->deadline_ms, &taken, &done);
+        } while (!r && taken == ROWS_MAX);
+        return r;
 }
 
 int aggregate_process(struct work *work)
@@ -108,17 +97,6 @@ int aggregate_process(struct work *work)
         static const struct keys_stage stage = {
                 .buckets = run_buckets, .terms = run_terms, .waiting_terms = &sql_30_waiting_terms};
         return keys_process(work, &stage);
-}
-
-void *aggregate_state_new(const void *config)
-{
-        (void)config;
-        return memory_new(1, sizeof(struct aggregate_state));
-}
-
-void aggregate_state_free(void *state)
-{
-        free(state);
 }
 
 /* ---- rebuild ---- */

@@ -1,5 +1,6 @@
 /* cascade: from changed vaults to vault.position_count and term. Wiring only. */
 #include "common/main.h"
+#include "common/stage/keys.h"
 #include "common/stage/stage.h"
 #include "migrations/schema.h"
 #include "aggregate.h"
@@ -42,8 +43,8 @@ int main(int argc, char **argv)
                 .inputs = inputs,
                 .output = output,
                 .process = aggregate_process,
-                .state_new = aggregate_state_new,
-                .state_free = aggregate_state_free,
+                .state_new = keys_state_new,
+                .state_free = keys_state_free,
                 .outbox_stale = &sql_30_outbox_stale,
                 .gauge_sql = &sql_30_outbox_size,
                 .gauges = gauges,

@@ -1,5 +1,5 @@
--- $1 numbers of buckets, locked; $2 the only terms of them to do, or NULL: all that these buckets' outbox rows hold; $3 so many rows at most (NULL:
--- all), bucket by bucket. Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these
+-- $1 numbers of buckets, locked; $2 the only terms of them to do, or NULL: all that these buckets' outbox rows hold; $3 so many rows at
+-- most, bucket by bucket. Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these
 -- stay. Vaults that a reorg left without events are written with the others, in order: 30_vault_bury is next. Returns the terms, and in each row
 -- how many outbox rows were taken. LATERAL, OFFSET 0 and ON CONFLICT: by key, whatever the planner thinks of tables that were empty.
 WITH gone AS (

@@ -1,7 +1,6 @@
 #include "common/base/backoff.h"
 
-/* splitmix64 (https://prng.di.unimi.it/splitmix64.c): any seed will do, 0 included */
-static uint64_t random_next(uint64_t *seed)
+uint64_t backoff_random(uint64_t *seed)
 {
         uint64_t z = *seed += 0x9E3779B97F4A7C15;
 
@@ -27,7 +26,7 @@ unsigned backoff_next(struct backoff *backoff)
         }
         if (delay == 0)
                 return 0;
-        return (unsigned)(delay - random_next(&backoff->seed) % (delay - delay / 2));
+        return (unsigned)(delay - backoff_random(&backoff->seed) % (delay - delay / 2));
 }
 
 void backoff_reset(struct backoff *backoff)

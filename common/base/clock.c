@@ -39,3 +39,11 @@ void clock_sleep(int64_t ms)
         while (nanosleep(&left, &left) != 0)
                 ;
 }
+
+bool clock_is_due(int64_t *last_ms, int64_t interval_ms)
+{
+        if (*last_ms && clock_ms() < *last_ms + interval_ms)
+                return false;
+        *last_ms = clock_ms();
+        return true;
+}

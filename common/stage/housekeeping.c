@@ -30,10 +30,10 @@ struct housekeeping {
 
 /* ---- streams ---- */
 
-static void warn_of_foreign_group(struct housekeeping *keeper, const char *stream, char told[64])
+static void warn_of_foreign_group(struct housekeeping *house, const char *stream, char told[64])
 {
         struct stream_state state;
-        if (stream_state_read(keeper->link.redis, stream, keeper->service->shared->group, &state))
+        if (stream_state_read(house->link.redis, stream, house->service->shared->group, &state))
                 return;
         bool news = strcmp(told, state.foreign) && *state.foreign;
         snprintf(told, 64, "%s", state.foreign);
@@ -42,18 +42,18 @@ static void warn_of_foreign_group(struct housekeeping *keeper, const char *strea
                         stream, state.foreign);
 }
 
-static int trim(struct housekeeping *keeper)
+static int trim(struct housekeeping *house)
 {
-        const struct service *service = keeper->service;
+        const struct service *service = house->service;
         const char *const *streams = service_inputs(service);
         if (!service_trims_inputs(service))
                 return 0;
         for (size_t i = 0; streams[i]; i++) {
                 int64_t trimmed = 1;
-                warn_of_foreign_group(keeper, streams[i], keeper->foreign[i]);
+                warn_of_foreign_group(house, streams[i], house->foreign[i]);
                 for (int round = 0; trimmed && round < TRIM_ROUNDS && !stop_requested(); round++) {
                         if (stream_trim(
-                                    keeper->link.redis, streams[i], service->shared->group, service->shared->retention, &trimmed))
+                                    house->link.redis, streams[i], service->shared->group, service->shared->retention, &trimmed))
                                 return -1;
                         if (trimmed)
                                 metrics_add(service->metrics, &stage_trimmed, (double)trimmed, streams[i], NULL, NULL);
@@ -62,14 +62,14 @@ static int trim(struct housekeeping *keeper)
         return 0;
 }
 
-static int tidy(struct housekeeping *keeper)
+static int tidy(struct housekeeping *house)
 {
-        const struct service *service = keeper->service;
+        const struct service *service = house->service;
         const char *const *streams = service_inputs(service);
         for (size_t i = 0; streams[i]; i++) {
                 int64_t removed = 0;
                 int64_t idle_ms = service->shared->claim_idle_ms * 2 + service->shared->batch_timeout_ms;
-                if (stream_consumers_tidy(keeper->link.redis, streams[i], service->shared->group, idle_ms, &removed))
+                if (stream_consumers_tidy(house->link.redis, streams[i], service->shared->group, idle_ms, &removed))
                         return -1;
                 if (removed)
                         log_write(LOG_INFO, "removed names of dead consumers", "stream=%s removed=%" PRId64, streams[i], removed);
@@ -80,63 +80,66 @@ static int tidy(struct housekeeping *keeper)
 /* ---- backfill ---- */
 
 /* What was queued again is waiting still: the oldest waiting entry is older than that. */
-static bool is_still_queued(const struct housekeeping *keeper, const struct stream_state *state)
+static bool is_still_queued(const struct housekeeping *house, const struct stream_state *state)
 {
-        return keeper->backfilled_ms && state->waiting_ms >= clock_ms() - keeper->backfilled_ms;
+        return house->backfilled_ms && state->waiting_ms >= clock_ms() - house->backfilled_ms;
 }
 
-static int publish_rows(struct housekeeping *keeper, const char *stream, const struct db_rows *rows)
+static int publish_rows(struct housekeeping *house, const char *stream, const struct db_rows *rows)
 {
         size_t count = db_rows_count(rows);
         struct stream_key *keys = memory_new(count, sizeof(*keys));
         for (size_t i = 0; i < count; i++)
-                keys[i] = (struct stream_key){.term_id = db_rows_text(rows, i, 0),
-                        .curve_id = db_rows_text(rows, i, 1),
+                keys[i] = (struct stream_key){.bucket = db_rows_text(rows, i, 0),
+                        .term_id = db_rows_text(rows, i, 1),
+                        .curve_id = db_rows_text(rows, i, 2),
                         .reason = "backfill",
-                        .block_number = db_rows_number(rows, i, 2)};
-        int r = stream_publish(keeper->link.redis, stream, keys, count);
+                        .block_number = db_rows_number(rows, i, 3)};
+        int r = stream_publish(house->link.redis, stream, keys, count);
         free(keys);
         if (r)
                 return r;
-        keeper->backfilled_ms = clock_ms();
-        metrics_add(keeper->service->metrics, &stage_backfilled_keys, (double)count, NULL, NULL, NULL);
+        house->backfilled_ms = clock_ms();
+        metrics_add(house->service->metrics, &stage_backfilled_keys, (double)count, NULL, NULL, NULL);
         log_write(LOG_WARN, "queued keys again that stayed behind in the outbox", "stream=%s keys=%zu", stream, count);
         return 0;
 }
 
-static void add_term(void *context, const char *value)
+/* What the pending entries name. */
+struct pending {
+        struct db_array terms, buckets;
+};
+
+static void add_pending(void *context, const char *bucket, const char *term_id)
 {
-        db_array_push_text(context, value);
+        struct pending *pending = context;
+        if (term_id)
+                db_array_push_text(&pending->terms, term_id);
+        else
+                db_array_push_number(&pending->buckets, strtoll(bucket, NULL, 10));
 }
 
-static void add_bucket(void *context, const char *value)
-{
-        char *end;
-        const long long number = strtoll(value, &end, 10);
-        if (*value && !*end)
-                db_array_push_number(context, number);
-}
-
-/* Queues the outbox rows again that are older than age_ms and that no pending entry names. The advisory lock is held until that
- * is done, so that replicas take turns. */
+/* Finds the outbox rows that are older than age_ms and that no pending entry names, and queues them again where `publish`. The
+ * advisory lock is held until that is done, so that replicas take turns. *found: whether there are any. */
 static int queue_stale_rows(
-        struct housekeeping *keeper, const char *stream, int64_t age_ms, struct db_array *terms, struct db_array *buckets)
+        struct housekeeping *house, const char *stream, int64_t age_ms, struct pending *pending, bool publish, bool *found)
 {
-        const struct program *program = keeper->service->program;
+        const struct program *program = house->service->program;
         AUTO(db_rows) struct db_rows *locked = NULL;
         AUTO(db_rows) struct db_rows *rows = NULL;
         char age[24];
         snprintf(age, sizeof(age), "%" PRId64, age_ms);
         const struct db_param name = db_text(program->name);
-        const struct db_param params[] = {db_text(age), db_array_param(terms), db_array_param(buckets)};
+        const struct db_param params[] = {db_text(age), db_array_param(&pending->terms), db_array_param(&pending->buckets)};
         const struct db_call calls[] = {
                 {.sql = &sql_00_backfill_lock, .params = &name, .param_count = 1, .rows = &locked},
                 {.sql = program->outbox_stale, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},
         };
-        if (db_run(keeper->link.db, calls, ARRAY_LENGTH(calls), DB_BEGIN, QUERY_TIMEOUT_MS))
+        if (db_run(house->link.db, calls, ARRAY_LENGTH(calls), DB_BEGIN, QUERY_TIMEOUT_MS))
                 return -1;
-        int r = db_rows_count(locked) && db_rows_count(rows) ? publish_rows(keeper, stream, rows) : 0;
-        int ended = db_run(keeper->link.db, NULL, 0, DB_ROLLBACK, QUERY_TIMEOUT_MS);
+        *found = db_rows_count(locked) && db_rows_count(rows);
+        int r = *found && publish ? publish_rows(house, stream, rows) : 0;
+        int ended = db_run(house->link.db, NULL, 0, DB_ROLLBACK, QUERY_TIMEOUT_MS);
         return r ? r : ended ? -1 : 0;
 }
 
@@ -144,75 +147,67 @@ static int queue_stale_rows(
  * An outbox row that is older than the oldest entry that waits, by an interval, was published before it and lost since, or never
  * published; unless an entry that names it is pending. Where very much is pending the next round looks again.
  */
-static int backfill(struct housekeeping *keeper)
+static int backfill(struct housekeeping *house)
 {
-        const struct config *config = keeper->service->shared;
-        const char *stream = service_inputs(keeper->service)[0];
+        const struct config *config = house->service->shared;
+        const char *stream = service_inputs(house->service)[0];
         struct stream_state state;
-        AUTO_ARRAY struct db_array terms;
-        AUTO_ARRAY struct db_array buckets;
-        bool all_terms = true, all_buckets = true;
-        db_array_init(&terms, DB_TEXT);
-        db_array_init(&buckets, DB_BIGINT);
-        if (stream_state_read(keeper->link.redis, stream, config->group, &state))
+        struct pending pending;
+        bool found = false, all = true;
+        if (stream_state_read(house->link.redis, stream, config->group, &state))
                 return -1;
-        if (is_still_queued(keeper, &state))
+        if (is_still_queued(house, &state))
                 return 0;
-        int r = state.pending ? stream_pending_fields(
-                                        keeper->link.redis, stream, config->group, "term_id", add_term, &terms, &all_terms)
-                              : 0;
-        if (!r && state.pending)
-                r = stream_pending_fields(
-                        keeper->link.redis, stream, config->group, "bucket", add_bucket, &buckets, &all_buckets);
-        if (r || !all_terms || !all_buckets)
-                return r < 0 ? r : 0;
+        db_array_init(&pending.terms, DB_TEXT);
+        db_array_init(&pending.buckets, DB_BIGINT);
         int64_t age_ms = config->backfill_interval_ms + (state.waiting_ms > 0 ? state.waiting_ms : 0);
-        return queue_stale_rows(keeper, stream, age_ms, &terms, &buckets);
+        int r = queue_stale_rows(house, stream, age_ms, &pending, !state.pending, &found);
+        if (!r && found && state.pending) {
+                r = stream_pending_keys(house->link.redis, stream, config->group, add_pending, &pending, &all);
+                if (!r && all)
+                        r = queue_stale_rows(house, stream, age_ms, &pending, true, &found);
+        }
+        db_array_deinit(&pending.terms);
+        db_array_deinit(&pending.buckets);
+        return r < 0 ? r : 0;
 }
 
 /* ---- rounds ---- */
 
-static bool is_due(int64_t *last, int64_t interval_ms)
+static int run_round(struct housekeeping *house)
 {
-        if (*last && clock_ms() < *last + interval_ms)
-                return false;
-        *last = clock_ms();
-        return true;
-}
-
-static int keep_once(struct housekeeping *keeper)
-{
-        struct service *service = keeper->service;
+        struct service *service = house->service;
         int r = 0;
         if (!atomic_load(&service->ready))
                 return 0;
-        if (!link_open_redis(&keeper->link, service))
+        if (!link_open_redis(&house->link, service))
                 return -1;
-        if (is_due(&keeper->trimmed_ms, TRIM_INTERVAL_MS)) {
-                r = trim(keeper);
-                keeper->failed = keeper->failed && (r || service->program->outbox_stale);
+        if (clock_is_due(&house->trimmed_ms, TRIM_INTERVAL_MS)) {
+                r = trim(house);
+                house->failed = house->failed && (r || service->program->outbox_stale);
         }
-        if (!r && is_due(&keeper->tidied_ms, TIDY_INTERVAL_MS))
-                r = tidy(keeper);
-        if (!r && service->program->outbox_stale && is_due(&keeper->backfill_looked_ms, service->shared->backfill_interval_ms)) {
-                r = link_open_db(&keeper->link, service) ? backfill(keeper) : -1;
-                keeper->failed = keeper->failed && r;
+        if (!r && clock_is_due(&house->tidied_ms, TIDY_INTERVAL_MS))
+                r = tidy(house);
+        if (!r && service->program->outbox_stale &&
+                clock_is_due(&house->backfill_looked_ms, service->shared->backfill_interval_ms)) {
+                r = link_open_db(&house->link, service) ? backfill(house) : -1;
+                house->failed = house->failed && r;
         }
         return r;
 }
 
-static void *keep(void *argument)
+static void *run_housekeeping(void *argument)
 {
-        struct housekeeping *keeper = argument;
+        struct housekeeping *house = argument;
         do {
-                if (!keep_once(keeper))
+                if (!run_round(house))
                         continue;
-                if (!keeper->failed)
-                        link_tell_failure(&keeper->link, "housekeeping failed; it is tried again");
-                link_close(&keeper->link);
-                keeper->failed = true;
+                if (!house->failed)
+                        link_tell_failure(&house->link, "housekeeping failed; it is tried again");
+                link_close(&house->link);
+                house->failed = true;
         } while (!stop_wait(ROUND_MS));
-        link_close(&keeper->link);
+        link_close(&house->link);
         return NULL;
 }
 
@@ -220,21 +215,21 @@ static void *keep(void *argument)
 
 int housekeeping_start(struct housekeeping **out, struct service *service)
 {
-        struct housekeeping *keeper = memory_new(1, sizeof(*keeper));
+        struct housekeeping *house = memory_new(1, sizeof(*house));
         size_t inputs = 0;
         while (service_inputs(service)[inputs])
                 inputs++;
-        keeper->service = service;
-        keeper->foreign = memory_new(inputs + 1, sizeof(*keeper->foreign));
-        *out = keeper;
-        return -pthread_create(&keeper->thread, NULL, keep, keeper);
+        house->service = service;
+        house->foreign = memory_new(inputs + 1, sizeof(*house->foreign));
+        *out = house;
+        return -pthread_create(&house->thread, NULL, run_housekeeping, house);
 }
 
-void housekeeping_join(struct housekeeping *keeper)
+void housekeeping_join(struct housekeeping *house)
 {
-        if (!keeper)
+        if (!house)
                 return;
-        pthread_join(keeper->thread, NULL);
-        free(keeper->foreign);
-        free(keeper);
+        pthread_join(house->thread, NULL);
+        free(house->foreign);
+        free(house);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
@@ -16,16 +17,11 @@
 #define SLOW_RETRY_MS     5000
 #define GATHER_QUIET_MS   400
 #define GATHER_LONGEST_MS 5000
-#define GATHER_ENTRIES    10000 /* of half a KB each: what a worker's memory holds */
+#define GATHER_ENTRIES    10000 /* of 1 KB each: what a worker's memory holds */
 
 static const struct config *settings(const struct reader *reader)
 {
         return reader->service->shared;
-}
-
-static bool reads_keys(const struct reader *reader)
-{
-        return reader->service->program->outbox_stale;
 }
 
 /* ---- passes ---- */
@@ -34,8 +30,16 @@ static void begin_pass(struct reader *reader)
 {
         reader->pass = true;
         reader->pass_again = false;
+        reader->one_by_one = false;
         for (size_t i = 0; i < reader->streams; i++)
                 snprintf(reader->passed[i], sizeof(reader->passed[i]), "0-0");
+}
+
+/* After a failure an entry that was delivered over and over is read alone: it may be the one at fault. */
+static void begin_careful_pass(struct reader *reader)
+{
+        begin_pass(reader);
+        reader->one_by_one = true;
 }
 
 /* Entries became pending, or due: a pass under way may have gone by them. */
@@ -127,7 +131,7 @@ static size_t next_count(const struct reader *reader, const struct stream_consum
 
 /* ---- new entries ---- */
 
-/* One XREADGROUP within the rate limit. *read: how many entries came; *asked: how many a stream. */
+/* One XREADGROUP within the rate limit. *read: how many entries came. */
 static int read_once(struct reader *reader, const struct stream_consumer *consumer, size_t count, int64_t block_ms, size_t *read)
 {
         struct limiter *limiter = &reader->service->limiter;
@@ -148,15 +152,6 @@ static int read_once(struct reader *reader, const struct stream_consumer *consum
         return r;
 }
 
-/* splitmix64 (https://prng.di.unimi.it/splitmix64.c) */
-static uint64_t next_random(uint64_t *state)
-{
-        uint64_t z = *state += 0x9E3779B97F4A7C15;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        return z ^ (z >> 31);
-}
-
 /* *stream: one in which something waits, the likelier the more; NULL: nothing waits. So workers spread over the streams as the
  * backlog does. */
 static int pick_stream(struct reader *reader, const char **stream)
@@ -170,7 +165,7 @@ static int pick_stream(struct reader *reader, const char **stream)
                         return r;
                 uint64_t lag = group.lag < 0 ? 1 : (uint64_t)group.lag;
                 sum += lag;
-                if (lag && next_random(&reader->random) % sum < lag)
+                if (lag && backoff_random(&reader->random) % sum < lag)
                         *stream = reader->consumer.streams[s];
         }
         return 0;
@@ -257,7 +252,7 @@ static int read_new(struct reader *reader)
         if (!r && !reader->batch.count)
                 r = read_streams(reader, &units);
         reader->full = units >= (size_t)settings(reader)->batch_max;
-        if (!r && reader->batch.count && reads_keys(reader))
+        if (!r && reader->batch.count && service_reads_keys(reader->service))
                 r = gather(reader);
         return r;
 }
@@ -269,10 +264,7 @@ static int read_new_in_lane(struct reader *reader)
                 reader_rest(reader, BLOCK_SLICE_MS);
                 return 0;
         }
-        int r = read_new(reader);
-        if (!r && reader->batch.count)
-                lane_begin_batch(lane, reader->number, clock_ms());
-        return r;
+        return read_new(reader);
 }
 
 /* ---- pending entries ---- */
@@ -292,13 +284,13 @@ static int claim_when_due(struct reader *reader)
                 return 0;
         reader->claim_due = clock_ms() + settings(reader)->claim_idle_ms / 2 + 1;
         int r = stream_claim(&reader->consumer, settings(reader)->claim_idle_ms, &claimed);
-        if (r || !claimed)
+        want_pass(reader); /* what is pending and was not claimed now is this consumer's: nobody else takes it up */
+        if (r < 0 || !claimed)
                 return r;
         log_write(LOG_INFO, "claimed entries of another consumer", "worker=%d entries=%zu", reader->number, claimed);
         metrics_add(reader->service->metrics, &stage_claims, (double)claimed, NULL, NULL, NULL);
-        want_pass(reader);
         reader->claim_due = clock_ms(); /* there may be more */
-        return 0;
+        return r;
 }
 
 static int read_pending(struct reader *reader)
@@ -309,7 +301,7 @@ static int read_pending(struct reader *reader)
         const char *const *after = reader->after;
         int r = stream_pending_deliveries(&consumer, after, &deliveries, &place);
         const char *alone[2] = {r ? NULL : consumer.streams[place]};
-        if (deliveries > settings(reader)->max_retries) {
+        if (reader->one_by_one && deliveries > settings(reader)->max_retries) {
                 consumer.streams = alone;
                 after += place;
                 count = 1;
@@ -350,7 +342,7 @@ int reader_read(struct reader *reader)
         if (!r && reader->pass)
                 r = read_pending(reader);
         else if (!r && more)
-                r = reads_keys(reader) ? read_new_in_lane(reader) : read_new(reader);
+                r = service_reads_keys(reader->service) ? read_new_in_lane(reader) : read_new(reader);
         if (r == STREAM_NO_GROUP) { /* a pass goes on: the other streams' entries are still pending */
                 log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%d error=%s",
                         reader->number, redis_error(reader->consumer.redis));
@@ -358,7 +350,8 @@ int reader_read(struct reader *reader)
         }
         if (r || !reader->batch.count)
                 lane_leave(&reader->service->lane, reader->number);
-        reader->keep_due = clock_ms() + settings(reader)->claim_idle_ms / 3;
+        else
+                lane_begin_batch(&reader->service->lane, reader->number, clock_ms());
         return r;
 }
 
@@ -371,7 +364,7 @@ void reader_end_batch(struct reader *reader, bool failed)
         if (left)
                 reader->slow_due = clock_ms() + SLOW_RETRY_MS;
         if (failed)
-                begin_pass(reader);
+                begin_careful_pass(reader);
 }
 
 int reader_is_in_backlog(struct reader *reader, bool *backlog)
@@ -394,7 +387,7 @@ int reader_connect(struct reader *reader, int64_t timeout_ms, char **problem)
         int r = service_open_redis(reader->service, &reader->consumer.redis, timeout_ms, problem);
         if (r)
                 return r;
-        begin_pass(reader);
+        begin_careful_pass(reader);
         r = make_groups(reader);
         if (!r)
                 return 0;

@@ -13,11 +13,11 @@
  *   no pass ──(connected, batch failed, claimed, slow entries due)──▶ pass under way ──(nothing pending behind it)──▶ no pass
  *
  * What becomes pending while a pass is under way may lie behind its place: then another pass follows. An entry that was left
- * pending for being slow is tried again SLOW_RETRY_MS later, in a pass. An entry delivered more than MAX_RETRIES times is read
- * alone.
+ * pending for being slow is tried again SLOW_RETRY_MS later, in a pass. In a pass after a failure or a new connection an entry
+ * that was delivered more than MAX_RETRIES times is read alone.
  *
- * Claims: every CLAIM_IDLE_MS / 2 a reader takes over entries that others left pending for CLAIM_IDLE_MS. It keeps its own fresh
- * (reader_keep), also while a batch takes long or PostgreSQL is away.
+ * Claims: every CLAIM_IDLE_MS / 2 a reader takes over entries that others left pending for CLAIM_IDLE_MS, and begins a pass. It
+ * keeps its own fresh (reader_keep), also while a batch takes long or PostgreSQL is away.
  */
 #pragma once
 
@@ -31,12 +31,12 @@ struct reader {
         size_t streams;
         size_t *averages;  /* units of an entry, lately, by stream; 0: not known */
         bool full;         /* the last read of new entries took as many units as a batch may hold */
-        size_t full_reads; /* that came one behind the other */
+        size_t full_reads; /* reads behind a full one */
         uint64_t random;
 
-        bool pass, pass_again;
-        char (*passed)[80]; /* the pass's place, one id a stream */
-        const char **after; /* the same, for stream_read */
+        bool pass, pass_again, one_by_one; /* one_by_one: entries delivered over and over are read alone */
+        char (*passed)[80];                /* the pass's place, one id a stream */
+        const char **after;                /* the same, for stream_read */
 
         int64_t claim_due, keep_due; /* monotonic ms */
         int64_t slow_due;            /* when entries left for being slow are tried again; 0: there are none */

@@ -13,6 +13,11 @@ bool service_trims_inputs(const struct service *service)
         return !service->program->trims_inputs || service->program->trims_inputs(service->config);
 }
 
+bool service_reads_keys(const struct service *service)
+{
+        return service->program->outbox_stale;
+}
+
 int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
 {
         return redis_open(out, service->shared->redis_url, timeout_ms, problem);

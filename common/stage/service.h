@@ -42,6 +42,7 @@ struct service {
 
 const char *const *service_inputs(const struct service *service);
 bool service_trims_inputs(const struct service *service);
+bool service_reads_keys(const struct service *service); /* it follows another stage, and has an outbox */
 
 /* Connections with the service's settings; a failure is returned with *problem for the caller to log and free. */
 MUST_CHECK int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem);

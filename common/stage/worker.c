@@ -29,7 +29,7 @@ struct worker {
         struct backoff backoff;
         bool had_redis, had_db; /* a new connection counts as a reconnect */
         bool redis_failed;      /* in the step under way */
-        bool stale;             /* the step met connections that had not been used for STALE_MS */
+        bool stale;             /* the step uses connections of before only, and they had not been used for STALE_MS */
         int64_t used_ms;        /* monotonic: when both were last known to work */
 };
 
@@ -97,6 +97,7 @@ static int connect_db(struct worker *worker)
         AUTO(text) char *problem = NULL;
         if (worker->db)
                 return 0;
+        worker->stale = false; /* how a new connection goes always counts */
         if (service_open_db(worker->service, &worker->db, CONNECT_TIMEOUT_MS, reader_keep, &worker->reader, &problem))
                 return fail_to_connect(worker, "postgresql", problem);
         if (check_schema(worker))
@@ -165,7 +166,7 @@ static int publish_and_ack(struct worker *worker)
         const struct program *program = worker->service->program;
         struct work *work = &worker->work;
         bool backlog = false;
-        int r = program->outbox_stale ? 0 : reader_is_in_backlog(&worker->reader, &backlog);
+        int r = service_reads_keys(worker->service) ? 0 : reader_is_in_backlog(&worker->reader, &backlog);
         if (r)
                 return r;
         if (backlog)
@@ -253,14 +254,16 @@ static int probe(struct worker *worker)
 
 static int step(struct worker *worker)
 {
+        const bool had_redis = worker->reader.consumer.redis;
         worker->redis_failed = worker->stale = false;
         arena_reset(&worker->arena);
         if (breaker_get(&worker->service->breaker) != BREAKER_CLOSED)
                 return probe(worker);
         int r = connect_redis(worker);
-        if (!r)
+        if (!r) {
                 r = read_batch(worker);
-        worker->stale = clock_ms() - worker->used_ms > STALE_MS;
+                worker->stale = had_redis && clock_ms() - worker->used_ms > STALE_MS;
+        }
         if (!r && !worker->reader.batch.count)
                 return STEP_IDLE;
         if (!r)

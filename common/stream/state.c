@@ -213,16 +213,18 @@ int stream_consumers_tidy(struct redis *redis, const char *stream, const char *g
 
 /* ---- pending entries ---- */
 
-int stream_pending_fields(struct redis *redis, const char *stream, const char *group, const char *field,
-        void (*add)(void *context, const char *value), void *context, bool *all)
+int stream_pending_keys(struct redis *redis, const char *stream, const char *group,
+        void (*add)(void *context, const char *bucket, const char *term_id), void *context, bool *all)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        int r = redis_call(redis, &reply, "EVAL", text_pending_fields, "1", stream, group, field, NULL);
+        int r = redis_call(redis, &reply, "EVAL", text_pending_keys, "1", stream, group, NULL);
         *all = !r && redis_reply_number(redis_reply_item(reply, 0));
         if (r)
                 return r == REDIS_REFUSED && strstr(redis_error(redis), "NOGROUP") ? STREAM_NO_GROUP : -1;
-        const struct redis_reply *values = redis_reply_item(reply, 1);
-        for (size_t i = 0; i < redis_reply_count(values); i++)
-                add(context, redis_reply_text(redis_reply_item(values, i), NULL));
+        const struct redis_reply *buckets = redis_reply_item(reply, 1), *terms = redis_reply_item(reply, 2);
+        for (size_t i = 0; i < redis_reply_count(buckets); i++)
+                add(context, redis_reply_text(redis_reply_item(buckets, i), NULL), NULL);
+        for (size_t i = 0; i < redis_reply_count(terms); i++)
+                add(context, NULL, redis_reply_text(redis_reply_item(terms, i), NULL));
         return 0;
 }

@@ -43,8 +43,8 @@ MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *
 MUST_CHECK int stream_consumers_tidy(
         struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);
 /*
- * The values that the group's pending entries have in a field, once for each entry that has it, oldest entry first, for a stream
- * of small entries. *all: whether all pending entries were looked at; false where there are more than a limit.
+ * The keys that the group's pending entries name (outcome.h), of each a bucket or a term. *all: whether all pending entries were
+ * looked at; false where there are more than 10,000.
  */
-MUST_CHECK int stream_pending_fields(struct redis *redis, const char *stream, const char *group, const char *field,
-        void (*add)(void *context, const char *value), void *context, bool *all);
+MUST_CHECK int stream_pending_keys(struct redis *redis, const char *stream, const char *group,
+        void (*add)(void *context, const char *bucket, const char *term_id), void *context, bool *all);

@@ -200,36 +200,55 @@ static int run_lost(const struct stream_consumer *consumer, const char *stream, 
         return 0;
 }
 
+/* A stream whose group vanished does not keep the others from their turn: STREAM_NO_GROUP comes last. */
+static int note_no_group(int r, int *verdict)
+{
+        *verdict = r == STREAM_NO_GROUP ? r : *verdict;
+        return r == STREAM_NO_GROUP ? 0 : r;
+}
+
+static int keep_one(const struct stream_consumer *consumer, const char *stream)
+{
+        char from[81] = "-";
+        size_t seen;
+        do {
+                int r = run_lost(consumer, stream, NULL, KEEP_COUNT, from, &seen);
+                if (r)
+                        return r;
+                memmove(from + 1, from, strlen(from) + 1);
+                from[0] = '(';
+        } while (seen == KEEP_COUNT);
+        return 0;
+}
+
 int stream_keep(const struct stream_consumer *consumer)
 {
-        for (size_t i = 0; consumer->streams[i]; i++) {
-                char from[81] = "-";
-                size_t seen;
-                do {
-                        int r = run_lost(consumer, consumer->streams[i], NULL, KEEP_COUNT, from, &seen);
-                        if (r)
-                                return r;
-                        memmove(from + 1, from, strlen(from) + 1);
-                        from[0] = '(';
-                } while (seen == KEEP_COUNT);
-        }
+        int r = 0, verdict = 0;
+        for (size_t i = 0; !r && consumer->streams[i]; i++)
+                r = note_no_group(keep_one(consumer, consumer->streams[i]), &verdict);
+        return r ? r : verdict;
+}
+
+static int claim_one(const struct stream_consumer *consumer, const char *stream, const char *idle_ms, size_t *claimed)
+{
+        char cursor[80] = "0-0";
+        do {
+                size_t count;
+                int r = run_lost(consumer, stream, idle_ms, CLAIM_COUNT, cursor, &count);
+                if (r)
+                        return r;
+                *claimed += count;
+        } while (!*claimed && strcmp(cursor, "0-0"));
         return 0;
 }
 
 int stream_claim(const struct stream_consumer *consumer, int64_t idle_ms, size_t *claimed)
 {
         char idle[24];
+        int r = 0, verdict = 0;
         snprintf(idle, sizeof(idle), "%" PRId64, idle_ms);
         *claimed = 0;
-        for (size_t i = 0; consumer->streams[i]; i++) {
-                char cursor[80] = "0-0";
-                do {
-                        size_t count;
-                        int r = run_lost(consumer, consumer->streams[i], idle, CLAIM_COUNT, cursor, &count);
-                        if (r)
-                                return r;
-                        *claimed += count;
-                } while (!*claimed && strcmp(cursor, "0-0"));
-        }
-        return 0;
+        for (size_t i = 0; !r && consumer->streams[i]; i++)
+                r = note_no_group(claim_one(consumer, consumer->streams[i], idle, claimed), &verdict);
+        return r ? r : verdict;
 }

@@ -121,14 +121,6 @@ static int write_replica(struct watch *watch, bool ready)
         return db_run(watch->link.db, &call, 1, DB_AUTOCOMMIT, QUERY_TIMEOUT_MS);
 }
 
-static bool is_due(int64_t *last, int64_t interval_ms)
-{
-        if (*last && clock_ms() < *last + interval_ms)
-                return false;
-        *last = clock_ms();
-        return true;
-}
-
 /* Also while this program waits for its start, for Redis or for the breaker. */
 static int note_replica(struct watch *watch)
 {
@@ -138,7 +130,7 @@ static int note_replica(struct watch *watch)
         bool changed = breaker != watch->noted_breaker || ready != watch->noted_ready;
         int64_t version;
         health_get_servers(service, &redis, &postgres);
-        if (!postgres || (!is_due(&watch->noted_ms, NOTE_INTERVAL_MS) && !changed))
+        if (!postgres || (!clock_is_due(&watch->noted_ms, NOTE_INTERVAL_MS) && !changed))
                 return 0;
         watch->noted_breaker = breaker;
         watch->noted_ready = ready;
@@ -189,11 +181,11 @@ static int ask_once(struct watch *watch)
                 return r;
         if (!link_open_redis(&watch->link, service) || !link_open_db(&watch->link, service))
                 return -1;
-        if (is_due(&watch->gauged_ms, GAUGE_INTERVAL_MS)) {
+        if (clock_is_due(&watch->gauged_ms, GAUGE_INTERVAL_MS)) {
                 set_memory_gauges(watch);
                 r = set_program_gauges(watch);
         }
-        if (!r && is_due(&watch->asked_ms, model_is_watched(watch->model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS)) {
+        if (!r && clock_is_due(&watch->asked_ms, model_is_watched(watch->model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS)) {
                 r = model_ask_letters(watch->model, service, watch->link.redis);
                 if (!r)
                         r = model_ask_database(watch->model, service, watch->link.db);

@@ -59,7 +59,7 @@ def test_the_living_keep_their_entries_through_an_outage(make_pipeline, own_post
     pipeline.feed(small)
 
     def held():
-        return {(stream, c["name"]): c["pending"] for stream in pipeline.streams for c in client.xinfo_consumers(stream, pipeline.group)}
+        return {(stream, c["name"]): c["pending"] for stream in pipeline.streams for c in client.xinfo_consumers(stream, pipeline.group) if c["pending"]}
     until(lambda: all(any(n and name.startswith(s.label) for (_, name), n in held().items()) for s in services), "both hold entries", alive=services)
     before = held()
     refreshed = 0
@@ -190,7 +190,7 @@ def test_entries_that_are_left_pending_are_not_counted_as_processed(pipeline):
 
 def test_a_term_that_is_pending_is_not_queued_again(make_pipeline, small):
     """Somebody holds a term's row for many times the backfill's interval: it stays the one entry. What was lost meanwhile is queued again."""
-    pipeline = make_pipeline(BACKFILL_INTERVAL_MS=300, PROCESSING_TIMEOUT_MS=1000, WORKERS=2).listen_to(small)
+    pipeline = make_pipeline(BACKFILL_INTERVAL_MS=2000, PROCESSING_TIMEOUT_MS=1000, WORKERS=2).listen_to(small)
     pipeline.feed(small)
     pipeline.start()
     pipeline.drain()
@@ -202,14 +202,13 @@ def test_a_term_that_is_pending_is_not_queued_again(make_pipeline, small):
         holder.execute("SELECT FROM term WHERE id = %s FOR UPDATE", (held,))
         connection.execute("UPDATE term SET total_assets = total_assets + 1 WHERE id = %s", (lost,))   # what is done for it is to be seen
         before = client.xlen(stream)
-        with connection.transaction():
-            connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0)", (held,))
-            client.xadd(stream, {"term_id": held, "reason": "test", "block_number": 1})
+        connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0)", (held,))   # it is younger than the interval when its entry comes
+        client.xadd(stream, {"term_id": held, "reason": "test", "block_number": 1})
         cascade.says("waits for a lock")
         connection.execute("SELECT vault_tell_of_terms(ARRAY[%s], 0)", (lost,))   # and no entry
         until(lambda: not connection.execute("SELECT count(*) FROM vault_waiting WHERE term_id = %s", (lost,)).fetchone()[0], "it is queued again and done",
               alive=pipeline.alive())
-        scripts_run(client, 20)   # several rounds of housekeeping more
+        scripts_run(client, 10)   # several rounds of housekeeping more
         until(lambda: cascade.messages().count("waits for a lock") > 2, "the other is tried over and over", alive=[cascade])
         assert [fields["term_id"] for _, fields in client.xrange(stream)[before:]].count(held) == 1
         holder.rollback()
@@ -235,5 +234,50 @@ def test_a_stream_that_is_gone_does_not_end_the_reading_of_what_is_pending_in_ot
         holder.rollback()
     ingest.says("a stream or its group is gone")
     until(lambda: not sum(pending(pipeline, stream) for stream in pipeline.streams), "all that was pending is done", alive=[ingest])
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
+
+
+def test_what_is_claimed_is_read_though_another_stream_is_gone(make_pipeline):
+    """Its group vanished just then: the next stream in the claim's order."""
+    pipeline = make_pipeline(CLAIM_IDLE_MS=3000, WORKERS=1, NETWORK="intuition-testnet").migrate()
+    pipeline.streams = [STREAM, "gone"]
+    client = pipeline.redis()
+    with pipeline.connect() as holder:
+        lock_positions(holder, 3)
+        ingest = pipeline.start("ingest").ready()
+        pipeline.feed([deposits(deposit(1, account=3))])
+        until(lambda: pending(pipeline), "it is at a batch", alive=[ingest])
+        pipeline.feed([deposits(deposit(2))])
+        (_, ((id_, _),)), = client.xreadgroup(pipeline.group, "dead", {STREAM: ">"})
+        until(lambda: client.xpending_range(STREAM, pipeline.group, id_, id_, 1)[0]["time_since_delivered"] > 3100, "the other is dead", alive=[ingest])
+        client.delete("gone")
+        holder.rollback()
+    ingest.says("a stream or its group is gone")
+    pipeline.feed([deposits(deposit(4))])
+    until(lambda: client.xinfo_groups(STREAM)[0]["last-delivered-id"] == pipeline.entries[-1][1], "a new entry is read", alive=[ingest])
+    assert not client.xpending_range(STREAM, pipeline.group, id_, id_, 1), "what was pending comes first"
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
+
+
+def test_a_stream_that_is_gone_keeps_nobody_from_staying_alive_in_others(make_pipeline):
+    """A long batch: its entries are made fresh again and again though the group of another stream has vanished."""
+    pipeline = make_pipeline(CLAIM_IDLE_MS=1500, WORKERS=1, NETWORK="intuition-testnet").migrate()
+    pipeline.streams = ["gone", STREAM]
+    client = pipeline.redis()
+    with pipeline.connect() as holder:
+        lock_positions(holder, 3)
+        ingest = pipeline.start("ingest").ready()
+        pipeline.feed([deposits(deposit(1, account=3))])
+        until(lambda: pending(pipeline), "it is at a batch", alive=[ingest])
+        client.delete("gone")
+
+        def age():
+            return client.xpending_range(STREAM, pipeline.group, "-", "+", 1)[0]["time_since_delivered"]
+        for _ in range(3):
+            until(lambda: age() > 300, "the entry ages", alive=[ingest], pause=0.01)
+            until(lambda: age() < 300, "it is made fresh", alive=[ingest], pause=0.01)
+        holder.rollback()
     pipeline.start("cascade", "analytics")
     pipeline.drain().assert_exact()
