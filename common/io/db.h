@@ -111,6 +111,7 @@ MUST_CHECK int db_run(struct db *db, const struct db_call *calls, size_t count, 
  */
 void db_copy_init(struct db_array *rows);
 void db_copy_row(struct db_array *rows, int columns);
+void db_copy_end(struct db_array *rows); /* by db_copy */
 MUST_CHECK int db_copy(struct db *db, const struct db_call *calls, size_t count, const struct sql *copy, struct db_array *rows,
         int64_t deadline_ms);
 
