@@ -65,6 +65,7 @@ static const struct setting rows[] = {
                 .kind = SETTING_TEXT,
                 .offset = AT(rpc_url),
                 .check = rpc_url_check,
+                .from_file = true,
                 .secret = true,
                 .help = "JSON-RPC endpoint of a node of the chain, http:// or https://; turns reconciling with the chain on"},
         SETTING_OF_TEXT("CONTRACT_ADDRESS", AT(contract), NULL, check_address,

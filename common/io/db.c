@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/clean.h"
 #include "common/base/clock.h"
+#include "common/io/db_connect.h"
 
 #define PREPARED_MAX    64
 #define CANCEL_GRACE_MS 500
@@ -57,20 +59,14 @@ struct db_rows *db_rows_free(struct db_rows *rows)
 
 /* ---- errors ---- */
 
-static void error_flatten(char *text)
-{
-        size_t length = strlen(text);
-        while (length && (text[length - 1] == '\n' || text[length - 1] == ' '))
-                text[--length] = '\0';
-        for (char *p = text; *p; p++)
-                if (*p == '\n' || *p == '\t')
-                        *p = ' ';
-}
-
 static void error_keep_connection(struct db *db)
 {
-        snprintf(db->error, sizeof(db->error), "%s", PQerrorMessage(db->conn));
-        error_flatten(db->error);
+        const char *text = PQerrorMessage(db->conn);
+        size_t length = strlen(text);
+        while (length && strchr(" \n", text[length - 1]))
+                length--;
+        snprintf(db->error, sizeof(db->error), "%.*s", (int)length, text);
+        clean_text(db->error);
 }
 
 static int error_keep_result(struct db *db, const PGresult *result)
@@ -80,7 +76,7 @@ static int error_keep_result(struct db *db, const PGresult *result)
         const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
         snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)", text ? text : PQresultErrorMessage(result),
                 detail ? ": " : "", detail ? detail : "", state ? state : "none");
-        error_flatten(db->error);
+        clean_text(db->error);
         if (!state)
                 return -1;
         if (!strcmp(state, "57014"))
@@ -442,32 +438,6 @@ int db_script(struct db *db, const char *text, int64_t deadline_ms)
 
 /* ---- connection ---- */
 
-static void notice_ignore(void *context, const char *message)
-{
-        (void)context;
-        (void)message;
-}
-
-static int connect_wait(struct db *db, int64_t deadline)
-{
-        PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-        while (state != PGRES_POLLING_OK) {
-                int64_t left = deadline - clock_ms();
-                struct pollfd fd = {.fd = PQsocket(db->conn), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-                if (left <= 0)
-                        return broken(db, "connecting to PostgreSQL took too long");
-                if (poll(&fd, 1, left > TICK_MS ? TICK_MS : (int)left) == 0) {
-                        if (db->options.tick)
-                                db->options.tick(db->options.tick_context);
-                        continue;
-                }
-                state = PQconnectPoll(db->conn);
-                if (state == PGRES_POLLING_FAILED)
-                        return broken(db, NULL);
-        }
-        return 0;
-}
-
 static bool are_ports(const char *text)
 {
         while (*text) {
@@ -480,6 +450,15 @@ static bool are_ports(const char *text)
                         return false;
         }
         return true;
+}
+
+/* A host may begin with an @ (an abstract socket). Behind another character it is the rest of a password. */
+static bool has_inner_at(const char *hosts)
+{
+        for (const char *at = hosts; (at = strchr(at, '@')); at++)
+                if (at > hosts && at[-1] != ',')
+                        return true;
+        return false;
 }
 
 const char *db_url_check(const char *url)
@@ -497,7 +476,9 @@ const char *db_url_check(const char *url)
                         continue;
                 while (known < ARRAY_LENGTH(sslmodes) && strcmp(o->val, sslmodes[known]))
                         known++;
-                if (!strcmp(o->keyword, "port") && !are_ports(o->val))
+                if (!strcmp(o->keyword, "host") && has_inner_at(o->val))
+                        problem = "has an @ in its host: in a user or password write it %40, and / : ? # likewise";
+                else if (!strcmp(o->keyword, "port") && !are_ports(o->val))
                         problem = "has a port that is not from 1 to 65535";
                 else if (!strcmp(o->keyword, "sslmode") && known == ARRAY_LENGTH(sslmodes))
                         problem = "has an sslmode other than disable, allow, prefer, require, verify-ca, verify-full";
@@ -509,19 +490,8 @@ const char *db_url_check(const char *url)
 
 static int connect_start(struct db *db)
 {
-        /* what comes later wins: the URL over our keepalives, not over the encoding */
-        const char *const names[] = {"keepalives_idle", "keepalives_interval", "keepalives_count", "dbname", "client_encoding",
-                "fallback_application_name", NULL};
-        const char *const values[] = {"10", "5", "3", db->options.url, "UTF8", db->options.application, NULL};
-        db->conn = PQconnectStartParams(names, values, 1);
-        if (!db->conn)
-                abort();
-        if (PQstatus(db->conn) == CONNECTION_BAD)
-                return broken(db, NULL);
-        PQsetNoticeProcessor(db->conn, notice_ignore, NULL);
-        int r = connect_wait(db, clock_ms() + db->options.connect_timeout_ms);
-        if (r)
-                return r;
+        if (db_connect(&db->options, &db->conn, db->error, sizeof(db->error)))
+                return -1;
         if (PQsetnonblocking(db->conn, 1) || !PQenterPipelineMode(db->conn))
                 return broken(db, NULL);
         return 0;
@@ -561,8 +531,19 @@ bool db_lock_failed(const struct db *db)
         return strstr(db->error, "SQLSTATE 55P03") || strstr(db->error, "SQLSTATE 40P01"); /* as an error ends */
 }
 
-bool db_alive(const struct db *db)
+/* Between statements a server says nothing, but for why it closes the connection. */
+static void look_for_end(struct db *db)
 {
+        struct pollfd fd = {.fd = PQsocket(db->conn), .events = POLLIN};
+        while (!db->broken && poll(&fd, 1, 0) > 0)
+                if (!PQconsumeInput(db->conn))
+                        (void)broken(db, NULL);
+}
+
+bool db_alive(struct db *db)
+{
+        if (PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+                look_for_end(db);
         return !db->broken;
 }
 

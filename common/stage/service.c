@@ -15,7 +15,8 @@ bool service_trims_inputs(const struct service *service)
 
 int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
 {
-        return redis_open(out, service->shared->redis_url, timeout_ms, problem);
+        AUTO(text) char *url = settings_text_now(service->program->settings, "REDIS_URL", service->shared->redis_url);
+        return redis_open(out, url, timeout_ms, problem);
 }
 
 static void observe(void *context, const char *statement, double seconds)
@@ -27,11 +28,13 @@ static void observe(void *context, const char *statement, double seconds)
 int service_open_db(
         struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem)
 {
+        AUTO(text) char *url = settings_text_now(service->program->settings, "DATABASE_URL", service->shared->database_url);
         const struct db_options options = {
-                .url = service->shared->database_url,
+                .url = url,
                 .application = service->program->name,
                 .prepared = service->shared->prepared,
                 .connect_timeout_ms = timeout_ms,
+                .ends_at_stop = !tick,
                 .tick = tick,
                 .tick_context = context,
                 .observe = observe,

@@ -43,7 +43,11 @@ struct service {
 const char *const *service_inputs(const struct service *service);
 bool service_trims_inputs(const struct service *service);
 
-/* Connections with the service's settings; a failure is returned with *problem for the caller to log and free. */
+/*
+ * Connections with the service's settings, and with what REDIS_URL_FILE and DATABASE_URL_FILE hold by now: a rotated password is
+ * read again. A failure is returned with *problem for the caller to log and free. tick: of a worker, which finishes its batch;
+ * without one connecting to PostgreSQL ends when a stop is requested.
+ */
 MUST_CHECK int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem);
 MUST_CHECK int service_open_db(
         struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem);

@@ -81,8 +81,9 @@ static void count_reconnect(struct worker *worker, bool *had, const char *server
 static int connect_redis(struct worker *worker)
 {
         AUTO(text) char *problem = NULL;
-        if (worker->reader.consumer.redis)
+        if (reader_is_connected(&worker->reader))
                 return 0;
+        reader_disconnect(&worker->reader);
         if (reader_connect(&worker->reader, REDIS_TIMEOUT_MS, &problem)) {
                 worker->redis_failed = true;
                 return fail_to_connect(worker, "redis", problem);
@@ -95,6 +96,8 @@ static int connect_redis(struct worker *worker)
 static int connect_db(struct worker *worker)
 {
         AUTO(text) char *problem = NULL;
+        if (worker->db && !db_alive(worker->db))
+                worker->db = db_close(worker->db); /* closed while it was idle, which is no failure */
         if (worker->db)
                 return 0;
         if (service_open_db(worker->service, &worker->db, CONNECT_TIMEOUT_MS, reader_keep, &worker->reader, &problem))
