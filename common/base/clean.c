@@ -81,9 +81,9 @@ static size_t scheme_size(const char *value)
 void clean_hide(const char *value, char *hidden)
 {
         size_t scheme = scheme_size(value);
-        bool postgres = !strncasecmp(value, "postgres", strlen("postgres")) || (!scheme && strchr(value, '='));
+        bool passwords_only = scheme ? !strncasecmp(value, "redis", 5) || !strncasecmp(value, "http", 4) : !strchr(value, '=');
         hide_keys(value, hidden, scheme);
-        hide_userinfo(value, hidden, scheme, !postgres);
+        hide_userinfo(value, hidden, scheme, passwords_only);
         if (scheme && !strncasecmp(value, "http", 4))
                 hide_path(value, hidden, scheme);
 }
