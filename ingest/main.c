@@ -87,6 +87,11 @@ static const char *output(const void *config)
         return ((const struct ingest_config *)config)->shared.cascade_stream;
 }
 
+static const char *network(const void *config)
+{
+        return ((const struct ingest_config *)config)->network;
+}
+
 static bool trims_inputs(const void *config)
 {
         return ((const struct ingest_config *)config)->trim_input;
@@ -183,6 +188,7 @@ int main(int argc, char **argv)
                 .config_size = sizeof(struct ingest_config),
                 .inputs = inputs,
                 .output = output,
+                .network = network,
                 .trims_inputs = trims_inputs,
                 .state_new = writer_new,
                 .state_free = writer_free,

@@ -180,27 +180,13 @@ static void mask(char *text)
         pthread_mutex_unlock(&secrets.lock);
 }
 
-/* A character that commands a terminal or hides what is written: C0, DEL, C1 (U+0080 to U+009F), and the marks of direction. */
-static bool is_command(const char *text, size_t size)
-{
-        const unsigned char *at = (const unsigned char *)text;
-        if (size == 1)
-                return *at < 0x20 || *at == 0x7F;
-        if (size == 2)
-                return at[0] == 0xC2 && at[1] < 0xA0;
-        return size == 3 && at[0] == 0xE2 &&
-               ((at[1] == 0x80 && ((at[2] >= 0xAA && at[2] <= 0xAE) || (at[2] >= 0x8E && at[2] <= 0x8F) || at[2] == 0xA8 ||
-                                          at[2] == 0xA9)) ||
-                       (at[1] == 0x81 && at[2] >= 0xA6 && at[2] <= 0xA9));
-}
-
 void clean_text(char *text)
 {
         char *to = text;
         mask(text);
         for (const char *from = text; *from;) {
                 size_t size = log_character_size(from);
-                if (!size || is_command(from, size)) {
+                if (!size || log_is_command(from, size)) {
                         bool blank = *from == '\n' || *from == '\t';
                         *to++ = blank ? ' ' : '?';
                         from += size ? size : 1;

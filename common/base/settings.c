@@ -5,12 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 #include "common/base/clean.h"
 #include "common/base/log.h"
 
 enum {
         FILE_SIZE_MAX = 8192,
         PRINT_WIDTH = 100,
+        NAME_SIZE_MAX = 63,
+        NEAR_MAX = 2,
+        LONG_NAME = 8,          /* shorter names are near each other by chance */
         PRINT_VALUE_WIDTH = 24, /* after a longer value the meaning starts on a line of its own */
 };
 
@@ -305,6 +309,47 @@ char *settings_text_now(const struct settings_table *table, const char *name, co
         if (!text)
                 abort();
         return text;
+}
+
+/* Levenshtein's distance; more than `most` counts as most + 1. */
+static size_t name_distance(const char *a, size_t size, const char *b, size_t most)
+{
+        size_t row[NAME_SIZE_MAX + 1], length = strlen(b);
+
+        if (size > NAME_SIZE_MAX || length > NAME_SIZE_MAX || (size > length ? size - length : length - size) > most)
+                return most + 1;
+        for (size_t j = 0; j <= length; j++)
+                row[j] = j;
+        for (size_t i = 1; i <= size; i++) {
+                size_t diagonal = row[0];
+                row[0] = i;
+                for (size_t j = 1; j <= length; j++) {
+                        size_t change = diagonal + (a[i - 1] != b[j - 1]), more = row[j] < row[j - 1] ? row[j] : row[j - 1];
+                        diagonal = row[j];
+                        row[j] = change < more + 1 ? change : more + 1;
+                }
+        }
+        return row[length];
+}
+
+void settings_warn_of_near_names(const struct settings_table *table)
+{
+        for (char **variable = environ; *variable; variable++) {
+                size_t size = strcspn(*variable, "="),
+                       base = size > 5 && !strncmp(*variable + size - 5, "_FILE", 5) ? size - 5 : size;
+                const char *near = NULL;
+                bool known = false;
+                for (const struct settings_table *t = table; t; t = t->next)
+                        for (const struct setting *row = t->rows; row->name; row++) {
+                                size_t distance = name_distance(*variable, size, row->name, NEAR_MAX);
+                                known = known || !distance || (row->from_file && !name_distance(*variable, base, row->name, 0));
+                                if (distance <= (strlen(row->name) < LONG_NAME ? 1 : NEAR_MAX))
+                                        near = row->name;
+                        }
+                if (near && !known)
+                        log_write(LOG_WARN, "a variable that is not known is ignored; is another one meant?",
+                                "variable=%.*s near=%s", (int)size, *variable, near);
+        }
 }
 
 void settings_deinit(const struct settings_table *table, void *target)

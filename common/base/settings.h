@@ -69,6 +69,9 @@ MUST_CHECK int settings_read(const struct settings_table *table, void *target, c
  */
 char *settings_text_now(const struct settings_table *table, const char *name, const char *before);
 
+/* Logs a warning for each variable of the environment that is set, is none of the table's and is near one of them (WORKER). */
+void settings_warn_of_near_names(const struct settings_table *table);
+
 /* The table for --help: name, effective value (or its default, secrets masked), meaning. Bad values are shown as they are. */
 void settings_print(const struct settings_table *table, FILE *out);
 

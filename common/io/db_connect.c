@@ -86,6 +86,24 @@ static void make_plan(struct plan *plan, const PQconninfoOption *found)
         plan->count = list_count(plan->addresses ? plan->addresses : plan->hosts ? plan->hosts : "");
 }
 
+void db_url_place(const char *url, char *out, size_t size)
+{
+        PQconninfoOption *found = read_options(url);
+        struct plan plan = {0};
+        const char *database = NULL;
+        make_plan(&plan, found);
+        for (const PQconninfoOption *o = found; o->keyword; o++)
+                if (!strcmp(o->keyword, "dbname"))
+                        database = o->val;
+        snprintf(out, size, "%s:%s/%s",
+                plan.addresses ? plan.addresses
+                : plan.hosts   ? plan.hosts
+                               : "local",
+                plan.ports ? plan.ports : "", database ? database : "");
+        PQconninfoFree(found);
+        clean_text(out);
+}
+
 /* ---- one address ---- */
 
 static void notice_ignore(void *context, const char *message)

@@ -40,6 +40,9 @@ struct service {
         pthread_mutex_t turns[WORK_TURNS];          /* of the workers, see work.h */
 };
 
+/* Counts and logs what was trimmed away before the group had read it. */
+MUST_CHECK int service_tell_gap(struct service *service, struct redis *redis, const char *stream);
+
 const char *const *service_inputs(const struct service *service);
 bool service_trims_inputs(const struct service *service);
 

@@ -129,8 +129,12 @@ static void report_letters(struct worker *worker)
         const struct work *work = &worker->work;
         for (size_t i = 0; i < work->letter_count; i++) {
                 const struct stream_letter *letter = &work->letters[i];
-                if (!letter->written)
-                        continue; /* another consumer has written it */
+                if (!letter->written) { /* another consumer has written it, or its consumer was removed (XGROUP DELCONSUMER) */
+                        log_write(LOG_WARN, "bad message is not pending any more; no dead letter is written for it here",
+                                "stream=%s id=%s event_index=%s error_class=%s error=%s", letter->entry->stream,
+                                letter->entry->id, letter->event_index, letter->error_class, letter->error);
+                        continue;
+                }
                 log_write(LOG_WARN, "dead letter", "stream=%s id=%s event_index=%s error_class=%s error=%s",
                         letter->entry->stream, letter->entry->id, letter->event_index, letter->error_class, letter->error);
                 if (!strcmp(letter->error_class, "lost"))
@@ -176,7 +180,7 @@ static int publish_and_ack(struct worker *worker)
         else
                 work_fold_keys(work);
         const char *target = program->output(work->config);
-        const struct stream_outcome outcome = {
+        struct stream_outcome outcome = {
                 .target = target,
                 .keys = work->keys,
                 .key_count = target ? work->key_count : 0,
@@ -184,7 +188,11 @@ static int publish_and_ack(struct worker *worker)
                 .letter_count = work->letter_count,
         };
         r = stream_finish(&worker->reader.consumer, &worker->reader.batch, &outcome);
-        if (!r)
+        if (!r && outcome.unpublished)
+                log_write(LOG_WARN,
+                        "Redis is out of memory: acked without publishing; the backfill does that from the outbox later",
+                        "worker=%d keys=%zu dead_letters=%zu", worker->number, outcome.key_count, outcome.letter_count);
+        else if (!r)
                 report_letters(worker);
         return r;
 }
