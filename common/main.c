@@ -39,6 +39,26 @@ static void must_start(int r)
         _exit(1);
 }
 
+/* What it reads and where it writes: a typo shows here. */
+static void tell_running(const struct service *service)
+{
+        const struct config *config = service->shared;
+        const struct program *program = service->program;
+        const char *const *streams = service_inputs(service);
+        const char *network = program->network ? program->network(config) : NULL;
+        char place[512], list[4096] = "";
+        db_url_place(config->database_url, place, sizeof(place));
+        for (size_t i = 0, used = 0; streams[i] && used < sizeof(list); i++)
+                used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? "," : "", streams[i]);
+        log_write(LOG_INFO, "running",
+                "workers=%lld streams=%s group=%s consumer=%s network=%s database=%s http=%s:%lld version=%s",
+                (long long)config->workers, list, config->group, config->consumer_name,
+                network            ? network
+                : program->network ? "that of the first event stored"
+                                   : NULL,
+                place, config->http_bind, (long long)config->http_port, PROJECT_VERSION);
+}
+
 static void run_workers(struct service *service)
 {
         int count = (int)service->shared->workers;
@@ -50,8 +70,7 @@ static void run_workers(struct service *service)
         for (int i = 0; i < count; i++)
                 must_start(worker_start(&workers[i], service, i));
         atomic_store(&service->ready, true);
-        log_write(LOG_INFO, "running", "workers=%d group=%s consumer=%s version=%s", count, service->shared->group,
-                service->shared->consumer_name, PROJECT_VERSION);
+        tell_running(service);
         while (!stop_wait(60000))
                 ;
         for (int i = 0; i < count; i++)
@@ -138,6 +157,7 @@ int service_main(const struct program *program, int argc, char **argv)
         config_derive(service.config);
         const char *wrong = config_check(service.config, service_inputs(&service));
         log_init(program->name, (enum log_level)service.shared->log_level, (enum log_format)service.shared->log_format);
+        settings_warn_of_near_names(program->settings);
         init_service(&service);
         if (wrong) {
                 fprintf(stderr, "%s: bad configuration, nothing was touched:\n%s\n", program->name, wrong);

@@ -138,14 +138,30 @@ static int check_chain(struct chain *chain)
         return chain_run(chain, &pin, 1, DB_AUTOCOMMIT);
 }
 
+/* A node that refused the login is asked with what RPC_URL_FILE holds by now; it may be another one. */
+static int open_node(struct chain *chain)
+{
+        const struct ingest_config *config = chain->service->config;
+        if (chain->rpc && rpc_is_denied(chain->rpc)) {
+                chain->rpc = rpc_close(chain->rpc);
+                chain->sound = false;
+        }
+        if (chain->rpc)
+                return 0;
+        AUTO(text) char *now = NULL;
+        if (chain->url == config->rpc_url)
+                now = settings_text_now(chain->service->program->settings, "RPC_URL", chain->url);
+        return rpc_open(&chain->rpc, now ? now : chain->url) ? chain_say(chain, STEP_NODE, "node: out of memory") : 0;
+}
+
 int chain_prepare(struct chain *chain)
 {
         arena_reset(&chain->arena);
         int e = find_network(chain);
         if (!e)
                 e = find_contract(chain);
-        if (!e && !chain->rpc && rpc_open(&chain->rpc, chain->url))
-                e = chain_say(chain, STEP_NODE, "node: out of memory");
+        if (!e)
+                e = open_node(chain);
         if (!e)
                 e = chain_node(chain, rpc_head(chain->rpc, &chain->head));
         chain->head_seen = false;

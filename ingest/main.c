@@ -64,6 +64,7 @@ static const struct setting rows[] = {
                 .kind = SETTING_TEXT,
                 .offset = AT(rpc_url),
                 .check = rpc_url_check,
+                .from_file = true,
                 .secret = true,
                 .help = "JSON-RPC endpoint of a node of the chain, http:// or https://; turns reconciling with the chain on"},
         SETTING_OF_TEXT("CONTRACT_ADDRESS", AT(contract), NULL, check_address,
@@ -83,6 +84,11 @@ static const char *const *inputs(const void *config)
 static const char *output(const void *config)
 {
         return ((const struct ingest_config *)config)->shared.cascade_stream;
+}
+
+static const char *network(const void *config)
+{
+        return ((const struct ingest_config *)config)->network;
 }
 
 static bool trims_inputs(const void *config)
@@ -167,6 +173,7 @@ int main(int argc, char **argv)
                 .config_size = sizeof(struct ingest_config),
                 .inputs = inputs,
                 .output = output,
+                .network = network,
                 .trims_inputs = trims_inputs,
                 .state_new = writer_new,
                 .state_free = writer_free,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "common/base/stop.h"
 #include "common/base/backoff.h"
+#include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "common/cli/connect.h"
 #include "common/base/log.h"
@@ -72,7 +73,7 @@ static int read_options(int argc, char **argv, struct options *options)
                 else if (!strcmp(argv[i], "--to-block") && !read_block_number(value, &options->to))
                         i++;
                 else if (!strcmp(argv[i], "--rpc") && value && !rpc_url_check(value))
-                        options->url = argv[++i];
+                        clean_remember(options->url = argv[++i]);
                 else
                         return -1;
         }

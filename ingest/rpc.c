@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "common/base/clean.h"
 #include "common/base/stop.h"
 #include "common/stage/service.h"
 #include "abi.h"
@@ -33,6 +34,7 @@ struct rpc {
         size_t size, capacity;
         bool too_large;
         bool one_by_one; /* it takes no batches */
+        bool denied;
         char error[400];
 };
 
@@ -54,6 +56,7 @@ PRINTF_LIKE(3, 4) static int fail(struct rpc *rpc, int result, const char *forma
         va_start(args, format);
         vsnprintf(rpc->error, sizeof(rpc->error), format, args);
         va_end(args);
+        clean_text(rpc->error); /* a node, or what stands before it, may quote the key */
         return result;
 }
 
@@ -119,6 +122,11 @@ const char *rpc_error(const struct rpc *rpc)
         return rpc->error;
 }
 
+bool rpc_is_denied(const struct rpc *rpc)
+{
+        return rpc->denied;
+}
+
 /* The multi interface: so that a stop is noticed in between. */
 static int perform(struct rpc *rpc, CURLcode *code)
 {
@@ -180,6 +188,7 @@ static int refused(struct rpc *rpc, const char *method, long status, const cJSON
                     *code = cJSON_GetObjectItemCaseSensitive(error, "code");
         if (cJSON_IsNull(error))
                 error = NULL;
+        rpc->denied = status >= 400 && status < 500 && status != 413 && status != 429;
         const char *message = text_of(error, "message");
         double number = cJSON_IsNumber(code) ? code->valuedouble : 0;
         if (status == 429 || status == 503 || (error && says_busy(number, message ? message : "")))

@@ -29,6 +29,8 @@ enum {
 const char *rpc_url_check(const char *url);
 /* Does not connect yet. url stays the caller's. */
 MUST_CHECK int rpc_open(struct rpc **out, const char *url);
+/* Whether the last answer refused the login, or what else the URL holds as a key: 4xx other than too much, too often. */
+bool rpc_is_denied(const struct rpc *rpc);
 struct rpc *rpc_close(struct rpc *rpc);
 AUTO_DEFINE(struct rpc *, rpc, rpc_close)
 /* What the last call that was not 0 ran into, for people; without the URL. */

@@ -78,9 +78,34 @@ size_t log_character_size(const char *text)
         return n;
 }
 
-static bool is_control(char c)
+bool log_is_command(const char *text, size_t size)
 {
-        return (unsigned char)c < 0x20 || c == 0x7F;
+        const unsigned char *at = (const unsigned char *)text;
+
+        if (size == 1)
+                return *at < 0x20 || *at == 0x7F;
+        if (size == 2)
+                return at[0] == 0xC2 && at[1] < 0xA0;
+        if (size != 3 || at[0] != 0xE2)
+                return false;
+        return (at[1] == 0x80 && ((at[2] >= 0xA8 && at[2] <= 0xAE) || at[2] == 0x8E || at[2] == 0x8F)) ||
+               (at[1] == 0x81 && at[2] >= 0xA6 && at[2] <= 0xA9);
+}
+
+/* One byte, or in JSON a whole character. */
+static void line_put_escape(struct line *line, const char *text, size_t size)
+{
+        char escape[8];
+
+        if (log_to.format == LOG_JSON) {
+                snprintf(escape, sizeof escape, "\\u%04x", size == 1 ? (unsigned)(unsigned char)*text : 0xFFFDU);
+                line_put(line, escape, strlen(escape));
+                return;
+        }
+        for (size_t i = 0; i < (size ? size : 1); i++) {
+                snprintf(escape, sizeof escape, "\\x%02x", (unsigned)(unsigned char)text[i]);
+                line_put(line, escape, strlen(escape));
+        }
 }
 
 static void line_put_escaped(struct line *line, const char *text)
@@ -92,17 +117,14 @@ static void line_put_escaped(struct line *line, const char *text)
                 const char *special = strchr(plain, *text);
 
                 n = log_character_size(text);
-                if (n && !special && !is_control(*text)) {
-                        line_put(line, text, n);
-                        continue;
-                }
-                if (special)
+                if (special) {
                         snprintf(escape, sizeof escape, "\\%c", letters[special - plain]);
-                else if (log_to.format == LOG_JSON)
-                        snprintf(escape, sizeof escape, "\\u%04x", n ? (unsigned)(unsigned char)*text : 0xFFFDU);
-                else
-                        snprintf(escape, sizeof escape, "\\x%02x", (unsigned)(unsigned char)*text);
-                line_put(line, escape, strlen(escape));
+                        line_put(line, escape, strlen(escape));
+                } else if (n && !log_is_command(text, n)) {
+                        line_put(line, text, n);
+                } else {
+                        line_put_escape(line, text, n);
+                }
         }
 }
 
@@ -112,7 +134,7 @@ static bool is_bare(const char *value)
                 return false;
         for (size_t n; *value; value += n) {
                 n = log_character_size(value);
-                if (n == 0 || is_control(*value))
+                if (n == 0 || log_is_command(value, n))
                         return false;
         }
         return true;

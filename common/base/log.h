@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include "common/base/base.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -24,3 +25,6 @@ int log_enabled(enum log_level level);
 
 /* The bytes of the character at text, which ends with a NUL; 0 where it is not valid UTF-8 (RFC 3629). */
 size_t log_character_size(const char *text);
+/* Whether that character commands a terminal or hides what is written: C0, DEL, C1 (U+0080 to U+009F), line and paragraph
+ * separators, marks of the direction of writing. */
+bool log_is_command(const char *text, size_t size);

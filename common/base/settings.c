@@ -5,81 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
+#include "common/base/clean.h"
+#include "common/base/log.h"
 
 enum {
         FILE_SIZE_MAX = 8192,
         PRINT_WIDTH = 100,
+        NAME_SIZE_MAX = 63,
+        NEAR_MAX = 2,
+        LONG_NAME = 8,          /* shorter names are near each other by chance */
         PRINT_VALUE_WIDTH = 24, /* after a longer value the meaning starts on a line of its own */
 };
 
-/*
- * Masking. Each rule marks bytes to hide, runs of them are printed as ***. Where a value is malformed, which is when it appears
- * in an error, it is not known where the password ends: then rather too much is hidden.
- */
-
-/* password=…, sslpassword=… in a conninfo text (blank-separated, '…' quoted, \ escapes) or a URL's query */
-static void hide_keys(const char *text, char *hidden, bool url)
-{
-        const char *at = text, *end;
-
-        while ((at = strcasestr(at, "password"))) {
-                at += strlen("password");
-                end = at + strspn(at, " \t");
-                if (*end != '=')
-                        continue;
-                at = ++end;
-                if (url) {
-                        end += strcspn(end, "&");
-                } else {
-                        bool quoted = false;
-
-                        at = end += strspn(end, " \t");
-                        for (; *end && (quoted || !isspace((unsigned char)*end)); end++) {
-                                quoted ^= *end == '\'';
-                                end += *end == '\\' && end[1];
-                        }
-                }
-                memset(hidden + (at - text), 1, (size_t)(end - at));
-                at = end;
-        }
-}
-
-/* user:password@, up to the last @ that no other rule hides: a password may hold an @ that should have been written %40 */
-static void hide_userinfo(const char *text, char *hidden, size_t start)
-{
-        const char *colon = strchr(text + start, ':'), *at = NULL;
-
-        for (const char *next = colon; next && (next = strchr(next, '@')); next++)
-                if (!at || hidden[at - text] || !hidden[next - text])
-                        at = next;
-        if (at)
-                memset(hidden + (colon + 1 - text), 1, (size_t)(at - colon - 1));
-}
-
-/* https://host/…: providers of web services put their keys into the path or the query */
-static void hide_path(const char *text, char *hidden, size_t start)
-{
-        start += strcspn(text + start, "/?#");
-        if (text[start])
-                memset(hidden + start + 1, 1, strlen(text + start + 1));
-}
-
 static void value_print(FILE *out, const struct setting *row, const char *value)
 {
-        size_t scheme = strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
-        bool url = strncmp(value + scheme, "://", 3) == 0;
         char *hidden = calloc(1, strlen(value) + 1);
 
         if (!hidden) {
                 fputs("***", out);
                 return;
         }
-        if (row->secret) {
-                hide_keys(value, hidden, url);
-                hide_userinfo(value, hidden, url ? scheme + 3 : 0);
-                if (url && strncasecmp(value, "http", 4) == 0)
-                        hide_path(value, hidden, scheme + 3);
-        }
+        if (row->secret)
+                clean_hide(value, hidden);
         for (size_t i = 0; value[i]; i++) {
                 if (!hidden[i])
                         fputc(iscntrl((unsigned char)value[i]) ? '?' : value[i], out);
@@ -277,6 +225,8 @@ static int row_read(const struct setting *row, void *field, FILE *problems)
         if (r)
                 return r;
         if (text) {
+                if (row->secret)
+                        clean_remember(text);
                 r = value_read(row, text, field, problems);
         } else if (row->required) {
                 fprintf(problems, "%s: not set, and it has no default; set it", row->name);
@@ -323,6 +273,83 @@ int settings_read(const struct settings_table *table, void *target, char **probl
                 *problems = NULL;
         }
         return result;
+}
+
+static const struct setting *row_find(const struct settings_table *table, const char *name)
+{
+        for (const struct settings_table *t = table; t; t = t->next)
+                for (const struct setting *row = t->rows; row->name; row++)
+                        if (strcmp(row->name, name) == 0)
+                                return row;
+        abort();
+}
+
+char *settings_text_now(const struct settings_table *table, const char *name, const char *before)
+{
+        const struct setting *row = row_find(table, name);
+        char variable[128], *text = NULL;
+        const char *path, *problem = NULL;
+
+        snprintf(variable, sizeof variable, "%s_FILE", name);
+        path = row->from_file ? env_get(variable) : NULL;
+        if (path)
+                text = file_read(path, &problem);
+        if (text && row->secret)
+                clean_remember(text);
+        if (text && row->check)
+                problem = row->check(text);
+        if (problem) {
+                log_write(LOG_WARN, "the file's value is not used, the one before it stays", "variable=%s error=%s", variable,
+                        problem);
+                free(text);
+                text = NULL;
+        }
+        if (!text)
+                text = strdup(before);
+        if (!text)
+                abort();
+        return text;
+}
+
+/* Levenshtein's distance; more than `most` counts as most + 1. */
+static size_t name_distance(const char *a, size_t size, const char *b, size_t most)
+{
+        size_t row[NAME_SIZE_MAX + 1], length = strlen(b);
+
+        if (size > NAME_SIZE_MAX || length > NAME_SIZE_MAX || (size > length ? size - length : length - size) > most)
+                return most + 1;
+        for (size_t j = 0; j <= length; j++)
+                row[j] = j;
+        for (size_t i = 1; i <= size; i++) {
+                size_t diagonal = row[0];
+                row[0] = i;
+                for (size_t j = 1; j <= length; j++) {
+                        size_t change = diagonal + (a[i - 1] != b[j - 1]), more = row[j] < row[j - 1] ? row[j] : row[j - 1];
+                        diagonal = row[j];
+                        row[j] = change < more + 1 ? change : more + 1;
+                }
+        }
+        return row[length];
+}
+
+void settings_warn_of_near_names(const struct settings_table *table)
+{
+        for (char **variable = environ; *variable; variable++) {
+                size_t size = strcspn(*variable, "="),
+                       base = size > 5 && !strncmp(*variable + size - 5, "_FILE", 5) ? size - 5 : size;
+                const char *near = NULL;
+                bool known = false;
+                for (const struct settings_table *t = table; t; t = t->next)
+                        for (const struct setting *row = t->rows; row->name; row++) {
+                                size_t distance = name_distance(*variable, size, row->name, NEAR_MAX);
+                                known = known || !distance || (row->from_file && !name_distance(*variable, base, row->name, 0));
+                                if (distance <= (strlen(row->name) < LONG_NAME ? 1 : NEAR_MAX))
+                                        near = row->name;
+                        }
+                if (near && !known)
+                        log_write(LOG_WARN, "a variable that is not known is ignored; is another one meant?",
+                                "variable=%.*s near=%s", (int)size, *variable, near);
+        }
 }
 
 void settings_deinit(const struct settings_table *table, void *target)

@@ -28,7 +28,7 @@ struct setting {
         const char *const *choices;
         bool required;
         bool from_file; /* NAME_FILE is allowed */
-        bool secret; /* passwords in URLs, password= parameters, all behind an http(s) host: masked as ***, in problems as well */
+        bool secret;    /* a URL or connection string with secrets in it (clean.h): masked as ***, in problems as well */
         /* NULL, or says what is wrong with a TEXT or LIST value, as in "NAME: 'value': must start with redis://"; NULL when it is
          * fine */
         const char *(*check)(const char *value);
@@ -62,6 +62,15 @@ enum { SETTINGS_BAD = 1 };
  * "NAME: 'value' is not what is allowed"; else it is NULL. Unless 0 is returned, target holds nothing to release.
  */
 MUST_CHECK int settings_read(const struct settings_table *table, void *target, char **problems);
+
+/*
+ * A SETTING_TEXT as its file is now (NAME_FILE), malloc'd: mounted secrets change under a running program. A copy of `before`
+ * where the setting is not from a file, or the file cannot be read or holds a bad value, which is logged.
+ */
+char *settings_text_now(const struct settings_table *table, const char *name, const char *before);
+
+/* Logs a warning for each variable of the environment that is set, is none of the table's and is near one of them (WORKER). */
+void settings_warn_of_near_names(const struct settings_table *table);
 
 /* The table for --help: name, effective value (or its default, secrets masked), meaning. Bad values are shown as they are. */
 void settings_print(const struct settings_table *table, FILE *out);

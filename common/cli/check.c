@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "common/stream/state.h"
 #include "common_sql.h"
@@ -29,6 +30,7 @@ static void PRINTF_LIKE(4, 5) tell(struct report *report, enum verdict verdict, 
         va_start(arguments, format);
         vsnprintf(text, sizeof(text), format, arguments);
         va_end(arguments);
+        clean_text(text); /* names of others, texts of servers */
         report->failures += verdict == VERDICT_FAIL;
         if (!report->json) {
                 printf("%-5s %-22s %s\n", names[verdict], subject, text);
@@ -86,8 +88,9 @@ static void check_groups(struct report *report, const struct service *service, s
                 if (stream_state_read(redis, streams[i], service->shared->group, &state))
                         tell(report, VERDICT_FAIL, "stream", "%s: %s", streams[i], redis_error(redis));
                 else if (!state.exists)
-                        tell(report, VERDICT_OK, "stream", "%s: not there yet, it is made with group %s at start", streams[i],
-                                service->shared->group);
+                        tell(report, service->program->outbox_stale ? VERDICT_OK : VERDICT_WARN, "stream",
+                                "%s: not there yet, it is made with group %s at start%s", streams[i], service->shared->group,
+                                service->program->outbox_stale ? "" : "; is the name right (REDIS_STREAMS)?");
                 else
                         tell(report, *state.foreign ? VERDICT_WARN : VERDICT_OK, "stream",
                                 "%s: group %s, length %" PRId64 ", lag %" PRId64 "%s, pending %" PRId64 "%s%s%s", streams[i],

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/cli/connect.h"
+#include "common/base/clean.h"
 #include "common/base/log.h"
 #include "common/stream/state.h"
 
@@ -103,7 +104,10 @@ static char *readable(const struct stream_entry *letter, const char *name)
 static void add_field(cJSON *object, const struct stream_entry *letter, const char *name)
 {
         char *text = readable(letter, name);
-        cJSON_AddStringToObject(object, name, text);
+        if (!strcmp(name, "attempts"))
+                cJSON_AddNumberToObject(object, name, strtod(text, NULL));
+        else
+                cJSON_AddStringToObject(object, name, text);
         free(text);
 }
 
@@ -150,10 +154,16 @@ static void print_text(const struct view *view, const struct stream_entry *lette
         }
         if (!view->count)
                 printf("%-22s %-28s %-22s %-10s %-8s %s\n", "LETTER", "STREAM", "ENTRY", "CLASS", "ATTEMPTS", "ERROR");
-        printf("%-22s %-28s %-22s %-10s %-8s ", letter->id, field(letter, "stream"), field(letter, "id"),
-                field(letter, "error_class"), field(letter, "attempts"));
+        static const struct {
+                const char *name;
+                int width;
+        } columns[] = {{"stream", 28}, {"id", 22}, {"error_class", 10}, {"attempts", 8}};
+        char text[256];
+        printf("%-22s ", letter->id);
+        for (size_t i = 0; i < ARRAY_LENGTH(columns); i++)
+                printf("%-*s ", columns[i].width, clean_copy(field(letter, columns[i].name), text, sizeof(text)));
         print_clean(field(letter, "error"), ERROR_SHOWN);
-        putchar('\n');
+        puts(strlen(field(letter, "error")) > ERROR_SHOWN ? "…" : "");
 }
 
 static int view_letter(void *context, const struct stream_entry *letter)

@@ -172,6 +172,8 @@ static void print_streams(const cJSON *root)
 {
         const cJSON *stage, *stream, *stages = item(item(root, "database"), "streams");
         char text_of[6][32];
+        if (cJSON_IsTrue(item(root, "streams_old")))
+                printf("\nold figures, of %.0f s ago:", cJSON_GetNumberValue(item(root, "seen_ms_ago")) / 1000);
         printf("\n%-10s %-44s %10s %11s %-9s %9s %10s %10s %10s\n", "stage", "stream", "length", "lag", "trend", "pending",
                 "oldest", "rate/s", "left");
         cJSON_ArrayForEach(stream, item(root, "streams"))

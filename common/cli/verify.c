@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "common/cli/connect.h"
+#include "common/io/redis.h"
 #include "common_sql.h"
 
 #define VERIFY_TIMEOUT_MS 3600000
@@ -14,8 +16,10 @@
 static void print_difference(const void *context, const char *table, const char *key, const char *text)
 {
         const struct verify_options *options = context;
+        char shown[2][1024];
         if (!options->json) {
-                printf("%s %s: %s\n", table, key, text);
+                printf("%s %s: %s\n", table, clean_copy(key, shown[0], sizeof(shown[0])),
+                        clean_copy(text, shown[1], sizeof(shown[1])));
                 return;
         }
         cJSON *line = cJSON_CreateObject();
@@ -107,6 +111,22 @@ static void note_verify(const struct service *service, struct db *db, const stru
                 fprintf(stderr, "%s: the result is not kept for the status page: %s\n", service->program->name, db_error(db));
 }
 
+/* A stage that reads events is judged by its streams: where one is missing, nothing is said of what it held. */
+static void tell_missing_streams(const struct service *service)
+{
+        const char *const *streams = service_inputs(service);
+        AUTO(redis) struct redis *redis = NULL;
+        AUTO(text) char *problem = NULL;
+        if (service->program->outbox_stale || service_open_redis(service, &redis, 5000, &problem))
+                return;
+        for (size_t i = 0; streams[i]; i++) {
+                AUTO(redis_reply) struct redis_reply *reply = NULL;
+                if (!redis_call(redis, &reply, "EXISTS", streams[i], NULL) && !redis_reply_number(reply))
+                        fprintf(stderr, "%s verify: there is no stream %s: nothing of it was judged; is the name right?\n",
+                                service->program->name, streams[i]);
+        }
+}
+
 int verify_run(struct service *service, const struct verify_options *options)
 {
         int64_t differences = 0, in_flight = 0, started = clock_ms();
@@ -120,6 +140,7 @@ int verify_run(struct service *service, const struct verify_options *options)
                 return 1;
         }
         note_verify(service, db, options, differences, in_flight);
+        tell_missing_streams(service);
         fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",
                 service->program->name, differences, in_flight, (double)(clock_ms() - started) / 1000.0);
         return differences ? 1 : 0;

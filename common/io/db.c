@@ -1,7 +1,5 @@
 #include "common/io/db.h"
 
-#include <arpa/inet.h>
-#include <endian.h>
 #include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
@@ -9,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/clean.h"
 #include "common/base/clock.h"
+#include "common/io/db_connect.h"
 
 #define PREPARED_MAX    64
 #define CANCEL_GRACE_MS 500
@@ -31,133 +31,6 @@ struct db {
 struct db_rows {
         PGresult *result;
 };
-
-/* ---- parameters ---- */
-
-static void array_reserve(struct db_array *array, size_t more)
-{
-        if (array->size + more <= array->capacity)
-                return;
-        size_t capacity = array->capacity ? array->capacity : 4096;
-        while (capacity < array->size + more)
-                capacity *= 2;
-        char *data = realloc(array->data, capacity);
-        if (!data)
-                abort(); /* nothing is acked before its commit: a restart loses nothing */
-        array->data = data;
-        array->capacity = capacity;
-}
-
-static void array_put(struct db_array *array, const void *data, size_t size)
-{
-        array_reserve(array, size);
-        if (size)
-                memcpy(array->data + array->size, data, size);
-        array->size += size;
-}
-
-static void array_put_int(struct db_array *array, int32_t number)
-{
-        uint32_t wire = htonl((uint32_t)number);
-        array_put(array, &wire, sizeof(wire));
-}
-
-/* array_recv's format: dimensions, has-null flag, element type, then length and lower bound of the one dimension, then the
- * elements */
-void db_array_init(struct db_array *array, enum db_element element)
-{
-        *array = (struct db_array){.element = element};
-        array_put_int(array, 1);
-        array_put_int(array, 1);
-        array_put_int(array, (int32_t)element);
-        array_put_int(array, 0);
-        array_put_int(array, 1);
-}
-
-void db_array_deinit(struct db_array *array)
-{
-        free(array->data);
-        *array = (struct db_array){0};
-}
-
-void db_array_push(struct db_array *array, const char *data, size_t size)
-{
-        array_put_int(array, data ? (int32_t)size : -1);
-        if (data)
-                array_put(array, data, size);
-        array->count++;
-}
-
-void db_array_push_text(struct db_array *array, const char *text)
-{
-        db_array_push(array, text, text ? strlen(text) : 0);
-}
-
-void db_array_push_number(struct db_array *array, int64_t number)
-{
-        uint64_t wire = htobe64((uint64_t)number);
-        db_array_push(array, (const char *)&wire, sizeof(wire));
-}
-
-void db_array_push_small(struct db_array *array, int16_t number)
-{
-        uint16_t wire = htons((uint16_t)number);
-        db_array_push(array, (const char *)&wire, sizeof(wire));
-}
-
-/* timestamptz: microseconds since 2000 */
-void db_array_push_time(struct db_array *array, int64_t unix_seconds)
-{
-        db_array_push_number(array, (unix_seconds - 946684800) * 1000000);
-}
-
-struct db_param db_array_param(struct db_array *array)
-{
-        const unsigned type = array->element == DB_TEXT ? 1009 : array->element == DB_BYTES ? 1001 : 1016; /* of the array */
-        uint32_t length = htonl((uint32_t)array->count);
-        memcpy(array->data + 12, &length, sizeof(length));
-        return (struct db_param){.type = type, .data = array->data, .size = (int)array->size, .binary = true};
-}
-
-void db_columns_init(struct db_columns *columns, const char *elements)
-{
-        columns->count = strlen(elements);
-        if (columns->count > DB_COLUMNS_MAX)
-                abort();
-        for (size_t i = 0; i < columns->count; i++)
-                db_array_init(&columns->arrays[i], elements[i] == 't' ? DB_TEXT : elements[i] == 'b' ? DB_BYTES : DB_BIGINT);
-}
-
-void db_columns_deinit(struct db_columns *columns)
-{
-        for (size_t i = 0; i < columns->count; i++)
-                db_array_deinit(&columns->arrays[i]);
-}
-
-const struct db_param *db_columns_params(struct db_columns *columns)
-{
-        for (size_t i = 0; i < columns->count; i++)
-                columns->params[i] = db_array_param(&columns->arrays[i]);
-        return columns->params;
-}
-
-void db_copy_init(struct db_array *rows)
-{
-        static const char head[11 + 4 + 4] = "PGCOPY\n\377\r\n"; /* signature, no flags, no extension */
-        *rows = (struct db_array){0};
-        array_put(rows, head, sizeof(head));
-}
-
-void db_copy_row(struct db_array *rows, int columns)
-{
-        uint16_t wire = htons((uint16_t)columns);
-        array_put(rows, &wire, sizeof(wire));
-}
-
-struct db_param db_text(const char *text)
-{
-        return (struct db_param){.data = text, .size = text ? (int)strlen(text) : 0};
-}
 
 /* ---- rows ---- */
 
@@ -187,20 +60,14 @@ struct db_rows *db_rows_free(struct db_rows *rows)
 
 /* ---- errors ---- */
 
-static void error_flatten(char *text)
-{
-        size_t length = strlen(text);
-        while (length && (text[length - 1] == '\n' || text[length - 1] == ' '))
-                text[--length] = '\0';
-        for (char *p = text; *p; p++)
-                if (*p == '\n' || *p == '\t')
-                        *p = ' ';
-}
-
 static void error_keep_connection(struct db *db)
 {
-        snprintf(db->error, sizeof(db->error), "%s", PQerrorMessage(db->conn));
-        error_flatten(db->error);
+        const char *text = PQerrorMessage(db->conn);
+        size_t length = strlen(text);
+        while (length && strchr(" \n", text[length - 1]))
+                length--;
+        snprintf(db->error, sizeof(db->error), "%.*s", (int)length, text);
+        clean_text(db->error);
 }
 
 static int error_keep_result(struct db *db, const PGresult *result)
@@ -210,7 +77,7 @@ static int error_keep_result(struct db *db, const PGresult *result)
         const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
         snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)", text ? text : PQresultErrorMessage(result),
                 detail ? ": " : "", detail ? detail : "", state ? state : "none");
-        error_flatten(db->error);
+        clean_text(db->error);
         if (!state)
                 return -1;
         if (!strcmp(state, "57014"))
@@ -557,13 +424,12 @@ static int script(struct db *db, const char *text, const struct db_array *rows, 
 int db_copy(struct db *db, const struct db_call *calls, size_t count, const struct sql *copy, struct db_array *rows,
         int64_t deadline_ms)
 {
-        static const uint16_t end = 0xffff;
         char text[2048];
         if (db->broken)
                 return -1;
         if (snprintf(text, sizeof(text), "%s; COMMIT", copy->text) >= (int)sizeof(text))
                 abort();
-        array_put(rows, &end, sizeof(end));
+        db_copy_end(rows);
         int64_t started = clock_ms();
         struct wait wait = {.deadline = started + deadline_ms};
         int r = run(db, calls, count, DB_BEGIN, deadline_ms, &wait);
@@ -586,32 +452,6 @@ int db_script(struct db *db, const char *text, int64_t deadline_ms)
 
 /* ---- connection ---- */
 
-static void notice_ignore(void *context, const char *message)
-{
-        (void)context;
-        (void)message;
-}
-
-static int connect_wait(struct db *db, int64_t deadline)
-{
-        PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-        while (state != PGRES_POLLING_OK) {
-                int64_t left = deadline - clock_ms();
-                struct pollfd fd = {.fd = PQsocket(db->conn), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-                if (left <= 0)
-                        return broken(db, "connecting to PostgreSQL took too long");
-                if (poll(&fd, 1, left > TICK_MS ? TICK_MS : (int)left) == 0) {
-                        if (db->options.tick)
-                                db->options.tick(db->options.tick_context);
-                        continue;
-                }
-                state = PQconnectPoll(db->conn);
-                if (state == PGRES_POLLING_FAILED)
-                        return broken(db, NULL);
-        }
-        return 0;
-}
-
 static bool are_ports(const char *text)
 {
         while (*text) {
@@ -624,6 +464,15 @@ static bool are_ports(const char *text)
                         return false;
         }
         return true;
+}
+
+/* A host may begin with an @ (an abstract socket). Behind another character it is the rest of a password. */
+static bool has_inner_at(const char *hosts)
+{
+        for (const char *at = hosts; (at = strchr(at, '@')); at++)
+                if (at > hosts && at[-1] != ',')
+                        return true;
+        return false;
 }
 
 const char *db_url_check(const char *url)
@@ -641,7 +490,9 @@ const char *db_url_check(const char *url)
                         continue;
                 while (known < ARRAY_LENGTH(sslmodes) && strcmp(o->val, sslmodes[known]))
                         known++;
-                if (!strcmp(o->keyword, "port") && !are_ports(o->val))
+                if (!strcmp(o->keyword, "host") && has_inner_at(o->val))
+                        problem = "has an @ in its host: in a user or password write it %40, and / : ? # likewise";
+                else if (!strcmp(o->keyword, "port") && !are_ports(o->val))
                         problem = "has a port that is not from 1 to 65535";
                 else if (!strcmp(o->keyword, "sslmode") && known == ARRAY_LENGTH(sslmodes))
                         problem = "has an sslmode other than disable, allow, prefer, require, verify-ca, verify-full";
@@ -653,19 +504,8 @@ const char *db_url_check(const char *url)
 
 static int connect_start(struct db *db)
 {
-        /* what comes later wins: the URL over our keepalives, not over the encoding */
-        const char *const names[] = {"keepalives_idle", "keepalives_interval", "keepalives_count", "dbname", "client_encoding",
-                "fallback_application_name", NULL};
-        const char *const values[] = {"10", "5", "3", db->options.url, "UTF8", db->options.application, NULL};
-        db->conn = PQconnectStartParams(names, values, 1);
-        if (!db->conn)
-                abort();
-        if (PQstatus(db->conn) == CONNECTION_BAD)
-                return broken(db, NULL);
-        PQsetNoticeProcessor(db->conn, notice_ignore, NULL);
-        int r = connect_wait(db, clock_ms() + db->options.connect_timeout_ms);
-        if (r)
-                return r;
+        if (db_connect(&db->options, &db->conn, db->error, sizeof(db->error)))
+                return -1;
         if (PQsetnonblocking(db->conn, 1) || !PQenterPipelineMode(db->conn))
                 return broken(db, NULL);
         return 0;
@@ -705,8 +545,19 @@ bool db_lock_failed(const struct db *db)
         return strstr(db->error, "SQLSTATE 55P03") || strstr(db->error, "SQLSTATE 40P01"); /* as an error ends */
 }
 
-bool db_alive(const struct db *db)
+/* Between statements a server says nothing, but for why it closes the connection. */
+static void look_for_end(struct db *db)
 {
+        struct pollfd fd = {.fd = PQsocket(db->conn), .events = POLLIN};
+        while (!db->broken && poll(&fd, 1, 0) > 0)
+                if (!PQconsumeInput(db->conn))
+                        (void)broken(db, NULL);
+}
+
+bool db_alive(struct db *db)
+{
+        if (PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+                look_for_end(db);
         return !db->broken;
 }
 

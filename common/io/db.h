@@ -26,10 +26,11 @@ struct sql {
 };
 
 struct db_options {
-        const char *url;         /* libpq connection URI or key=value string */
-        const char *application; /* application_name */
-        bool prepared;           /* prepare statements on the server; false for poolers that cannot */
-        int64_t connect_timeout_ms;
+        const char *url;             /* libpq connection URI or key=value string */
+        const char *application;     /* application_name */
+        bool prepared;               /* prepare statements on the server; false for poolers that cannot */
+        int64_t connect_timeout_ms;  /* of each host and address, where the URL has no connect_timeout */
+        bool ends_at_stop;           /* connecting fails once a stop is requested */
         void (*tick)(void *context); /* may be NULL */
         void *tick_context;
         void (*observe)(void *context, const char *statement, double seconds); /* each run's time; may be NULL */
@@ -97,6 +98,9 @@ enum db_mode {
 /* NULL: fine, else what is wrong with a connection string (static text, without its secrets). */
 const char *db_url_check(const char *url);
 
+/* host:port/database of a connection string, for people: where it leads, without its secrets. */
+void db_url_place(const char *url, char *out, size_t size);
+
 MUST_CHECK int db_open(
         struct db **out, const struct db_options *options, char **problem); /* *problem: malloc'd text on failure */
 struct db *db_close(struct db *db);
@@ -111,15 +115,18 @@ MUST_CHECK int db_run(struct db *db, const struct db_call *calls, size_t count, 
  */
 void db_copy_init(struct db_array *rows);
 void db_copy_row(struct db_array *rows, int columns);
+void db_copy_end(struct db_array *rows); /* by db_copy */
 MUST_CHECK int db_copy(struct db *db, const struct db_call *calls, size_t count, const struct sql *copy, struct db_array *rows,
         int64_t deadline_ms);
 
 /* Several statements as one text without parameters (a migration), in whatever transaction is open. */
 MUST_CHECK int db_script(struct db *db, const char *text, int64_t deadline_ms);
 
-const char *db_error(const struct db *db);                       /* one line: message and SQLSTATE of the last failure */
-bool db_lock_failed(const struct db *db);                        /* that failure: a lock not to be had in time, a deadlock */
-bool db_alive(const struct db *db);                              /* false: close it and open anew */
+const char *db_error(const struct db *db); /* one line: message and SQLSTATE of the last failure */
+bool db_lock_failed(const struct db *db);  /* that failure: a lock not to be had in time, a deadlock */
+/* False: close it and open anew. A connection that the server has closed while nothing was asked (idle_session_timeout, a pooler,
+ * a restart) is found without a round trip. */
+bool db_alive(struct db *db);
 int db_server_version(const struct db *db);                      /* 150004 */
 const char *db_parameter(const struct db *db, const char *name); /* a ParameterStatus value; NULL if unknown */
 

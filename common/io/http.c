@@ -6,20 +6,149 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/base/clock.h"
 
-enum { CONNECTIONS_MAX = 128, IDLE_TIMEOUT_S = 15 };
+/*
+ * One thread runs the daemon, so that its callbacks and the look at slow clients need no lock. A client has REQUEST_TIME_MS for a
+ * whole request, and as long again to take the answer; then its connection is shut down. MHD's own time limit begins anew with
+ * every byte. Where an address, or all together, hold as many connections as they may, a new one takes the place of the oldest:
+ * who asks at once is answered, also from an address that holds many open.
+ */
+enum {
+        CONNECTIONS_MAX = 96,
+        ADDRESS_MAX = 32,                   /* of one address */
+        ACCEPTED_MAX = 2 * CONNECTIONS_MAX, /* MHD's limit: room for those that are being shut down */
+        REQUEST_TIME_MS = 10000,
+        ROUND_MS = 250,
+};
+
+struct client {
+        struct client *next;
+        int fd;
+        struct sockaddr_storage address;
+        int64_t since_ms; /* monotonic: when it began what it is at, a request or taking an answer */
+        bool ended;       /* shut down; MHD has not noticed yet */
+};
 
 struct http {
         struct MHD_Daemon *daemon;
         const struct http_route *routes;
         void *context;
         uint16_t port;
+        struct client *clients; /* the newest first */
+        pthread_t thread;
+        atomic_bool stopping;
 };
+
+/* ---- slow clients ---- */
+
+static bool is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+        const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
+        const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
+        if (a->ss_family != b->ss_family)
+                return false;
+        if (a->ss_family == AF_INET6)
+                return !memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr));
+        return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+}
+
+/* MHD reads the end of the stream, and closes. */
+static void client_end(struct client *client)
+{
+        client->ended = true;
+        shutdown(client->fd, SHUT_RDWR);
+}
+
+/* Makes room for a new one: of the same address, or of all, the oldest goes. */
+static void make_room(struct http *http, const struct client *new)
+{
+        struct client *oldest = NULL, *oldest_here = NULL;
+        size_t count = 0, here = 0;
+        for (struct client *client = http->clients; client; client = client->next) {
+                if (client->ended)
+                        continue;
+                count++;
+                oldest = client;
+                if (!is_same_address(&client->address, &new->address))
+                        continue;
+                here++;
+                oldest_here = client;
+        }
+        if (here >= ADDRESS_MAX)
+                client_end(oldest_here);
+        else if (count >= CONNECTIONS_MAX)
+                client_end(oldest);
+}
+
+static void end_slow_clients(struct http *http)
+{
+        const int64_t before_ms = clock_ms() - REQUEST_TIME_MS;
+        for (struct client *client = http->clients; client; client = client->next)
+                if (!client->ended && client->since_ms < before_ms)
+                        client_end(client);
+}
+
+static void client_begin(struct http *http, struct MHD_Connection *connection, void **slot)
+{
+        const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD),
+                                       *address = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        struct client *client = calloc(1, sizeof *client);
+        *slot = client;
+        if (!client || !fd)
+                return;
+        client->fd = fd->connect_fd;
+        client->since_ms = clock_ms();
+        if (address && address->client_addr)
+                memcpy(&client->address, address->client_addr,
+                        address->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+        make_room(http, client);
+        client->next = http->clients;
+        http->clients = client;
+}
+
+/* Before MHD closes the socket: its number is not another one's yet. */
+static void client_forget(struct http *http, struct client *gone)
+{
+        for (struct client **at = &http->clients; *at; at = &(*at)->next)
+                if (*at == gone) {
+                        *at = gone->next;
+                        break;
+                }
+        free(gone);
+}
+
+static void connection_changed(
+        void *context, struct MHD_Connection *connection, void **slot, enum MHD_ConnectionNotificationCode what)
+{
+        if (what == MHD_CONNECTION_NOTIFY_STARTED)
+                client_begin(context, connection, slot);
+        else
+                client_forget(context, *slot);
+}
+
+static void client_goes_on(struct MHD_Connection *connection)
+{
+        const union MHD_ConnectionInfo *slot = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        struct client *client = slot ? slot->socket_context : NULL;
+        if (client)
+                client->since_ms = clock_ms();
+}
+
+static void request_ended(void *context, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode how)
+{
+        (void)context, (void)state, (void)how;
+        client_goes_on(connection);
+}
+
+/* ---- answers ---- */
 
 static void answer_not_found(const struct http_route *routes, struct http_answer *out)
 {
@@ -64,6 +193,7 @@ static enum MHD_Result request_answer(void *context, struct MHD_Connection *conn
         enum MHD_Result result;
 
         (void)version, (void)upload, (void)upload_size, (void)state;
+        client_goes_on(connection);
         answer_find(context, method, path, &answer);
         response = MHD_create_response_from_buffer(answer.body ? strlen(answer.body) : 0, answer.body, MHD_RESPMEM_MUST_FREE);
         if (!response) {
@@ -119,6 +249,16 @@ static int socket_listen(const char *bind_to, uint16_t port, uint16_t *bound, co
         return -error;
 }
 
+static void *serve(void *argument)
+{
+        struct http *http = argument;
+        while (!atomic_load(&http->stopping)) {
+                (void)MHD_run_wait(http->daemon, ROUND_MS);
+                end_slow_clients(http);
+        }
+        return NULL;
+}
+
 int http_open(
         struct http **http, const char *bind, uint16_t port, const struct http_route *routes, void *context, const char **problem)
 {
@@ -136,17 +276,24 @@ int http_open(
                 free(new);
                 return fd;
         }
-        /* MHD's thread inherits the mask: signals are for the program's own threads */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        new->daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, NULL, NULL,
-                request_answer, new, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_END);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        new->daemon = MHD_start_daemon(MHD_USE_AUTO, 0, NULL, NULL, request_answer, new, MHD_OPTION_LISTEN_SOCKET, fd,
+                MHD_OPTION_CONNECTION_LIMIT, (unsigned)ACCEPTED_MAX, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, new,
+                MHD_OPTION_NOTIFY_COMPLETED, request_ended, NULL, MHD_OPTION_END);
         if (!new->daemon) { /* fd is left alone: whether MHD closed it depends on how far it came */
-                *problem = "the server did not start (no memory, threads or file descriptors)";
+                *problem = "the server did not start (no memory or file descriptors)";
                 free(new);
                 return -EAGAIN;
+        }
+        /* the thread inherits the mask: signals are for the program's own threads */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        int r = pthread_create(&new->thread, NULL, serve, new);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (r) {
+                *problem = "the server's thread did not start";
+                MHD_stop_daemon(new->daemon);
+                free(new);
+                return -r;
         }
         *http = new;
         return 0;
@@ -161,6 +308,8 @@ struct http *http_close(struct http *http)
 {
         if (!http)
                 return NULL;
+        atomic_store(&http->stopping, true);
+        pthread_join(http->thread, NULL);
         MHD_stop_daemon(http->daemon); /* closes the socket as well */
         free(http);
         return NULL;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include "common/base/clean.h"
 #ifdef HAVE_HIREDIS_SSL
 #include <hiredis/hiredis_ssl.h>
 #endif
@@ -147,6 +149,7 @@ static int broken(struct redis *redis)
         if (!redis->broken)
                 snprintf(redis->error, sizeof(redis->error), "%s",
                         redis->context->errstr[0] ? redis->context->errstr : "connection lost");
+        clean_text(redis->error);
         redis->broken = true;
         return -1;
 }
@@ -156,16 +159,27 @@ static int judge_error(struct redis *redis, const char *text)
         static const char *const server_side[] = {"LOADING", "READONLY", "OOM", "MISCONF", "NOPERM", "EXECABORT", "BUSY ",
                 "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE",
                 "max number of clients", "ERR max number of clients"};
+        static const char *const logged_out[] = {"NOAUTH", "WRONGPASS"}; /* a new connection logs in anew */
         snprintf(redis->error, sizeof(redis->error), "%s", text);
+        clean_text(redis->error);
+        for (size_t i = 0; i < ARRAY_LENGTH(logged_out); i++)
+                redis->broken = redis->broken || !strncmp(text, logged_out[i], strlen(logged_out[i]));
         for (size_t i = 0; i < ARRAY_LENGTH(server_side); i++)
                 if (!strncmp(text, server_side[i], strlen(server_side[i])))
                         return -1;
         return REDIS_REFUSED;
 }
 
+/* Closed by the server, or on the way to it, while nothing was asked. */
+static bool is_closed(const struct redis *redis)
+{
+        char byte;
+        return recv(redis->context->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 bool redis_alive(const struct redis *redis)
 {
-        return !redis->broken;
+        return !redis->broken && !is_closed(redis);
 }
 
 const char *redis_error(const struct redis *redis)

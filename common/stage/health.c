@@ -6,10 +6,15 @@
 #include "common/base/stop.h"
 #include "common_sql.h"
 
-#define INTERVAL_MS 250
-#define TIMEOUT_MS  450 /* with the interval: twice a second, whatever a server does */
-#define FRESH_MS    1000
-#define ALIVE_MS    60000
+/*
+ * A server is healthy when it has answered a ping within the last second. Connecting takes a far one several round trips, and is
+ * not judged: the monitor goes on with it until it is there or has failed, and the server is not healthy meanwhile.
+ */
+#define INTERVAL_MS        250
+#define TIMEOUT_MS         700 /* of a ping: with the interval within FRESH_MS */
+#define CONNECT_TIMEOUT_MS 5000
+#define FRESH_MS           1000
+#define ALIVE_MS           60000
 
 struct health {
         pthread_t redis_monitor, db_monitor;
@@ -34,7 +39,7 @@ static void *watch_redis(void *argument)
                 AUTO(text) char *problem = NULL;
                 if (redis && !redis_alive(redis))
                         redis = redis_close(redis);
-                bool up = redis || !service_open_redis(service, &redis, TIMEOUT_MS, &problem);
+                bool up = redis || !service_open_redis(service, &redis, TIMEOUT_MS, &problem); /* of each round trip */
                 note_server(&service->health, &service->health.redis, up && !redis_call(redis, NULL, "PING", NULL));
         } while (!stop_wait(INTERVAL_MS));
         return NULL;
@@ -49,7 +54,7 @@ static void *watch_db(void *argument)
                 AUTO(text) char *problem = NULL;
                 if (db && !db_alive(db))
                         db = db_close(db);
-                bool up = db || !service_open_db(service, &db, TIMEOUT_MS, NULL, NULL, &problem);
+                bool up = db || !service_open_db(service, &db, CONNECT_TIMEOUT_MS, NULL, NULL, &problem);
                 note_server(&service->health, &service->health.postgres, up && !db_run(db, &ping, 1, DB_AUTOCOMMIT, TIMEOUT_MS));
         } while (!stop_wait(INTERVAL_MS));
         return NULL;

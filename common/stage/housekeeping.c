@@ -15,6 +15,7 @@
 #define ROUND_MS         100
 #define TRIM_INTERVAL_MS 5000
 #define TRIM_ROUNDS      2000 /* calls a stream and interval; each drops up to 1,000 entries or 1 MB */
+#define GAPS_INTERVAL_MS 1000
 #define TIDY_INTERVAL_MS 30000
 #define QUERY_TIMEOUT_MS 30000
 
@@ -22,8 +23,8 @@ struct housekeeping {
         struct service *service;
         pthread_t thread;
         struct link link;
-        int64_t trimmed_ms, tidied_ms, backfill_looked_ms; /* when it was due last, 0: never */
-        int64_t backfilled_ms;                             /* when keys were last queued again, 0: never */
+        int64_t trimmed_ms, gaps_ms, tidied_ms, backfill_looked_ms; /* when it was due last, 0: never */
+        int64_t backfilled_ms;                                      /* when keys were last queued again, 0: never */
         bool failed;         /* told once, not every round; until all that needs servers has worked */
         char (*foreign)[64]; /* by input: the group that the log has named */
 };
@@ -60,6 +61,16 @@ static int trim(struct housekeeping *house)
                 }
         }
         return 0;
+}
+
+/* What was trimmed between two looks is found once all that is left is read. */
+static int look_for_gaps(struct housekeeping *house)
+{
+        const char *const *streams = service_inputs(house->service);
+        int r = 0;
+        for (size_t i = 0; streams[i] && !r; i++)
+                r = service_tell_gap(house->service, house->link.redis, streams[i]);
+        return r;
 }
 
 static int tidy(struct housekeeping *house)
@@ -186,6 +197,8 @@ static int run_round(struct housekeeping *house)
                 r = trim(house);
                 house->failed = house->failed && (r || service->program->outbox_stale);
         }
+        if (!r && clock_is_due(&house->gaps_ms, GAPS_INTERVAL_MS))
+                r = look_for_gaps(house);
         if (!r && clock_is_due(&house->tidied_ms, TIDY_INTERVAL_MS))
                 r = tidy(house);
         if (!r && service->program->outbox_stale &&

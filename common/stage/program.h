@@ -47,6 +47,7 @@ struct program {
         size_t config_size;                               /* of a struct that begins with struct config */
         const char *const *(*inputs)(const void *config); /* streams it reads, NULL-ended */
         const char *(*output)(const void *config);        /* stream its keys go to; NULL: none */
+        const char *(*network)(const void *config);       /* whose events it takes, NULL: not set; NULL: it takes all */
         bool (*trims_inputs)(const void *config);         /* NULL: always */
 
         void *(*state_new)(const void *config); /* a worker's own; may be NULL */

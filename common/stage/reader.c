@@ -324,6 +324,8 @@ static int make_groups(struct reader *reader)
 {
         for (size_t i = 0; i < reader->streams; i++) {
                 int r = stream_group_create(reader->consumer.redis, reader->consumer.streams[i], reader->consumer.group);
+                if (!r) /* before anything behind it is read */
+                        r = service_tell_gap(reader->service, reader->consumer.redis, reader->consumer.streams[i]);
                 if (r)
                         return r;
         }

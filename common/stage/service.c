@@ -1,7 +1,9 @@
 #include "common/stage/service.h"
 
+#include "common/base/log.h"
 #include "common/io/redis.h"
 #include "common/stage/stage.h"
+#include "common/stream/state.h"
 
 const char *const *service_inputs(const struct service *service)
 {
@@ -20,7 +22,21 @@ bool service_reads_keys(const struct service *service)
 
 int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
 {
-        return redis_open(out, service->shared->redis_url, timeout_ms, problem);
+        AUTO(text) char *url = settings_text_now(service->program->settings, "REDIS_URL", service->shared->redis_url);
+        return redis_open(out, url, timeout_ms, problem);
+}
+
+int service_tell_gap(struct service *service, struct redis *redis, const char *stream)
+{
+        struct stream_gap gap;
+        int r = stream_gap_read(redis, stream, service->shared->group, !service_trims_inputs(service), &gap);
+        if (r || !gap.lost)
+                return r;
+        log_write(LOG_ERROR, "entries lost: they were trimmed away before this group had read them",
+                "stream=%s entries=%lld after=%s before=%s", stream, (long long)gap.lost, gap.after,
+                *gap.before ? gap.before : "unknown");
+        metrics_add(service->metrics, &stage_lost_entries, (double)gap.lost, stream, NULL, NULL);
+        return 0;
 }
 
 static void observe(void *context, const char *statement, double seconds)
@@ -32,11 +48,13 @@ static void observe(void *context, const char *statement, double seconds)
 int service_open_db(
         struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem)
 {
+        AUTO(text) char *url = settings_text_now(service->program->settings, "DATABASE_URL", service->shared->database_url);
         const struct db_options options = {
-                .url = service->shared->database_url,
+                .url = url,
                 .application = service->program->name,
                 .prepared = service->shared->prepared,
                 .connect_timeout_ms = timeout_ms,
+                .ends_at_stop = !tick,
                 .tick = tick,
                 .tick_context = context,
                 .observe = observe,

@@ -40,11 +40,18 @@ struct service {
         pthread_mutex_t mutexes[WORK_MUTEXES];      /* of the workers, see work_run_each */
 };
 
+/* Counts and logs what was trimmed away before the group had read it. */
+MUST_CHECK int service_tell_gap(struct service *service, struct redis *redis, const char *stream);
+
 const char *const *service_inputs(const struct service *service);
 bool service_trims_inputs(const struct service *service);
 bool service_reads_keys(const struct service *service); /* it follows another stage, and has an outbox */
 
-/* Connections with the service's settings; a failure is returned with *problem for the caller to log and free. */
+/*
+ * Connections with the service's settings, and with what REDIS_URL_FILE and DATABASE_URL_FILE hold by now: a rotated password is
+ * read again. A failure is returned with *problem for the caller to log and free. tick: of a worker, which finishes its batch;
+ * without one connecting to PostgreSQL ends when a stop is requested.
+ */
 MUST_CHECK int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem);
 MUST_CHECK int service_open_db(
         struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem);

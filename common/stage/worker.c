@@ -81,8 +81,9 @@ static void count_reconnect(struct worker *worker, bool *had, const char *server
 static int connect_redis(struct worker *worker)
 {
         AUTO(text) char *problem = NULL;
-        if (worker->reader.consumer.redis)
+        if (reader_is_connected(&worker->reader))
                 return 0;
+        reader_disconnect(&worker->reader);
         if (reader_connect(&worker->reader, REDIS_TIMEOUT_MS, &problem)) {
                 worker->redis_failed = true;
                 return fail_to_connect(worker, "redis", problem);
@@ -95,6 +96,8 @@ static int connect_redis(struct worker *worker)
 static int connect_db(struct worker *worker)
 {
         AUTO(text) char *problem = NULL;
+        if (worker->db && !db_alive(worker->db))
+                worker->db = db_close(worker->db); /* closed while it was idle, which is no failure */
         if (worker->db)
                 return 0;
         worker->stale = false; /* how a new connection goes always counts */
@@ -127,8 +130,12 @@ static void report_letters(struct worker *worker)
         const struct work *work = &worker->work;
         for (size_t i = 0; i < work->letter_count; i++) {
                 const struct stream_letter *letter = &work->letters[i];
-                if (!letter->written)
-                        continue; /* another consumer has written it */
+                if (!letter->written) { /* another consumer has written it, or its consumer was removed (XGROUP DELCONSUMER) */
+                        log_write(LOG_WARN, "bad message is not pending any more; no dead letter is written for it here",
+                                "stream=%s id=%s event_index=%s error_class=%s error=%s", letter->entry->stream,
+                                letter->entry->id, letter->event_index, letter->error_class, letter->error);
+                        continue;
+                }
                 log_write(LOG_WARN, "dead letter", "stream=%s id=%s event_index=%s error_class=%s error=%s",
                         letter->entry->stream, letter->entry->id, letter->event_index, letter->error_class, letter->error);
                 if (!strcmp(letter->error_class, "lost"))
@@ -174,7 +181,7 @@ static int publish_and_ack(struct worker *worker)
         else
                 work_fold_keys(work);
         const char *target = program->output(work->config);
-        const struct stream_outcome outcome = {
+        struct stream_outcome outcome = {
                 .target = target,
                 .keys = work->keys,
                 .key_count = target ? work->key_count : 0,
@@ -182,7 +189,11 @@ static int publish_and_ack(struct worker *worker)
                 .letter_count = work->letter_count,
         };
         r = stream_finish(&worker->reader.consumer, &worker->reader.batch, &outcome);
-        if (!r)
+        if (!r && outcome.unpublished)
+                log_write(LOG_WARN,
+                        "Redis is out of memory: acked without publishing; the backfill does that from the outbox later",
+                        "worker=%d keys=%zu dead_letters=%zu", worker->number, outcome.key_count, outcome.letter_count);
+        else if (!r)
                 report_letters(worker);
         return r;
 }
@@ -285,8 +296,10 @@ static void note_failure(struct worker *worker)
         enum breaker_state before = breaker_get(breaker);
         metrics_add(worker->service->metrics, &stage_retries, 1, NULL, NULL, NULL);
         disconnect(worker);
-        if (worker->stale && before == BREAKER_CLOSED)
+        if (worker->stale && before == BREAKER_CLOSED) {
+                worker->used_ms = clock_ms();
                 return; /* it is made anew at once; that one's failure counts */
+        }
         if (breaker_fail(breaker, clock_ms()) == BREAKER_OPEN && before != BREAKER_OPEN)
                 log_write(LOG_ERROR, "circuit breaker open", "probe_in_ms=%" PRId64, settings(worker)->breaker_timeout_ms);
         reader_rest(&worker->reader, backoff_next(&worker->backoff));

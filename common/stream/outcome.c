@@ -135,17 +135,26 @@ static int send_keys(struct redis *redis, const char *target, const struct strea
         return 0;
 }
 
-/* MULTI's OK, count × QUEUED, then EXEC's array; every reply is read, whatever the first failure. */
-static int receive_exec(struct redis *redis, size_t count, struct redis_reply **out)
+enum { OUT_OF_MEMORY = 1 };
+
+/* `count` replies, and every one is read, whatever the first failure; the last into *out, which may be NULL. */
+static int receive(struct redis *redis, size_t count, struct redis_reply **out)
 {
         int verdict = 0;
-        for (size_t i = 0; i < count + 2; i++) {
-                int r = redis_receive(redis, i == count + 1 ? out : NULL);
+        for (size_t i = 0; i < count; i++) {
+                int r = redis_receive(redis, out && i + 1 == count ? out : NULL);
                 if (r && !redis_alive(redis))
-                        return r;
-                if (r && !verdict)
-                        verdict = -1;
+                        return -1;
+                if (r && verdict != OUT_OF_MEMORY)
+                        verdict = stream_error_is(redis, "OOM") ? OUT_OF_MEMORY : -1;
         }
+        return verdict;
+}
+
+/* MULTI's OK, count × QUEUED, then EXEC's array. */
+static int receive_exec(struct redis *redis, size_t count, struct redis_reply **out)
+{
+        int verdict = receive(redis, count + 2, out);
         if (!verdict && redis_reply_is_nil(*out))
                 verdict = -1;
         for (size_t i = 0; !verdict && i < redis_reply_count(*out); i++)
@@ -154,7 +163,16 @@ static int receive_exec(struct redis *redis, size_t count, struct redis_reply **
         return verdict;
 }
 
-int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome)
+static int finish_with_acks(
+        const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome)
+{
+        size_t acks = 0;
+        int r = send_acks(consumer, batch, outcome, &acks);
+        return r ? r : receive(consumer->redis, acks, NULL) ? -1 : 0;
+}
+
+static int finish_in_one_step(
+        const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome)
 {
         struct redis *redis = consumer->redis;
         size_t acks = 0;
@@ -178,6 +196,20 @@ int stream_finish(const struct stream_consumer *consumer, const struct stream_ba
         return r;
 }
 
+int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, struct stream_outcome *outcome)
+{
+        outcome->unpublished = false;
+        int r = outcome->key_count || outcome->letter_count ? finish_in_one_step(consumer, batch, outcome)
+                                                            : finish_with_acks(consumer, batch, outcome);
+        if (r != OUT_OF_MEMORY)
+                return r;
+        outcome->unpublished = true;
+        r = finish_with_acks(consumer, batch, outcome);
+        for (size_t i = 0; !r && i < batch->count; i++)
+                batch->entries[i].left = batch->entries[i].left || has_letter(outcome, &batch->entries[i]);
+        return r;
+}
+
 int stream_publish(struct redis *redis, const char *target, const struct stream_key *keys, size_t count)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
@@ -186,5 +218,5 @@ int stream_publish(struct redis *redis, const char *target, const struct stream_
                 r = send_keys(redis, target, keys, count);
         if (!r)
                 r = send_word(redis, "EXEC");
-        return r ? r : receive_exec(redis, count, &reply);
+        return r ? r : receive_exec(redis, count, &reply) ? -1 : 0;
 }

@@ -1,5 +1,6 @@
 /*
- * What a batch leaves behind: keys for the next stage, dead letters, acks. Written as one MULTI … EXEC.
+ * What a batch leaves behind: keys for the next stage, dead letters, acks. Written as one MULTI … EXEC, where there is more than
+ * acks: at maxmemory Redis refuses whatever stands in a MULTI, also what frees memory.
  *
  * A key's entry has the fields term_id, curve_id (where the key is a vault), reason, block_number; or bucket, reason,
  * block_number, which stands for every key of that bucket that waits in the outbox.
@@ -28,8 +29,13 @@ struct stream_outcome {
         size_t key_count;
         struct stream_letter *letters; /* the script that writes a letter acks its entry */
         size_t letter_count;
+        bool unpublished; /* by stream_finish: Redis is out of memory, keys and dead letters were not written */
 };
+/*
+ * Where Redis is out of memory it takes neither keys nor dead letters; what only frees memory must go on. Then the entries
+ * without a letter are acked all the same, for what they changed waits in the outbox, and those with one are left pending.
+ */
 MUST_CHECK int stream_finish(
-        const struct stream_consumer *consumer, const struct stream_batch *batch, const struct stream_outcome *outcome);
+        const struct stream_consumer *consumer, const struct stream_batch *batch, struct stream_outcome *outcome);
 /* Keys without an entry to ack. */
 MUST_CHECK int stream_publish(struct redis *redis, const char *target, const struct stream_key *keys, size_t count);

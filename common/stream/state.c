@@ -197,6 +197,23 @@ static int run_script(struct redis *redis, const char *script, const char *strea
         return r ? -1 : 0;
 }
 
+int stream_gap_read(struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        *gap = (struct stream_gap){0};
+        int r = redis_call(redis, &reply, "EVAL", text_gap, "1", stream, group, only_producer_trims ? "1" : "0", NULL);
+        if (r == REDIS_REFUSED && strstr(redis_error(redis), "no such key"))
+                return 0;
+        if (r)
+                return -1;
+        const char *after = redis_reply_text(redis_reply_item(reply, 1), NULL),
+                   *before = redis_reply_text(redis_reply_item(reply, 2), NULL);
+        gap->lost = redis_reply_number(redis_reply_item(reply, 0));
+        snprintf(gap->after, sizeof(gap->after), "%s", after ? after : "");
+        snprintf(gap->before, sizeof(gap->before), "%s", before ? before : "");
+        return 0;
+}
+
 int stream_trim(struct redis *redis, const char *stream, const char *group, int64_t keep, int64_t *trimmed)
 {
         char number[24];

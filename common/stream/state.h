@@ -31,6 +31,13 @@ MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const
 /* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
 MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
         struct stream_batch *batch, size_t *read);
+/* Entries that were trimmed away before the group had read them: a loss, told once. */
+struct stream_gap {
+        int64_t lost;               /* 0: none */
+        char after[64], before[64]; /* the ids on both sides; before "": not known, or nothing is left */
+};
+MUST_CHECK int stream_gap_read(
+        struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap);
 /* Entries in all of these streams together; streams ends at NULL. */
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
 /* Unix time by Redis's clock, which makes the entry ids. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/stream/state.h"
 #include "lua.h"
 
 #define CLAIM_COUNT 100
@@ -95,7 +96,11 @@ static int group_gone(const struct redis *redis, int r)
 
 int stream_group_create(struct redis *redis, const char *stream, const char *group)
 {
-        int r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
+        struct stream_group found; /* asked first: with its memory full Redis refuses to make even one that is there */
+        int r = stream_group_read(redis, stream, group, &found);
+        if (r != STREAM_NO_GROUP)
+                return r;
+        r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
         if (r == REDIS_REFUSED && stream_error_is(redis, "BUSYGROUP"))
                 return 0;
         return r > 0 ? -1 : r;

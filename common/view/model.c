@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "lua.h"
 #include "common/stage/health.h"
@@ -16,6 +17,7 @@
 #define ASK_TIMEOUT_MS     5000
 #define DATABASE_FRESH_MS  30000
 #define OUTBOXES_MAX       4
+#define STREAMS_FRESH_MS   15000
 
 struct history {
         const char *stream;
@@ -318,6 +320,20 @@ static void add_outboxes(cJSON *root, const struct model *model)
         }
 }
 
+static bool is_old(const cJSON *root, const char *age, double fresh_ms)
+{
+        return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(root, age)) > fresh_ms;
+}
+
+/* Names of streams, groups and consumers, and texts of servers. */
+static void clean_strings(cJSON *value)
+{
+        if (cJSON_IsString(value))
+                clean_text(value->valuestring);
+        for (cJSON *child = value->child; child; child = child->next)
+                clean_strings(child);
+}
+
 struct cJSON *model_object(struct model *model, const struct service *service, const char *breaker)
 {
         pthread_mutex_lock(&model->lock);
@@ -340,6 +356,10 @@ struct cJSON *model_object(struct model *model, const struct service *service, c
         add_parsed(root, "database", model->database);
         add_outboxes(root, model);
         pthread_mutex_unlock(&model->lock);
+        if (is_old(root, "database_seen_ms_ago", DATABASE_FRESH_MS)) /* how replicas were says nothing of how they are */
+                cJSON_DeleteItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "database"), "programs");
+        cJSON_AddBoolToObject(root, "streams_old", is_old(root, "seen_ms_ago", STREAMS_FRESH_MS));
+        clean_strings(root);
         return root;
 }
 
@@ -382,6 +402,8 @@ void model_add_problems(cJSON *root)
         }
         if (*waiting)
                 add_problem(problems, "%s waits for %s", own, waiting);
+        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "streams_old")))
+                add_problem(problems, "the streams were last seen %.0f s ago", number_of(root, "seen_ms_ago") / 1000);
         if (!cJSON_IsObject(database) || number_of(root, "database_seen_ms_ago") > DATABASE_FRESH_MS)
                 add_problem(problems, "how the replicas are is not known");
         cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(database, "programs"))

@@ -100,10 +100,11 @@ function showStage(status, name) {
                 const before = stream.lag_history[Math.max(0, stream.lag_history.length - 7)];   // a minute ago
                 const trend = before === undefined || before === stream.lag ? "" : stream.lag > before ? ", growing" : ", shrinking";
                 part.append(make("strong", stream.stream));
+                if (status.streams_old) numbers.append(make("span", `old figures, of ${duration(status.seen_ms_ago / 1000)} ago:`, "bad"));
                 for (const text of [`lag ${stream.lag_known ? "" : "at least "}${number.format(stream.lag)}${trend}`,
                         `pending ${number.format(stream.pending)}`,
                         `${known(stream.entries_per_second)} entries/s`, `length ${number.format(stream.length)}`,
-                        ...stream.lag + stream.pending === 0 ? ["nothing waits"]
+                        ...status.streams_old ? [] : stream.lag + stream.pending === 0 ? ["nothing waits"]
                                 : [`oldest ${duration(stream.oldest_ms / 1000)}`, `done in ${known(stream.seconds_left, duration)}`]])
                         numbers.append(make("span", text));
                 charts.append(chart("entries/s", stream.rate_history, status.history_interval_s),

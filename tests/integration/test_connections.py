@@ -1,0 +1,215 @@
+"""Connecting: hosts that say nothing, servers far away, passwords that change, servers that close what is idle; and no secret in any of it."""
+import socket
+import threading
+
+import pytest
+
+import node as nodes
+from ports import free_port
+from proxy import Proxy, Trap
+from test_config import start
+from test_http import becomes, sample
+from waiting import until
+
+FAST = {"CIRCUIT_BREAKER_TIMEOUT_MS": 500, "PROCESSING_TIMEOUT_MS": 2000}
+
+
+class Dummy:
+    """A host that takes connections and says nothing, or closes them at once."""
+
+    def __init__(self, closes=False):
+        self.listener, self.kept, self.closes = socket.create_server(("127.0.0.1", free_port())), [], closes
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.closes:
+                client.close()
+            else:
+                self.kept.append(client)
+
+    def close(self):
+        self.listener.close()
+        for client in self.kept:
+            client.close()
+
+
+@pytest.fixture(params=["silent", "closing"])
+def dummy(request):
+    host = Dummy(closes=request.param == "closing")
+    yield host
+    host.close()
+
+
+def hosts(pipeline, *ports, **parameters):
+    more = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"postgresql://postgres@{','.join(f'127.0.0.1:{port}' for port in ports)}/{pipeline.database}?{more}"
+
+
+def test_the_first_host_is_left(pipeline, small, dummy):
+    url = hosts(pipeline, dummy.port, pipeline.postgres_server.port, target_session_attrs="read-write", connect_timeout=2)
+    services = [service.ready() for service in pipeline.listen_to(small).start(DATABASE_URL=url)]
+    pipeline.feed(small)
+    until(pipeline.drained(), "all is through", alive=services)
+    pipeline.assert_exact()
+    done = pipeline.run("ingest", "check", DATABASE_URL=url)
+    assert "cannot connect" not in done.stdout and "reachable, database" in done.stdout
+    done = pipeline.run("ingest", "check", DATABASE_URL=hosts(pipeline, dummy.port, connect_timeout=2))
+    assert done.returncode == 1 and f"port {dummy.port} failed: " in done.stdout, "it says which host, and why"
+
+
+def test_a_standby_comes_first_and_wants_no_writes(pipeline, small):
+    """Without a word on connect_timeout; prefer-standby takes what is there."""
+    with pipeline.connect() as connection:
+        connection.execute(f"ALTER DATABASE \"{pipeline.database}\" SET default_transaction_read_only = off")
+    port = pipeline.postgres_server.port
+    pipeline.migrate().listen_to(small)
+    pipeline.start("ingest", DATABASE_URL=hosts(pipeline, port, port, target_session_attrs="prefer-standby")).ready()
+    done = pipeline.run("ingest", "check", DATABASE_URL=hosts(pipeline, port, port, target_session_attrs="standby"))
+    assert done.returncode == 1 and "not in hot standby mode" in done.stdout
+
+
+def test_a_host_falls_silent_under_load(make_pipeline, part):
+    pipeline = make_pipeline(**FAST).listen_to(part)
+    first = Proxy(pipeline.postgres_server.port)
+    try:
+        url = hosts(pipeline, first.port, pipeline.postgres_server.port, connect_timeout=2)
+        services = [service.ready() for service in pipeline.start(DATABASE_URL=url)]
+        pipeline.feed(part[:len(part) // 2])
+        until(pipeline.drained(), "the first half is through", alive=services)
+        first.set(Trap(request=b"."))
+        pipeline.feed(part[len(part) // 2:])
+        until(pipeline.drained(), "the other half is through", alive=services)
+        becomes(services, 200)
+        pipeline.assert_exact()
+    finally:
+        first.close()
+
+
+def with_password(postgres, password="one word"):
+    """A role that owns what it makes, and logs in with SCRAM."""
+    postgres.start()
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE ROLE app LOGIN SUPERUSER PASSWORD '{password}'")
+    hba = postgres.data / "pg_hba.conf"
+    hba.write_text("host all app 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n")
+    with postgres.connect() as connection:
+        connection.execute("SELECT pg_reload_conf()")
+    return postgres
+
+
+def login(postgres, database, password, port=None):
+    return f"postgresql://app:{password.replace(' ', '%20')}@127.0.0.1:{port or postgres.port}/{database}"
+
+
+def test_a_far_postgresql_is_healthy(make_pipeline, own_postgres, small):
+    """150 ms a round trip, and SCRAM takes several."""
+    pipeline = make_pipeline(postgres=with_password(own_postgres)).listen_to(small)
+    far = Proxy(own_postgres.port, delay=0.15)
+    try:
+        service = pipeline.migrate().start("ingest", DATABASE_URL=login(own_postgres, pipeline.database, "one word", far.port)).ready()
+        becomes([service], 200)
+        pipeline.feed(small)
+        until(pipeline.drained(["ingest"]), "all is stored", alive=[service])
+        becomes([service], 200)
+    finally:
+        far.close()
+
+
+def test_a_rotated_password(make_pipeline, own_postgres, own_redis, small, tmp_path):
+    """Both servers' passwords change and all connections end; then the files do, and nobody restarts anything."""
+    own_redis.start()
+    pipeline = make_pipeline(postgres=with_password(own_postgres), redis=own_redis, redis_db=0, **FAST).listen_to(small)
+    redis, files = pipeline.redis(), {name: tmp_path / name for name in ("DATABASE_URL", "REDIS_URL")}
+    redis.execute_command("ACL", "SETUSER", "app", "on", ">one", "~*", "&*", "+@all")
+
+    def write(word):
+        files["DATABASE_URL"].write_text(login(own_postgres, pipeline.database, f"{word} word") + "\n")
+        files["REDIS_URL"].write_text(f"redis://app:{word}@127.0.0.1:{own_redis.port}/0\n")
+    write("one")
+    pipeline.migrate()
+    settings = {name: None for name in files} | {name + "_FILE": path for name, path in files.items()}
+    services = [service.ready() for service in pipeline.start(**settings)]
+    pipeline.feed(small[:len(small) // 2])
+    until(pipeline.drained(), "the first half is through", alive=services)
+    with pipeline.connect() as connection:
+        connection.execute("ALTER ROLE app PASSWORD 'two word'")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+    redis.execute_command("ACL", "SETUSER", "app", "resetpass", ">two")
+    redis.execute_command("CLIENT", "KILL", "USER", "app")
+    pipeline.feed(small[len(small) // 2:])
+    becomes(services, 503, "postgres_sync_healthy", False)
+    becomes(services, 503, "redis_consumer_healthy", False)
+    files["DATABASE_URL"].write_text("nonsense")   # half written: what was there before stays
+    write("two")
+    becomes(services, 200)
+    until(pipeline.drained(), "the other half is through", alive=services)
+    pipeline.assert_exact()
+
+
+def test_a_rotated_key_of_the_node(pipeline, small, make_node, tmp_path):
+    """The first node refuses the key, and quotes it; the file then holds another URL."""
+    old, new = make_node(nodes.Chain.of(small)), make_node(nodes.Chain.of(small))
+    old.mood = lambda *_: nodes.error(-32000, "invalid project id secret-key", 401)
+    (tmp_path / "url").write_text(old.url)
+    first = pipeline.migrate().listen_to(small).start("ingest")
+    pipeline.feed(small)
+    until(pipeline.drained(["ingest"]), "the tables know the chain", alive=[first])
+    pipeline.stop()
+    ingest = pipeline.start("ingest", RPC_URL_FILE=tmp_path / "url", RECONCILE_INTERVAL_MS=200)
+    ingest.says("node refuses: invalid project id [*]{3}")
+    (tmp_path / "url").write_text(new.url)
+    until(lambda: new.calls["eth_blockNumber"], "the new node is asked", alive=[ingest])
+    assert "secret-key" not in ingest.messages() + ingest.get("/status")[1]
+
+
+@pytest.mark.parametrize("variable, value, words", [
+    ("DATABASE_URL", "postgresql://u:s3cr@hunter2@127.0.0.1:5432/db", ("s3cr", "hunter2")),
+    ("DATABASE_URL", "postgresql://u:s3c/r@127.0.0.1:5432/db", ("s3c",)),
+    ("REDIS_URL", "redis://HUNTER2@127.0.0.1:1", ("HUNTER2",)),
+    ("REDIS_URL", "redis://HUNTER2@127.0.0.1", ("HUNTER2",)),
+    ("RPC_URL", "ftp://HUNTER2@127.0.0.1:1/key-of-somebody", ("HUNTER2",)),
+])
+def test_a_refused_url_shows_no_secret(variable, value, words):
+    done = start("ingest", **{variable: value})
+    assert done.returncode == 2 and variable in done.stderr
+    for word in words:
+        assert word not in done.stderr, done.stderr
+
+
+def test_no_server_and_no_library_shows_a_secret(make_pipeline):
+    """libpq, hiredis and the resolver quote the host. It begins with the password here, so that they have something to quote."""
+    pipeline = make_pipeline(database=False)
+    settings = {"DATABASE_URL": "postgresql://u:hunter2@hunter2.invalid/db", "REDIS_URL": "redis://:swordfish@swordfish.invalid:6379"}
+    done = pipeline.run("ingest", "check", **settings)
+    assert done.returncode == 1 and done.stdout.count("***.invalid") >= 1, done.stdout
+    service = pipeline.start("ingest", DATABASE_URL=settings["DATABASE_URL"], LOG_LEVEL="debug")
+    service.says(r"\*\*\*\.invalid")
+    shown = done.stdout + done.stderr + service.messages() + service.get("/status")[1]
+    assert "hunter2" not in shown and "swordfish" not in shown
+
+
+def test_a_closed_idle_connection_is_no_failure(make_pipeline, own_postgres, small):
+    own_postgres.start()
+    pipeline = make_pipeline(postgres=own_postgres).listen_to(small)
+    with own_postgres.connect() as connection:
+        connection.execute("ALTER ROLE postgres SET idle_session_timeout = '700ms'")
+    services = [service.ready() for service in pipeline.start()]
+    closed = 0
+
+    def closed_more():
+        return own_postgres.log.read_text(errors="replace").count("idle-session timeout") > closed
+    for i in range(4):
+        pipeline.feed(small[i * len(small) // 4:(i + 1) * len(small) // 4])
+        until(pipeline.drained(), f"part {i} is through", alive=services)
+        closed = own_postgres.log.read_text(errors="replace").count("idle-session timeout")
+        until(closed_more, "idle sessions are closed", alive=services)
+    for service in services:
+        assert sample(service.get("/metrics")[1], "batch_retries_total") == 0, service.tail()
+        assert "failed" not in service.messages()
+    pipeline.assert_exact()

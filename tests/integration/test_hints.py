@@ -1,0 +1,75 @@
+"""What tells an operator of a mistake: names of variables near ours, streams that are not there, the line that says what runs; and that names others
+gave command no terminal."""
+import json
+import re
+import signal
+
+import pytest
+
+from programs import SERVICES
+from test_config import start
+from waiting import until
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_names_near_ours(name):
+    done = start(name, "check", WORKER="8", REDIS_URI="x", REDIS_HOST="x", REDIS_PORT="6379", HTTP_PROXY="x", PGHOST="x", UNHEARD_OF="x")
+    assert dict(re.findall(r"variable=(\S+) near=(\S+)", done.stderr)) == {"WORKER": "WORKERS", "REDIS_URI": "REDIS_URL"}
+
+
+def test_a_typo_in_the_streams(pipeline):
+    done = pipeline.migrate().run("ingest", "check", REDIS_STREAMS=None, REDIS_STREAM="x")
+    assert "variable=REDIS_STREAM near=REDIS_STREAMS" in done.stderr
+    assert re.search("(?m)^warn +stream +rindexer_producer: not there", done.stdout), done.stdout
+    done = pipeline.run("ingest", "verify", REDIS_STREAMS=None)
+    assert "there is no stream rindexer_producer: nothing of it was judged" in done.stderr
+
+
+def test_the_line_that_says_what_runs(make_pipeline):
+    pipeline = make_pipeline(NETWORK="intuition-testnet")
+    pipeline.streams = ["a", "b"]
+    ingest = pipeline.migrate().start("ingest").ready()
+    said = re.search("running .*", ingest.messages())[0]
+    place = f"127.0.0.1:{pipeline.postgres_server.port}/{pipeline.database}"
+    for word in ("streams=a,b", f"group={pipeline.group}", "network=intuition-testnet", f"database={place}", f"http=127.0.0.1:{ingest.port}"):
+        assert word in said, said
+
+
+ESCAPE = "\x1b[2Jgroup\x9b31m\u202e"
+
+
+def test_names_of_others_command_no_terminal(pipeline, small):
+    """A group, a dead letter's fields, a database's answer."""
+    pipeline.migrate().listen_to(small)
+    redis = pipeline.redis()
+    ingest = pipeline.start("ingest", TRIM_INPUT="true").ready()
+    redis.xgroup_create(pipeline.vault_updates, ESCAPE, mkstream=True)
+    redis.xgroup_create(pipeline.streams[0], ESCAPE, mkstream=True)
+    redis.xadd(pipeline.dead_letter_stream, {"stage": "ingest", "stream": ESCAPE, "id": ESCAPE, "group": pipeline.group, "error_class": ESCAPE,
+                                             "error": ESCAPE + "x" * 100, "attempts": ESCAPE, "payload": ESCAPE})
+    ingest.says("another consumer group")
+    shown = {"log": ingest.messages(), "page": ingest.get("/status")[1]}
+    for arguments in (("check",), ("check", "--json"), ("status",), ("status", "--json"), ("dlq", "list"), ("dlq", "list", "--json")):
+        done = pipeline.run("ingest", *arguments)
+        shown[" ".join(arguments)] = done.stdout + done.stderr
+    for where, text in shown.items():
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text), f"{where}: {text!r}"
+    assert "…" in shown["dlq list"], "a text that is cut says so"
+
+
+def test_old_figures_are_shown_as_old(make_pipeline, own_redis, small):
+    pipeline = make_pipeline(redis=own_redis.start(), redis_db=0).listen_to(small)
+    ingest = pipeline.start("ingest").ready()
+    pipeline.feed(small)
+    until(pipeline.drained(["ingest"]), "all is stored", alive=[ingest])
+
+    def status():
+        return json.loads(ingest.get("/status")[1])
+    until(lambda: status()["streams"] and not status()["streams_old"], "the streams are seen", alive=[ingest])
+    own_redis.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: status()["streams_old"], "its figures are old", alive=[ingest])
+        assert any("last seen" in problem for problem in status()["problems"])
+    finally:
+        own_redis.process.send_signal(signal.SIGCONT)
+    until(lambda: not status()["streams_old"], "they are new again", alive=[ingest])

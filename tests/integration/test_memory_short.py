@@ -1,0 +1,138 @@
+"""Redis under pressure: at maxmemory what frees memory goes on; a producer that trims what nobody has read; a consumer that somebody removes."""
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from test_http import sample
+from waiting import until
+
+
+def fill(redis):
+    """maxmemory below what is in use."""
+    redis.config_set("maxmemory", redis.info("memory")["used_memory"] // 2)
+
+
+def test_acks_at_maxmemory(make_pipeline, own_redis, small):
+    """Started with its memory full, the groups there: every stage reads and acks all, keys wait in the outboxes. Then there is room again."""
+    pipeline = make_pipeline(redis=own_redis.start(), redis_db=0, BACKFILL_INTERVAL_MS=500).listen_to(small)
+    redis = pipeline.redis()
+    services = [service.ready() for service in pipeline.start()]
+    until(lambda: all(redis.exists(stream) for stream in (*pipeline.streams, pipeline.vault_updates, pipeline.term_updates)), "groups are made")
+    pipeline.stop()
+    pipeline.feed(small)
+    for _ in range(365):
+        redis.xadd(pipeline.term_updates, {"term_id": "0x" + "1" * 64, "reason": "test", "block_number": 1})
+        redis.xadd(pipeline.vault_updates, {"term_id": "0x" + "1" * 64, "curve_id": "1", "reason": "test", "block_number": 1})
+    fill(redis)
+    services = pipeline.start()
+
+    def acked():
+        groups = [(stream, redis.xinfo_groups(stream)[0]) for stream in (*pipeline.streams, pipeline.vault_updates, pipeline.term_updates)]
+        return all(not group["pending"] and not group["lag"] for _, group in groups)
+    until(acked, "all is acked while the memory is full", alive=services)
+    until(lambda: "out of memory" in services[0].messages(), "it says so", alive=services)
+    redis.config_set("maxmemory", 0)
+    pipeline.drain().assert_exact()
+
+
+def test_a_bad_message_waits_for_memory(make_pipeline, own_redis, small):
+    """Its dead letter cannot be written: it stays pending, and gets the letter later."""
+    pipeline = make_pipeline(redis=own_redis.start(), redis_db=0).listen_to(small)
+    small = [replace(message, id=None) for message in small]
+    redis = pipeline.redis()
+    service = pipeline.start("ingest").ready()
+    redis.xadd(pipeline.streams[0], {"payload": "no JSON"})
+    pipeline.feed(small[:10])
+    until(pipeline.drained(["ingest"]), "the groups are made, all is read", alive=[service])
+    pipeline.stop()
+    redis.xadd(pipeline.streams[0], {"payload": "no JSON either"})
+    pipeline.feed(small[10:])
+    fill(redis)
+    service = pipeline.start("ingest")
+    until(lambda: redis.xinfo_groups(pipeline.streams[0])[0]["pending"] == 1 and not redis.xinfo_groups(pipeline.streams[0])[0]["lag"],
+          "it alone is pending", alive=[service])
+    redis.config_set("maxmemory", 0)
+    until(lambda: len(pipeline.dead_letters()) == 2, "it is a dead letter", alive=[service])
+    until(pipeline.drained(["ingest"]), "nothing is pending", alive=[service])
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_unread_entries_are_trimmed(pipeline, small, known):
+    """known: the group has read something before."""
+    pipeline.migrate().listen_to(small)
+    stream, redis = pipeline.streams[0], pipeline.redis()
+    service = pipeline.start("ingest").ready()
+    before = "0-0"
+    if known:
+        before = redis.xadd(stream, {"payload": "{}"})
+        until(pipeline.drained(["ingest"]), "it is read", alive=[service])
+    until(lambda: redis.exists(stream), "the group is made", alive=[service])
+    pipeline.stop()
+    ids = [redis.xadd(stream, {"payload": "{}"}) for _ in range(100)]
+    redis.xtrim(stream, maxlen=20, approximate=False)
+    services = pipeline.start("ingest").ready(), pipeline.start("ingest").ready()
+    until(pipeline.drained(["ingest"]), "all is read", alive=services)
+
+    def lost():
+        return sum(sample(service.get("/metrics")[1], "lost_entries_total") for service in services)
+    until(lost, "it is counted", alive=services)
+    assert lost() == 80
+    said = "".join(service.messages() for service in services)
+    assert re.findall(r"trimmed away before .* entries=(\d+) after=(\S+) before=(\S+)", said) == [("80", before, ids[80])]
+    assert redis.xinfo_groups(stream)[0]["lag"] == 0, "what an autoscaler reads"
+
+    def shown():
+        one = {one["stream"]: one for one in json.loads(services[0].get("/status")[1])["streams"]}[stream]
+        return (one["lag"], one["lag_known"]) == (0, True)
+    until(shown, "the page shows no lag", alive=services)
+    redis.xadd(stream, {"payload": "{}"})
+    until(pipeline.drained(["ingest"]), "one more is read", alive=services)
+    assert lost() == 80 and redis.xinfo_groups(stream)[0]["lag"] == 0
+
+
+def test_trimmed_under_a_running_reader(pipeline, small):
+    """Between two looks at the stream: the number is found when all that is left is read."""
+    pipeline.migrate().listen_to(small)
+    stream, redis = pipeline.streams[0], pipeline.redis()
+    service = pipeline.start("ingest").ready()
+    redis.xadd(stream, {"payload": "{}"})
+    until(pipeline.drained(["ingest"]), "it is read", alive=[service])
+    pipe = redis.pipeline(transaction=True)
+    for _ in range(50):
+        pipe.xadd(stream, {"payload": "{}"})
+    pipe.xtrim(stream, maxlen=10, approximate=False)
+    pipe.execute()
+    until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == 40, "40 are counted", alive=[service])
+
+
+def test_what_is_trimmed_behind_the_acks_is_no_loss(make_pipeline, small):
+    pipeline = make_pipeline(TRIM_INPUT="true", STREAM_RETENTION_ENTRIES=0, BACKFILL_INTERVAL_MS=500).listen_to([replace(m, stream="s") for m in small])
+    services = [service.ready() for service in pipeline.start()]
+    pipeline.feed([replace(message, stream="s", id=None) for message in small])
+    redis = pipeline.redis()
+    until(lambda: redis.xlen("s") <= 1 and redis.xinfo_groups("s")[0]["last-delivered-id"] != "0-0", "the input is trimmed", alive=services)
+    redis.xgroup_destroy(pipeline.vault_updates, pipeline.group)
+    until(lambda: redis.xinfo_groups(pipeline.vault_updates), "the group is made again", alive=services)
+    pipeline.drain()
+    for service in services:
+        assert sample(service.get("/metrics")[1], "lost_entries_total") == 0, service.tail()
+
+
+def test_a_consumer_is_removed_while_its_batch_is_under_way(pipeline, small):
+    """XGROUP DELCONSUMER: what was pending is not any more. The bad message is at least named in the log."""
+    pipeline.migrate().listen_to(small)
+    redis, stream = pipeline.redis(), pipeline.streams[0]
+    service = pipeline.start("ingest", WORKERS=1).ready()
+    until(lambda: redis.exists(stream), "the group is made", alive=[service])
+    with pipeline.connect() as connection:
+        connection.execute("BEGIN; LOCK TABLE atom_created_events")
+        bad = redis.xadd(stream, {"payload": "no JSON"})
+        pipeline.feed([replace(message, id=None) for message in small if message.stream == stream][:5])
+        until(lambda: redis.xpending(stream, pipeline.group)["pending"], "the batch is under way", alive=[service])
+        for consumer in redis.xinfo_consumers(stream, pipeline.group):
+            redis.xgroup_delconsumer(stream, pipeline.group, consumer["name"])
+        connection.execute("ROLLBACK")
+    service.says(f"bad message.* id={bad} ")
+    assert not pipeline.dead_letters()
