@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include "common/base/base.h"
+#include "common/io/db_connect.h"
 
 struct db;
 struct db_rows;
@@ -23,18 +24,6 @@ enum { DB_BAD_DATA = 1, DB_DEADLINE = 2, DB_RAISED = 3, DB_DUPLICATE = 4 };
 /* A statement, embedded from a .sql file: name is the file's stem. */
 struct sql {
         const char *name, *text;
-};
-
-struct db_options {
-        const char *url;             /* libpq connection URI or key=value string */
-        const char *application;     /* application_name */
-        bool prepared;               /* prepare statements on the server; false for poolers that cannot */
-        int64_t connect_timeout_ms;  /* of each host and address, where the URL has no connect_timeout */
-        bool ends_at_stop;           /* connecting fails once a stop is requested */
-        void (*tick)(void *context); /* may be NULL */
-        void *tick_context;
-        void (*observe)(void *context, const char *statement, double seconds); /* each run's time; may be NULL */
-        void *observe_context;
 };
 
 /* A parameter: text (type 0, the server infers) or a binary array. data NULL: SQL NULL. Borrowed until the call is over. */
@@ -99,7 +88,6 @@ enum db_mode {
 const char *db_url_check(const char *url);
 
 /* host:port/database of a connection string, for people: where it leads, without its secrets. */
-void db_url_place(const char *url, char *out, size_t size);
 
 MUST_CHECK int db_open(
         struct db **out, const struct db_options *options, char **problem); /* *problem: malloc'd text on failure */

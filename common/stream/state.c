@@ -121,6 +121,18 @@ int stream_group_read(struct redis *redis, const char *stream, const char *group
         return r < 0 ? r : STREAM_NO_GROUP;
 }
 
+int stream_group_create(struct redis *redis, const char *stream, const char *group)
+{
+        struct stream_group found; /* asked first: with its memory full Redis refuses to make even one that is there */
+        int r = stream_group_read(redis, stream, group, &found);
+        if (r != STREAM_NO_GROUP)
+                return r;
+        r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
+        if (r == REDIS_REFUSED && stream_error_is(redis, "BUSYGROUP"))
+                return 0;
+        return r > 0 ? -1 : r;
+}
+
 int stream_has_unread(struct redis *redis, const char *stream, const char *group, bool *unread)
 {
         struct stream_group state;

@@ -18,6 +18,8 @@ struct stream_group {
         int64_t lag;                      /* entries behind it; -1: Redis does not know */
 };
 MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);
+/* Makes the group at 0, and the stream, where there is none. */
+MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, const char *group);
 /* Whether an entry stands behind the one delivered last. Looks at the stream itself: after trimming the lag may be wrong. */
 MUST_CHECK int stream_has_unread(struct redis *redis, const char *stream, const char *group, bool *unread);
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/stream/state.h"
 #include "lua.h"
 
 #define CLAIM_COUNT 100
@@ -92,18 +91,6 @@ static int group_gone(const struct redis *redis, int r)
         return r == REDIS_REFUSED && (stream_error_is(redis, "NOGROUP") || stream_error_is(redis, "UNBLOCKED")) ? STREAM_NO_GROUP
                : r > 0                                                                                          ? -1
                                                                                                                 : r;
-}
-
-int stream_group_create(struct redis *redis, const char *stream, const char *group)
-{
-        struct stream_group found; /* asked first: with its memory full Redis refuses to make even one that is there */
-        int r = stream_group_read(redis, stream, group, &found);
-        if (r != STREAM_NO_GROUP)
-                return r;
-        r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
-        if (r == REDIS_REFUSED && stream_error_is(redis, "BUSYGROUP"))
-                return 0;
-        return r > 0 ? -1 : r;
 }
 
 static const char *stream_of(const struct stream_consumer *consumer, const char *name)

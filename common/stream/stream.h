@@ -65,8 +65,6 @@ struct stream_consumer {
 
 /* Whether the connection's last error begins with this code. */
 bool stream_error_is(const struct redis *redis, const char *code);
-/* Makes the group at 0, and the stream, where there is none. */
-MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, const char *group);
 /*
  * Appends to batch: new entries (after NULL; waits up to block_ms for the first, 0: not at all), or this consumer's own
  * pending ones behind the id that `after` has for each stream. At most count a stream. *read: how many entries came.
