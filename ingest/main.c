@@ -124,10 +124,13 @@ static int rebuild(struct service *service, struct db *db)
         static const char *const tables[] = {"atom", "triple", "position", "vault"};
         int r = audit_rebuild(service, db);
         for (size_t i = 0; !r && i < ARRAY_LENGTH(tables); i++) {
-                int64_t made = 0;
-                r = audit_mend_parts(db, tables[i], &sql_20_rebuild_find, &sql_20_rebuild_make, false, &made);
+                int64_t total = 0, before;
+                do { /* until none differs */
+                        before = total;
+                        r = audit_mend_parts(db, tables[i], &sql_20_rebuild_find, &sql_20_rebuild_make, false, &total);
+                } while (!r && total > before);
                 if (!r)
-                        printf("%-28s %lld rows made anew\n", tables[i], (long long)made);
+                        printf("%-28s %lld rows made anew\n", tables[i], (long long)total);
         }
         return r;
 }

@@ -66,8 +66,8 @@ BEGIN
 END $$;
 
 -- rebuild, in two steps, so that ingest stands still for the second one of a part only: the keys of what differs, found without the lock; then,
--- under the exclusive lock, what of a part still differs is mended. Each in one statement on the event table, so that its trigger takes locks in
--- the usual order. What is missing comes in the careful way, for it may be orphaned. Rows that no stream holds leave for orphaned_events.
+-- under the exclusive lock, what of a part still differs is mended, one verdict a transaction: one statement on the event table, whose trigger takes
+-- locks in the usual order. What is missing comes in the careful way, for it may be orphaned. Rows that no stream holds leave for orphaned_events.
 CREATE FUNCTION event_find(name TEXT) RETURNS BIGINT LANGUAGE plpgsql AS $$
 BEGIN
         TRUNCATE audit_found;
@@ -78,32 +78,37 @@ BEGIN
                 EXECUTE format('CREATE INDEX ON %I (transaction_hash, log_index)', 'audit_' || name);
                 ANALYZE audit_found;
         END IF;
-        RETURN (SELECT coalesce(max(f.part) + 1, 0) FROM audit_found f);
+        RETURN (SELECT 3 * coalesce(max(f.part) + 1, 0) FROM audit_found f);
 END $$;
 
 CREATE FUNCTION event_mend(name TEXT, part BIGINT) RETURNS BIGINT LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
         columns CONSTANT TEXT := event_columns(name);
+        which CONSTANT TEXT := (ARRAY['wrong', 'extra', 'missing'])[part % 3 + 1];
         mended BIGINT;
 BEGIN
-        CREATE TEMP TABLE audit_now ON COMMIT DROP AS SELECT * FROM event_audit(name, part);
+        CREATE TEMP TABLE audit_now ON COMMIT DROP AS SELECT * FROM event_audit(name, part / 3) a WHERE a.verdict = which;
         GET DIAGNOSTICS mended = ROW_COUNT;
-        EXECUTE format('UPDATE %1$I t SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(NULL::%1$I, f.expected))
-                FROM audit_now f WHERE f.verdict = ''wrong'' AND (t.transaction_hash, t.log_index) = (f.transaction_hash, f.log_index)', name, columns);
-        EXECUTE format('WITH gone AS (DELETE FROM %1$I t USING audit_now f
-                        WHERE f.verdict = ''extra'' AND (t.transaction_hash, t.log_index) = (f.transaction_hash, f.log_index) RETURNING t.*)
-                INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row,
-                        stream, stream_ms, stream_seq, reason)
-                SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone), stream, stream_ms, stream_seq,
-                        ''not in stream'' FROM gone ON CONFLICT DO NOTHING', name);
-        PERFORM t.* FROM (
-                SELECT array_agg(name) AS tables, array_agg(f.transaction_hash) AS transactions, array_agg(f.log_index) AS indexes,
-                        array_agg((f.expected ->> 'block_number')::bigint) AS blocks, array_agg(f.expected ->> 'block_hash') AS hashes,
-                        array_agg(f.expected) AS event_rows, array_agg(f.expected ->> 'stream') AS streams,
-                        array_agg((f.expected ->> 'stream_ms')::bigint) AS ms, array_agg((f.expected ->> 'stream_seq')::bigint) AS seq,
-                        array_agg(f.place) AS places
-                FROM audit_now f WHERE f.verdict = 'missing' HAVING count(*) > 0
-        ) a CROSS JOIN LATERAL event_take(a.tables, a.transactions, a.indexes, a.blocks, a.hashes, a.event_rows, a.streams, a.ms, a.seq, a.places) t;
+        IF which = 'wrong' THEN
+                EXECUTE format('UPDATE %1$I t SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(NULL::%1$I, f.expected))
+                        FROM audit_now f WHERE (t.transaction_hash, t.log_index) = (f.transaction_hash, f.log_index)', name, columns);
+        ELSIF which = 'extra' THEN
+                EXECUTE format('WITH gone AS (DELETE FROM %1$I t USING audit_now f
+                                WHERE (t.transaction_hash, t.log_index) = (f.transaction_hash, f.log_index) RETURNING t.*)
+                        INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row,
+                                stream, stream_ms, stream_seq, reason)
+                        SELECT %1$L, transaction_hash, log_index, block_hash, block_number, to_jsonb(gone), stream, stream_ms, stream_seq,
+                                ''not in stream'' FROM gone ON CONFLICT DO NOTHING', name);
+        ELSE
+                PERFORM t.* FROM (
+                        SELECT array_agg(name) AS tables, array_agg(f.transaction_hash) AS transactions, array_agg(f.log_index) AS indexes,
+                                array_agg((f.expected ->> 'block_number')::bigint) AS blocks, array_agg(f.expected ->> 'block_hash') AS hashes,
+                                array_agg(f.expected) AS event_rows, array_agg(f.expected ->> 'stream') AS streams,
+                                array_agg((f.expected ->> 'stream_ms')::bigint) AS ms, array_agg((f.expected ->> 'stream_seq')::bigint) AS seq,
+                                array_agg(f.place) AS places
+                        FROM audit_now f HAVING count(*) > 0
+                ) a CROSS JOIN LATERAL event_take(a.tables, a.transactions, a.indexes, a.blocks, a.hashes, a.event_rows, a.streams, a.ms, a.seq, a.places) t;
+        END IF;
         RETURN mended;
 END $$;
 
