@@ -343,7 +343,7 @@ int reader_read(struct reader *reader)
         }
         if (!r && reader->pass)
                 r = read_pending(reader);
-        else if (!r && more)
+        if (!r && more && !reader->pass && !reader->batch.count)
                 r = service_reads_keys(reader->service) ? read_new_in_lane(reader) : read_new(reader);
         if (r == STREAM_NO_GROUP) { /* a pass goes on: the other streams' entries are still pending */
                 log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%d error=%s",
