@@ -478,3 +478,42 @@ def test_a_full_batch_of_a_quiet_chain_names_keys(make_pipeline, small):
     pipeline.feed(messages[12:])
     pipeline.drain().assert_exact()
     assert by_bucket(published(pipeline, "cascade"))
+
+
+# ---- several streams
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_stream_whose_lag_is_not_known_does_not_wait(make_pipeline, recording, deleted):
+    """Entries that were deleted out of its middle, or all of it: Redis knows no lag, or no group; the other stream keeps every batch full."""
+    kind = [m for m in recording if m.stream.endswith("share_price_changed")]
+    other = [m for m in recording if m.stream.endswith("triple_created")][:20]
+    pipeline = make_pipeline(BATCH_SIZE=2, BATCH_MAX_EVENTS=20, WORKERS=1, CLAIM_IDLE_MS=NEVER).listen_to(kind + other)
+    client = pipeline.redis()
+    much, little = kind[0].stream, other[0].stream
+    pipeline.stop(pipeline.start("ingest").ready())
+    ids = [id_ for _, id_, _ in feeds.write(client, other)]
+    client.xdel(little, ids[1], ids[10])
+    pipeline.feed(feeds.regrouped(kind, seed=1, size=1))
+    ingest = pipeline.start("ingest").ready()
+    if deleted:
+        until(lambda: client.xinfo_groups(much)[0]["pending"], "it is busy", alive=[ingest])
+        client.delete(little)
+        ids = [id_ for _, id_, _ in feeds.write(client, other[-2:])]
+    until(lambda: [g for g in client.xinfo_groups(little) if g["last-delivered-id"] == ids[-1]], "the other stream is read", alive=[ingest])
+    assert client.xinfo_groups(much)[0]["lag"] > 0, "the backlog was there all the time"
+
+
+def test_a_stream_with_little_does_not_wait_for_one_with_much(make_pipeline, recording):
+    """One message of a kind of its own is through long before the others, which stand in front of it by the thousand."""
+    kind = [m for m in recording if m.stream.endswith("share_price_changed")]
+    rare = [m for m in recording if m.stream.endswith("triple_created")][:1]
+    pipeline = make_pipeline(BATCH_SIZE=2, BATCH_MAX_EVENTS=20, WORKERS=1, MAX_MESSAGES_PER_SECOND=0).listen_to(kind + rare)
+    pipeline.feed(feeds.regrouped(kind, seed=1, size=1))
+    ingest = pipeline.start("ingest").ready()
+    client = pipeline.redis()
+    much, little = kind[0].stream, rare[0].stream
+    until(lambda: client.xinfo_groups(much)[0]["entries-read"], "the backlog is worked off", alive=[ingest])
+    pipeline.feed(rare)
+    until(lambda: client.xinfo_groups(little)[0]["entries-read"], "the other stream is read", alive=[ingest])
+    assert client.xinfo_groups(much)[0]["lag"] > 0, "the backlog was there all the time"
+    until(pipeline.drained(["ingest"]), "all is through", alive=[ingest])
