@@ -60,26 +60,6 @@ static bool is_common(const char *name)
                !strcmp(name, "dlq");
 }
 
-bool command_needs_no_settings(const struct program *program, int argc, char **argv, int *code)
-{
-        *code = 0;
-        for (int i = 1; i < argc; i++) {
-                if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-                        print_help(program);
-                        return true;
-                }
-                if (!strcmp(argv[i], "--version")) {
-                        printf("%s %s (schema %" PRId64 ")\n", program->name, PROJECT_VERSION, program->database->known());
-                        return true;
-                }
-        }
-        if (argc < 2 || is_common(argv[1]) || find_command(program, argv[1]))
-                return false;
-        fprintf(stderr, "%s: unknown command %s; see %s --help\n", program->name, argv[1], program->name);
-        *code = 2;
-        return true;
-}
-
 /* ---- options ---- */
 
 struct options {
@@ -87,30 +67,61 @@ struct options {
         bool json, watch;
 };
 
-static int bad_usage(const struct service *service, const char *word)
+static int bad_usage(const struct program *program, const char *word)
 {
-        fprintf(stderr, "%s: bad argument %s; see %s --help\n", service->program->name, word, service->program->name);
+        fprintf(stderr, "%s: bad argument %s; see %s --help\n", program->name, word, program->name);
         return 2;
 }
 
-static int read_options(const struct service *service, int argc, char **argv, struct options *options)
+static bool read_sample(const char *text, int64_t *sample)
+{
+        char *end;
+        *sample = strtoll(text, &end, 10);
+        return *text && !*end && *sample > 0;
+}
+
+static int read_options(const struct program *program, int argc, char **argv, struct options *options)
 {
         *options = (struct options){0};
         for (int i = 2; i < argc; i++) {
-                char *end = NULL;
                 if (!strcmp(argv[i], "--json") && strcmp(argv[1], "rebuild")) {
                         options->json = options->verify.json = true;
                 } else if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
                         options->watch = true;
                 } else if (!strcmp(argv[i], "--sample") && !strcmp(argv[1], "verify") && i + 1 < argc) {
-                        options->verify.sample = strtoll(argv[++i], &end, 10);
-                        if (*end || options->verify.sample < 1)
-                                return bad_usage(service, argv[i]);
+                        if (!read_sample(argv[++i], &options->verify.sample))
+                                return bad_usage(program, argv[i]);
+                } else if (!strncmp(argv[i], "--sample=", 9) && !strcmp(argv[1], "verify")) {
+                        if (!read_sample(argv[i] + 9, &options->verify.sample))
+                                return bad_usage(program, argv[i]);
                 } else {
-                        return bad_usage(service, argv[i]);
+                        return bad_usage(program, argv[i]);
                 }
         }
         return 0;
+}
+
+bool command_needs_no_settings(const struct program *program, int argc, char **argv, int *code)
+{
+        *code = 0;
+        for (int i = 1; i < argc; i++) {
+                if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || (i == 1 && !strcmp(argv[i], "help"))) {
+                        print_help(program);
+                        return true;
+                }
+                if (!strcmp(argv[i], "--version") || (i == 1 && !strcmp(argv[i], "-V"))) {
+                        printf("%s %s (schema %" PRId64 ")\n", program->name, PROJECT_VERSION, program->database->known());
+                        return true;
+                }
+        }
+        struct options options;
+        if (argc > 1 && is_common(argv[1]) && strcmp(argv[1], "dlq")) /* a bad option is named before a missing variable */
+                return (*code = read_options(program, argc, argv, &options)) != 0;
+        if (argc < 2 || is_common(argv[1]) || find_command(program, argv[1]))
+                return false;
+        fprintf(stderr, "%s: unknown command %s; see %s --help\n", program->name, argv[1], program->name);
+        *code = 2;
+        return true;
 }
 
 /* ---- rebuild ---- */
@@ -134,7 +145,7 @@ static int run(struct service *service, int argc, char **argv)
                 return own->run(service, argc - 1, argv + 1);
         if (!strcmp(argv[1], "dlq"))
                 return dead_letters_command(service, argc - 1, argv + 1);
-        int code = read_options(service, argc, argv, &options);
+        int code = read_options(service->program, argc, argv, &options);
         if (code)
                 return code;
         if (!strcmp(argv[1], "check"))

@@ -61,16 +61,37 @@ static int visit_all(const struct service *service, struct redis *redis, letter_
         return r ? r : worst;
 }
 
+struct search {
+        const char *id;
+        letter_visit *visit;
+        void *context;
+        size_t found;
+};
+
+static int visit_match(void *context, const struct stream_entry *letter)
+{
+        struct search *search = context;
+        if (strcmp(field(letter, "id"), search->id))
+                return 0;
+        search->found++;
+        return search->visit(search->context, letter);
+}
+
+/* By the letter's own id; else by that of the entry it is about, which the log and the status page show. */
 static int visit_one(const struct service *service, struct redis *redis, const char *id, letter_visit *visit, void *context)
 {
         struct stream_batch batch = {0};
+        struct search search = {.id = id, .visit = visit, .context = context};
         size_t read;
         int r = stream_range(redis, service->shared->letter_stream, id, id, 1, &batch, &read);
-        if (!r && (!read || !is_ours(service, &batch.entries[0]))) {
+        bool by_entry = !r && (!read || !is_ours(service, &batch.entries[0]));
+        if (by_entry)
+                r = visit_all(service, redis, visit_match, &search);
+        if (by_entry && !r && !search.found) {
                 fprintf(stderr, "%s: %s is no dead letter of this stage and group; see %s dlq list\n", service->program->name, id,
                         service->program->name);
                 r = 1;
-        } else if (!r) {
+        } else if (!r && !by_entry) {
                 r = visit(context, &batch.entries[0]);
         }
         stream_batch_deinit(&batch);
@@ -128,9 +149,8 @@ static void print_json(struct view *view, const struct stream_entry *letter)
 static void print_clean(const char *text, size_t max)
 {
         for (size_t i = 0, n; text[i] && i < max; i += n) {
-                bool control = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ||
-                               (text[i] == '\xc2' && (unsigned char)text[i + 1] < 0xa0); /* U+0080 to U+009F */
                 n = log_character_size(text + i);
+                bool control = !n || log_is_command(text + i, n);
                 n = n ? n : 1;
                 if (control)
                         putchar('?');
@@ -274,7 +294,7 @@ static int usage(const struct service *service)
 {
         fprintf(stderr,
                 "%s: usage: %s dlq list [--json] | show ID [--json] | retry ID…|--all | drop ID…|--all\n"
-                "(ID: the first column of the list)\n",
+                "(ID: the first column of the list, or the id of the entry)\n",
                 service->program->name, service->program->name);
         return 2;
 }

@@ -141,6 +141,9 @@ int verify_run(struct service *service, const struct verify_options *options)
         }
         note_verify(service, db, options, differences, in_flight);
         tell_missing_streams(service);
+        if (options->json)
+                printf("{\"program\":\"%s\",\"differences\":%" PRId64 ",\"in_flight\":%" PRId64 "}\n", service->program->name,
+                        differences, in_flight);
         fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",
                 service->program->name, differences, in_flight, (double)(clock_ms() - started) / 1000.0);
         return differences ? 1 : 0;

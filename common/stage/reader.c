@@ -14,6 +14,7 @@
 #define BLOCK_SLICE_MS    500 /* a stop never waits longer for an idle read */
 #define FIRST_READ        5   /* entries a stream of a first read: their size decides how many more fit */
 #define FAIR_READ         8
+#define BATCH_BYTES       4194304 /* a batch asks for no more, by the largest entries that came before; decoding takes a multiple */
 #define SLOW_RETRY_MS     5000
 #define GATHER_QUIET_MS   400
 #define GATHER_LONGEST_MS 5000
@@ -97,10 +98,30 @@ static size_t index_of(const struct reader *reader, const char *stream)
         return s;
 }
 
-/* The units of the batch's entries from this one on; their average by stream is noted for the next read. */
+static size_t entry_bytes(const struct stream_entry *entry)
+{
+        size_t bytes = 0, size = 0;
+        for (size_t i = 0; i < redis_reply_count(entry->fields); i++)
+                bytes += redis_reply_text(redis_reply_item(entry->fields, i), &size) ? size : 0;
+        return bytes;
+}
+
+/* A large entry is remembered for a while: more of its kind are likely. */
+static void note_bytes(struct reader *reader, size_t from)
+{
+        for (size_t i = from; i < reader->batch.count; i++) {
+                size_t s = index_of(reader, reader->batch.entries[i].stream), bytes = entry_bytes(&reader->batch.entries[i]);
+                reader->bytes += bytes;
+                size_t before = reader->largest[s] - reader->largest[s] / 64;
+                reader->largest[s] = bytes > before ? bytes : before;
+        }
+}
+
+/* The units of the batch's entries from this one on; their average and size by stream are noted for the next read. */
 static size_t count_units(struct reader *reader, size_t from)
 {
         size_t units = 0;
+        note_bytes(reader, from);
         for (size_t s = 0; s < reader->streams; s++) {
                 size_t entries = 0, sum = 0;
                 for (size_t i = from; i < reader->batch.count; i++)
@@ -115,18 +136,26 @@ static size_t count_units(struct reader *reader, size_t from)
         return units;
 }
 
+static size_t room_of(const struct reader *reader)
+{
+        return reader->bytes < BATCH_BYTES ? BATCH_BYTES - reader->bytes : 0;
+}
+
 /* COUNT of the next read, which is for each of the streams: what still fits. */
 static size_t next_count(const struct reader *reader, const struct stream_consumer *consumer, size_t units)
 {
-        size_t max = (size_t)settings(reader)->batch_max, size = (size_t)settings(reader)->batch_size, sum = 0;
+        size_t max = (size_t)settings(reader)->batch_max, most = (size_t)settings(reader)->batch_size, sum = 0, bytes = 0;
         for (size_t i = 0; consumer->streams[i]; i++) {
-                size_t average = reader->averages[index_of(reader, consumer->streams[i])];
-                if (!average)
-                        return FIRST_READ < size ? FIRST_READ : size;
-                sum += average;
+                size_t s = index_of(reader, consumer->streams[i]);
+                if (!reader->averages[s] && most > FIRST_READ)
+                        most = FIRST_READ;
+                sum += reader->averages[s];
+                bytes += reader->largest[s];
         }
-        size_t count = units < max ? (max - units) / sum : 0;
-        return count < 1 ? 1 : count > size ? size : count;
+        if (bytes && most > room_of(reader) / bytes)
+                most = room_of(reader) / bytes;
+        size_t count = units >= max ? 0 : sum ? (max - units) / sum : most;
+        return count > most ? most ? most : 1 : count ? count : 1;
 }
 
 /* ---- new entries ---- */
@@ -186,7 +215,7 @@ static int read_one_stream(struct reader *reader, size_t *units)
                 count = next_count(reader, &consumer, *units);
                 r = read_once(reader, &consumer, count, 0, &read);
                 *units += r ? 0 : count_units(reader, from);
-        } while (!r && read == count && *units < max && !stop_requested());
+        } while (!r && read == count && *units < max && room_of(reader) && !stop_requested());
         return r;
 }
 
@@ -203,7 +232,7 @@ static int read_streams(struct reader *reader, size_t *units)
                 if (r)
                         return r;
                 *units += count_units(reader, from);
-        } while (!stop_requested() && clock_ms() < reader->claim_due && *units < max &&
+        } while (!stop_requested() && clock_ms() < reader->claim_due && *units < max && room_of(reader) &&
                  (read || (!reader->batch.count && left > 0)));
         return 0;
 }
@@ -312,6 +341,7 @@ static int read_pending(struct reader *reader)
                 return r;
         (void)count_units(reader, 0);
         note_passed(reader);
+        note_bytes(reader, 0);
         reader->pass = read > 0;
         if (!read && reader->pass_again)
                 begin_pass(reader);
@@ -336,6 +366,7 @@ int reader_read(struct reader *reader)
 {
         const bool more = !stop_requested();
         stream_batch_reset(&reader->batch);
+        reader->bytes = 0;
         int r = more ? claim_when_due(reader) : 0;
         if (more && reader->slow_due && clock_ms() >= reader->slow_due) {
                 reader->slow_due = 0;
@@ -427,6 +458,7 @@ void reader_init(struct reader *reader, struct service *service, int number, con
         reader->passed = memory_new(reader->streams, sizeof(*reader->passed));
         reader->after = memory_new(reader->streams + 1, sizeof(*reader->after));
         reader->averages = memory_new(reader->streams, sizeof(*reader->averages));
+        reader->largest = memory_new(reader->streams, sizeof(*reader->largest));
         for (size_t i = 0; i < reader->streams; i++) {
                 reader->after[i] = reader->passed[i];
                 reader->averages[i] = service->program->estimate ? 0 : 1;
@@ -440,5 +472,6 @@ void reader_deinit(struct reader *reader)
         reader_disconnect(reader);
         free(reader->after);
         free(reader->averages);
+        free(reader->largest);
         free(reader->passed);
 }

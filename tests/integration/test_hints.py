@@ -49,7 +49,7 @@ def test_names_of_others_command_no_terminal(pipeline, small):
                                              "error": ESCAPE + "x" * 100, "attempts": ESCAPE, "payload": ESCAPE})
     ingest.says("another consumer group")
     shown = {"log": ingest.messages(), "page": ingest.get("/status")[1]}
-    for arguments in (("check",), ("check", "--json"), ("status",), ("status", "--json"), ("dlq", "list"), ("dlq", "list", "--json")):
+    for arguments in (("check",), ("check", "--json"), ("status",), ("status", "--json"), ("dlq", "list")):
         done = pipeline.run("ingest", *arguments)
         shown[" ".join(arguments)] = done.stdout + done.stderr
     for where, text in shown.items():
@@ -73,3 +73,25 @@ def test_old_figures_are_shown_as_old(make_pipeline, own_redis, small):
     finally:
         own_redis.process.send_signal(signal.SIGCONT)
     until(lambda: not status()["streams_old"], "they are new again", alive=[ingest])
+
+
+def test_options_as_people_expect(pipeline):
+    pipeline.migrate()
+    for arguments in (("help",), ("verify", "--help"), ("-V",)):
+        done = pipeline.run("ingest", *arguments, DATABASE_URL=None)
+        assert done.returncode == 0 and done.stdout, arguments
+    done = pipeline.run("ingest", "verify", "--sampel", DATABASE_URL=None)
+    assert done.returncode == 2 and "--sampel" in done.stderr and "DATABASE_URL" not in done.stderr
+    done = pipeline.run("cascade", "verify", "--sample=5", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout) == {"program": "cascade", "differences": 0, "in_flight": 0}
+
+
+def test_a_letter_by_the_id_that_the_page_shows(pipeline, small):
+    pipeline.migrate().listen_to(small)
+    ingest = pipeline.start("ingest").ready()
+    bad = pipeline.redis().xadd(pipeline.streams[0], {"payload": "no JSON"})
+    until(pipeline.dead_letters, "it is a dead letter", alive=[ingest])
+    shown = json.loads(pipeline.run("ingest", "dlq", "show", bad, "--json").stdout)
+    assert shown["id"] == bad and shown["attempts"] == 1
+    assert pipeline.run("ingest", "dlq", "show", "1-1").returncode == 1
+    assert pipeline.run("ingest", "dlq", "drop", bad).returncode == 0 and not pipeline.dead_letters()

@@ -136,3 +136,26 @@ def test_a_consumer_is_removed_while_its_batch_is_under_way(pipeline, small):
         connection.execute("ROLLBACK")
     service.says(f"bad message.* id={bad} ")
     assert not pipeline.dead_letters()
+
+
+def test_large_entries_are_few_in_a_batch(pipeline, small):
+    """976 KiB each. What came before says how large they are; a batch then holds four MiB of them, not BATCH_SIZE."""
+    pipeline.migrate().listen_to(small)
+    atom = next(message for message in small if message.name == "AtomCreated")
+    event = {**atom.events[0], "atomData": "0x" + "61" * 499_712}
+    large = [replace(atom, id=None, raw=None, events=({**event, "transaction_information": {**event["transaction_information"], "log_index": 10_000 + i}},))
+             for i in range(50)]
+    redis = pipeline.redis()
+    service = pipeline.start("ingest", WORKERS=1).ready()
+    pipeline.feed(large[:6])
+    until(pipeline.drained(["ingest"]), "the first are stored", alive=[service])
+    with pipeline.connect() as connection:
+        connection.execute("BEGIN; LOCK TABLE atom_created_events")
+        pipeline.feed(large[6:])
+        until(lambda: redis.xpending(atom.stream, pipeline.group)["pending"], "a batch is under way", alive=[service])
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with pipeline.connect() as other:
+            until(lambda: other.execute(waits).fetchone()[0], "it waits for the lock", alive=[service])
+        assert 1 <= redis.xpending(atom.stream, pipeline.group)["pending"] <= 5
+        connection.execute("ROLLBACK")
+    until(pipeline.drained(["ingest"]), "all are stored", alive=[service])
