@@ -341,7 +341,6 @@ static int read_pending(struct reader *reader)
                 return r;
         (void)count_units(reader, 0);
         note_passed(reader);
-        note_bytes(reader, 0);
         reader->pass = read > 0;
         if (!read && reader->pass_again)
                 begin_pass(reader);
