@@ -1,4 +1,4 @@
-#include "ingest_metrics.h"
+#include "ingest/ingest_metrics.h"
 
 static const double depth_buckets[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 0};
 

@@ -4,18 +4,19 @@
 #include <string.h>
 #include "common/main.h"
 #include "migrations/schema.h"
-#include "address.h"
-#include "audit.h"
-#include "ingest.h"
-#include "ingest_metrics.h"
+#include "ingest/store/network.h"
+#include "ingest/decode/address.h"
+#include "ingest/store/audit.h"
+#include "ingest/ingest.h"
+#include "ingest/ingest_metrics.h"
 #include "ingest_sql.h"
-#include "migrate.h"
-#include "number.h"
-#include "range.h"
-#include "reconcile.h"
-#include "replay.h"
-#include "rpc.h"
-#include "writer.h"
+#include "ingest/migrate.h"
+#include "ingest/decode/number.h"
+#include "ingest/chain/range.h"
+#include "ingest/chain/reconcile.h"
+#include "ingest/store/replay.h"
+#include "ingest/chain/rpc.h"
+#include "ingest/store/writer.h"
 
 #define AT(member) offsetof(struct ingest_config, member)
 
@@ -110,8 +111,8 @@ static int prepare(struct service *service, struct db *db, const char **problem)
                 r = reconcile_prepare(db, service->shared->processing_timeout_ms);
         if (r || !config->network)
                 return r;
-        r = writer_pin_network(db, service->shared->processing_timeout_ms, config->network);
-        if (r == WRITER_OTHER_NETWORK)
+        r = network_pin(db, service->shared->processing_timeout_ms, config->network);
+        if (r == NETWORK_OTHER)
                 *problem =
                         "this database holds the events of another network than NETWORK says: set NETWORK to that of "
                         "pinned_network, or give this network a database of its own; where no event is stored and it was pinned "

@@ -1,4 +1,4 @@
-#include "migrate.h"
+#include "ingest/migrate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include "common/cli/connect.h"
 #include "common/base/log.h"
 #include "migrations/schema.h"
-#include "ingest.h"
+#include "ingest/ingest.h"
 
 static void tell_log(const struct migration *migration)
 {

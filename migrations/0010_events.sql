@@ -2,7 +2,7 @@
 -- One row per (transaction, log index). stream, stream_ms and stream_seq say where the row came from (the Redis entry id is ms-seq):
 -- liveness under reorgs is decided by stream positions. All ids are COLLATE "C": locks are taken in byte order, whatever the database's locale.
 
--- What all of them have. Their own columns follow in the order of ingest/event.c: audit_begin (0014) copies these tables.
+-- What all of them have. Their own columns follow in the order of ingest/decode/event.c: audit_begin (0014) copies these tables.
 CREATE TABLE event_common (
         transaction_hash TEXT COLLATE "C" NOT NULL,
         log_index BIGINT NOT NULL,

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include "../../ingest/decode.h"
-#include "../../ingest/json.h"
-#include "../../ingest/number.h"
+#include "ingest/decode/decode.h"
+#include "ingest/decode/json.h"
+#include "ingest/decode/number.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

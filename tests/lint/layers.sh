@@ -53,8 +53,8 @@ report "hiredis headers only in common/io/redis.c: Redis has one seam, foreign t
 report "microhttpd.h only in common/io/http.c: HTTP has one seam, foreign types cross no header" < <(
         includes '(.*/)?microhttpd\.h' "${code[@]}" | except common/io/http.c)
 
-report "curl/curl.h only in ingest/rpc.c: the node has one seam, foreign types cross no header" < <(
-        includes 'curl/.*' "${code[@]}" | except ingest/rpc.c)
+report "curl/curl.h only in ingest/chain/rpc.c: the node has one seam, foreign types cross no header" < <(
+        includes 'curl/.*' "${code[@]}" | except ingest/chain/rpc.c)
 
 # The blank behind the word tells SQL from Redis commands of the same name ("SELECT", "CREATE").
 report "no SQL in C: a statement is a .sql file, to be read, run in psql and checked on its own" < <(
@@ -72,6 +72,8 @@ for program in "${programs[@]}"; do
                 includes "(.*/)?$program/[^>\"]*|${program}_sql\.h" $(find common migrations -name '*.[ch]'))
 done
 
+report "ingest/decode is pure: events from text, without servers; it is fuzzed" < <(
+        includes '(.*/)?(common/(io|stream|stage|view|cli)/|ingest/(store|chain)/|ingest/ingest|ingest_sql)[^>"]*' $(find ingest/decode -name '*.[ch]'))
 above=()
 for ((i = ${#floors[@]} - 1; i >= 0; i--)); do
         floor=${floors[i]}

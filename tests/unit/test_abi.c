@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "../../ingest/abi.h"
-#include "../../ingest/keccak.h"
-#include "../../ingest/number.h"
+#include "ingest/decode/abi.h"
+#include "ingest/decode/keccak.h"
+#include "ingest/decode/number.h"
 
 #define TERM    "0xa0e157e5fa1b17d3b54ec73622ce3317296920a06502661617613d59f58e947e"
 #define CREATOR "0x000000000000000000000000f39fd6e51aad88f6f4ce6ab8827279cfffb92266"

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "../../ingest/decode.h"
-#include "../../ingest/json.h"
+#include "ingest/decode/decode.h"
+#include "ingest/decode/json.h"
 
 #define U256_MAX "115792089237316195423570985008687907853269984665640564039457584007913129639935"
 #define U256_END "115792089237316195423570985008687907853269984665640564039457584007913129639936"

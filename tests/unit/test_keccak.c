@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
-#include "../../ingest/address.h"
-#include "../../ingest/keccak.h"
-#include "../../ingest/number.h"
+#include "ingest/decode/address.h"
+#include "ingest/decode/keccak.h"
+#include "ingest/decode/number.h"
 
 static void check(const void *data, size_t size, const char *expected)
 {

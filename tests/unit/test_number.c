@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "../../ingest/number.h"
+#include "ingest/decode/number.h"
 
 #define U256_MAX  "115792089237316195423570985008687907853269984665640564039457584007913129639935"
 #define HEX_16(d) d d d d d d d d d d d d d d d d

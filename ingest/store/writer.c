@@ -1,15 +1,16 @@
-#include "writer.h"
+#include "ingest/store/writer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/log.h"
-#include "decode.h"
-#include "ingest.h"
-#include "ingest_metrics.h"
+#include "ingest/decode/decode.h"
+#include "ingest/ingest.h"
+#include "ingest/ingest_metrics.h"
+#include "ingest/store/network.h"
 #include "ingest_sql.h"
-#include "sighting.h"
+#include "ingest/store/sighting.h"
 
 #define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
 #define NOTICE_PATIENCE 120 /* times a batch's deadline */
@@ -143,30 +144,6 @@ static void add_letters(struct work *work, const struct writer *writer)
                         indexes = arena_format(work->arena, "%s,…", indexes);
                 work_add_letter(work, &work->batch->entries[i], indexes, verdict->error_class, error, verdict->attempts);
         }
-}
-
-/* ---- the network ---- */
-
-int writer_get_network(struct db *db, int64_t deadline_ms, char **network)
-{
-        AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = &sql_10_network_get, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
-        if (!r && db_rows_count(rows))
-                *network = strdup(db_rows_text(rows, 0, 0));
-        return r > 0 ? -1 : r;
-}
-
-int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network)
-{
-        char *pinned = NULL;
-        const struct db_param param = db_text(network);
-        const struct db_call pin = {.sql = &sql_10_network_pin, .params = &param, .param_count = 1};
-        int r = db_run(db, &pin, 1, DB_AUTOCOMMIT, deadline_ms) ? -1 : writer_get_network(db, deadline_ms, &pinned);
-        if (!r && strcmp(pinned, network))
-                r = WRITER_OTHER_NETWORK;
-        free(pinned);
-        return r;
 }
 
 /* ---- decoding ---- */
@@ -517,7 +494,7 @@ static void add_keys(struct work *work, const struct item *item)
  */
 static int learn_network(struct work *work, struct writer *writer)
 {
-        int r = writer_get_network(work->db, work->deadline_ms, &writer->network);
+        int r = network_read(work->db, work->deadline_ms, &writer->network);
         for (size_t i = 0; !r && !writer->network && i < work->batch->count; i++) {
                 size_t size;
                 struct decode_message message;
@@ -533,7 +510,7 @@ static int learn_network(struct work *work, struct writer *writer)
                         writer->pin = message.events[e].network;
                         r = store(work, writer, 0, 1);
                         writer->pin = NULL;
-                        r = r == DB_BAD_DATA ? 0 : r ? -1 : writer_get_network(work->db, work->deadline_ms, &writer->network);
+                        r = r == DB_BAD_DATA ? 0 : r ? -1 : network_read(work->db, work->deadline_ms, &writer->network);
                 }
         }
         work->units = 0; /* the batch counts them */

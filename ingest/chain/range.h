@@ -9,7 +9,7 @@
 #pragma once
 
 #include "common/base/progress.h"
-#include "chain.h"
+#include "ingest/chain/chain.h"
 
 /* The name that rows from the chain have as their stream; no input stream can be called so. */
 #define RANGE_STREAM "chain"

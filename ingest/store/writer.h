@@ -8,16 +8,11 @@
 #pragma once
 
 #include "common/stage/work.h"
-#include "event.h"
+#include "ingest/decode/event.h"
 
 void *writer_new(const void *config); /* state of one worker */
 void writer_free(void *writer);
 MUST_CHECK int writer_process(struct work *work);
-/* Pins NETWORK, where it is set, in the database. 0; WRITER_OTHER_NETWORK where another one is pinned; negative. */
-enum { WRITER_OTHER_NETWORK = 1 };
-MUST_CHECK int writer_pin_network(struct db *db, int64_t deadline_ms, const char *network);
-/* The network pinned in the database, malloc'd; *network stays NULL where none is yet. */
-MUST_CHECK int writer_get_network(struct db *db, int64_t deadline_ms, char **network);
 /* Whether its id fits PostgreSQL's numbers. */
 bool writer_can_hold(const struct stream_entry *entry);
 /* An event as a row for COPY, in the order of the event table's columns without created_at; `more` columns follow, by the caller.

@@ -1,8 +1,8 @@
-#include "abi.h"
+#include "ingest/decode/abi.h"
 
 #include <string.h>
-#include "address.h"
-#include "number.h"
+#include "ingest/decode/address.h"
+#include "ingest/decode/number.h"
 
 static const struct {
         const char *signature, *topic;

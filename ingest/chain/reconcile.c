@@ -1,4 +1,4 @@
-#include "reconcile.h"
+#include "ingest/chain/reconcile.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,11 +11,11 @@
 #include "common/cli/connect.h"
 #include "common/base/log.h"
 #include "common/base/progress.h"
-#include "ingest.h"
+#include "ingest/ingest.h"
 #include "ingest_sql.h"
-#include "number.h"
-#include "range.h"
-#include "rpc.h"
+#include "ingest/decode/number.h"
+#include "ingest/chain/range.h"
+#include "ingest/chain/rpc.h"
 
 #define LOOK_MS 500 /* how often the service looks whether there is something to do */
 

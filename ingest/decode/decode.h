@@ -8,7 +8,7 @@
 #pragma once
 
 #include "common/base/arena.h"
-#include "event.h"
+#include "ingest/decode/event.h"
 
 #define DECODE_DEPTH_MAX 256
 

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cjson/cJSON.h>
-#include "address.h"
-#include "decode.h"
-#include "json.h"
-#include "number.h"
+#include "ingest/decode/address.h"
+#include "ingest/decode/decode.h"
+#include "ingest/decode/json.h"
+#include "ingest/decode/number.h"
 
 #define ID_SIZE     32
 #define SHOWN_MAX   80 /* bytes of a bad value that a fault shows */

@@ -1,11 +1,11 @@
-#include "event.h"
+#include "ingest/decode/event.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include "json.h"
-#include "keccak.h"
-#include "number.h"
+#include "ingest/decode/json.h"
+#include "ingest/decode/keccak.h"
+#include "ingest/decode/number.h"
 
 /* An event's values stand in the order of these fields: the insert statements of ingest/sql count on it. */
 const struct event_type event_types[EVENT_KINDS] =

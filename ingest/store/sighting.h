@@ -6,7 +6,7 @@
 
 #include "common/io/db.h"
 #include "common/stream/stream.h"
-#include "event.h"
+#include "ingest/decode/event.h"
 
 #define SIGHTING_COLUMNS  14
 #define SIGHTING_PLACED   15 /* with the event's place in its entry, for those that read streams */

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "event.h"
+#include "ingest/decode/event.h"
 
 #define ABI_WORD_SIZE  32
 #define ABI_TOPICS_MAX 4

@@ -1,6 +1,6 @@
 #include <stdbool.h>
 #include <string.h>
-#include "json.h"
+#include "ingest/decode/json.h"
 
 struct reader {
         const unsigned char *at, *end;

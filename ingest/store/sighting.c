@@ -1,9 +1,9 @@
-#include "sighting.h"
+#include "ingest/store/sighting.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
-#include "number.h"
+#include "ingest/decode/number.h"
 
 _Static_assert(sizeof(SIGHTING_ELEMENTS) == SIGHTING_PLACED + 1, "one a column");
 

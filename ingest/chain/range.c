@@ -1,4 +1,4 @@
-#include "range.h"
+#include "ingest/chain/range.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,8 +9,8 @@
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "ingest_sql.h"
-#include "rpc.h"
-#include "sighting.h"
+#include "ingest/chain/rpc.h"
+#include "ingest/store/sighting.h"
 
 #define SPAN_FIRST    1000 /* blocks a range to begin with; it shrinks where the node refuses, and grows again */
 #define SPAN_MAX      100000

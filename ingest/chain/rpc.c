@@ -1,4 +1,4 @@
-#include "rpc.h"
+#include "ingest/chain/rpc.h"
 
 #include <cjson/cJSON.h>
 #include <curl/curl.h>
@@ -13,10 +13,10 @@
 #include "common/base/clean.h"
 #include "common/base/stop.h"
 #include "common/stage/service.h"
-#include "abi.h"
-#include "address.h"
-#include "keccak.h"
-#include "number.h"
+#include "ingest/decode/abi.h"
+#include "ingest/decode/address.h"
+#include "ingest/decode/keccak.h"
+#include "ingest/decode/number.h"
 
 #define TIMEOUT_MS         30000
 #define CONNECT_TIMEOUT_MS 5000

@@ -1,6 +1,6 @@
-#include "address.h"
-#include "keccak.h"
-#include "number.h"
+#include "ingest/decode/address.h"
+#include "ingest/decode/keccak.h"
+#include "ingest/decode/number.h"
 
 void address_format(const unsigned char address[ADDRESS_SIZE], char text[ADDRESS_TEXT_SIZE + 1])
 {

@@ -1,4 +1,4 @@
-#include "keccak.h"
+#include "ingest/decode/keccak.h"
 
 #define RATE  136 /* bytes absorbed by each permutation */
 #define LANES 25

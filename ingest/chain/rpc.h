@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 #include "common/base/arena.h"
-#include "event.h"
+#include "ingest/decode/event.h"
 
 #define RPC_ANSWER_MAX (16 << 20)
 #define RPC_HASH_SIZE  66 /* 0x and 64 digits */

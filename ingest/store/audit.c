@@ -1,4 +1,5 @@
-#include "audit.h"
+#include "ingest/store/network.h"
+#include "ingest/store/audit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,10 +7,10 @@
 #include <string.h>
 #include "common/cli/connect.h"
 #include "common/base/progress.h"
-#include "decode.h"
-#include "ingest.h"
+#include "ingest/decode/decode.h"
+#include "ingest/ingest.h"
 #include "ingest_sql.h"
-#include "writer.h"
+#include "ingest/store/writer.h"
 
 #define TIMEOUT_MS 3600000
 #define READ_COUNT 100
@@ -193,7 +194,7 @@ int audit_begin(struct service *service, struct db *db)
                 return -1;
         int r = audit_create(db, config->copy_window_ms);
         if (!r)
-                r = writer_get_network(db, TIMEOUT_MS, &network);
+                r = network_read(db, TIMEOUT_MS, &network);
         if (!r)
                 r = stream_count(redis, streams, &total);
         progress_begin(&progress, "reading the streams", "entries", total);

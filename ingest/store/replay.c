@@ -1,4 +1,4 @@
-#include "replay.h"
+#include "ingest/store/replay.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,10 +8,10 @@
 #include "common/base/log.h"
 #include "common/base/progress.h"
 #include "common/stream/state.h"
-#include "audit.h"
-#include "ingest.h"
+#include "ingest/store/audit.h"
+#include "ingest/ingest.h"
 #include "ingest_sql.h"
-#include "writer.h"
+#include "ingest/store/writer.h"
 
 #define TIMEOUT_MS     3600000
 #define RESET_TRIES    200

@@ -1,6 +1,6 @@
 #include <stdbool.h>
 #include <string.h>
-#include "number.h"
+#include "ingest/decode/number.h"
 
 #define U256_MAX        "115792089237316195423570985008687907853269984665640564039457584007913129639935"
 #define U256_HEX_DIGITS 64

@@ -1,4 +1,5 @@
-#include "chain.h"
+#include "ingest/store/network.h"
+#include "ingest/chain/chain.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/stop.h"
-#include "ingest.h"
+#include "ingest/ingest.h"
 #include "ingest_sql.h"
-#include "number.h"
-#include "rpc.h"
-#include "writer.h"
+#include "ingest/decode/number.h"
+#include "ingest/chain/rpc.h"
+#include "ingest/store/writer.h"
 
 #define TIMEOUT_MS 600000
 
@@ -88,7 +89,7 @@ static int find_network(struct chain *chain)
         const struct ingest_config *config = chain->service->config;
         free(chain->network);
         chain->network = NULL;
-        int e = database(chain, writer_get_network(chain->db, TIMEOUT_MS, &chain->network));
+        int e = database(chain, network_read(chain->db, TIMEOUT_MS, &chain->network));
         if (!e && !chain->network && config->network)
                 chain->network = strdup(config->network);
         return e || chain->network ? e
