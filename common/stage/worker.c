@@ -294,12 +294,12 @@ static void note_failure(struct worker *worker)
 {
         struct breaker *breaker = &worker->service->breaker;
         enum breaker_state before = breaker_get(breaker);
-        metrics_add(worker->service->metrics, &stage_retries, 1, NULL, NULL, NULL);
         disconnect(worker);
         if (worker->stale && before == BREAKER_CLOSED) {
                 worker->used_ms = clock_ms();
                 return; /* it is made anew at once; that one's failure counts */
         }
+        metrics_add(worker->service->metrics, &stage_retries, 1, NULL, NULL, NULL);
         if (breaker_fail(breaker, clock_ms()) == BREAKER_OPEN && before != BREAKER_OPEN)
                 log_write(LOG_ERROR, "circuit breaker open", "probe_in_ms=%" PRId64, settings(worker)->breaker_timeout_ms);
         reader_rest(&worker->reader, backoff_next(&worker->backoff));
