@@ -68,7 +68,7 @@ static int run_buckets(struct work *work, const bool named[KEYS_BUCKETS])
                         db_array_push_number(&buckets, i);
         do {
                 r = aggregate(work, &buckets, NULL, clock_ms() + work->deadline_ms, &taken, &terms);
-        } while (!r && taken == ROWS_MAX && !stop_requested());
+        } while (!r && taken == ROWS_MAX && !stop_is_urgent());
         work->units += terms;
         return r ? r : taken == ROWS_MAX ? DB_DEADLINE : 0;
 }

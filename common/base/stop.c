@@ -8,10 +8,12 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "common/base/clock.h"
 #include "common/base/log.h"
 
 static atomic_bool requested;
-static int stop_fd = -1; /* an eventfd: once readable it stays so. Written before the first thread */
+static atomic_llong urgent_ms = INT64_MAX; /* monotonic */
+static int stop_fd = -1;                   /* an eventfd: once readable it stays so. Written before the first thread */
 
 struct signals {
         int fd;
@@ -21,6 +23,11 @@ struct signals {
 bool stop_requested(void)
 {
         return atomic_load(&requested);
+}
+
+bool stop_is_urgent(void)
+{
+        return clock_ms() >= atomic_load(&urgent_ms);
 }
 
 bool stop_wait(int64_t ms)
@@ -38,6 +45,7 @@ static void *signals_run(void *argument)
         if (read(signals->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
                 return NULL;
         log_write(LOG_INFO, "stopping: finishing the batch", "signal=%s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+        atomic_store(&urgent_ms, clock_ms() + signals->patience_ms / 2);
         atomic_store(&requested, true);
         (void)!write(stop_fd, &(uint64_t){1}, sizeof(uint64_t));
         if (poll(&fd, 1, (int)signals->patience_ms))

@@ -220,8 +220,8 @@ static int read_waiting_terms(
         return 0;
 }
 
-/* The terms that wait in the buckets that entries name and that were not done whole. A stop leaves the rest in the outbox, for
- * the backfill of whoever runs next. */
+/* The terms that wait in the buckets that entries name and that were not done whole. An urgent stop leaves the rest in the
+ * outbox, for the backfill of whoever runs next. */
 static int run_waiting_terms(struct work *work, struct keys *keys, const bool done[KEYS_BUCKETS])
 {
         AUTO_ARRAY struct db_array numbers;
@@ -232,7 +232,7 @@ static int run_waiting_terms(struct work *work, struct keys *keys, const bool do
         for (unsigned bucket = 0; bucket < KEYS_BUCKETS; bucket++)
                 if (keys->buckets[bucket] && !done[bucket])
                         db_array_push_number(&numbers, bucket);
-        while (numbers.count && !r && (!*last || found == CHUNK) && !stop_requested()) {
+        while (numbers.count && !r && (!*last || found == CHUNK) && !stop_is_urgent()) {
                 AUTO(db_rows) struct db_rows *rows = NULL;
                 r = read_waiting_terms(work, keys, &numbers, last, &rows);
                 found = keys->count;
@@ -261,7 +261,7 @@ static int run_whole(struct work *work, struct keys *keys, bool done[KEYS_BUCKET
         int r = any ? keys->stage->buckets(work, named) : 0;
         if (!r)
                 memcpy(done, named, sizeof(named));
-        for (unsigned bucket = 0; r && db_alive(work->db) && !stop_requested() && bucket < KEYS_BUCKETS; bucket++) {
+        for (unsigned bucket = 0; r && db_alive(work->db) && !stop_is_urgent() && bucket < KEYS_BUCKETS; bucket++) {
                 const int64_t started = clock_ms();
                 bool alone[KEYS_BUCKETS] = {false};
                 if (!named[bucket])

@@ -22,7 +22,7 @@ void keys_state_free(void *state);
 
 struct keys_stage {
         /* Does all that waits in these buckets; NULL: the stage works by term. Where it fails but for the connection, `terms` is
-         * asked. A stop may end it early with DB_DEADLINE. As db_run. */
+         * asked. An urgent stop may end it early with DB_DEADLINE. As db_run. */
         int (*buckets)(struct work *work, const bool buckets[KEYS_BUCKETS]);
         /* Does what waits for these terms, and nothing else. As db_run. */
         int (*terms)(struct work *work, const char *const *terms, size_t count);

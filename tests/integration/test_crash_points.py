@@ -16,8 +16,9 @@ POINTS = {
     "received, nothing done": ("postgres", lambda _: Trap(request=rb"BEGIN ISOLATION")),
     "before the commit": ("postgres", lambda _: Trap(request=rb"COMMIT")),
     "committed, unknown": ("postgres", lambda _: Trap(request=rb"COMMIT", after=True)),
-    "committed, before the MULTI": ("redis", lambda _: Trap(request=rb"MULTI")),
-    "acked, unknown": ("redis", lambda _: Trap(request=rb"EXEC\r\n", after=True)),
+    # analytics publishes nothing: an ack alone needs no MULTI, which Redis refuses where its memory is short
+    "committed, before it is published and acked": ("redis", lambda name: Trap(request=rb"XACK" if name == "analytics" else rb"MULTI")),
+    "acked, unknown": ("redis", lambda name: Trap(request=rb"XACK" if name == "analytics" else rb"EXEC\r\n", after=True)),
 }
 
 

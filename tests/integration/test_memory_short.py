@@ -128,8 +128,11 @@ def test_a_consumer_is_removed_while_its_batch_is_under_way(pipeline, small):
     until(lambda: redis.exists(stream), "the group is made", alive=[service])
     with pipeline.connect() as connection:
         connection.execute("BEGIN; LOCK TABLE atom_created_events")
-        bad = redis.xadd(stream, {"payload": "no JSON"})
-        pipeline.feed([replace(message, id=None) for message in small if message.stream == stream][:5])
+        pipe = redis.pipeline(transaction=True)   # in one batch
+        pipe.xadd(stream, {"payload": "no JSON"})
+        for message in [message for message in small if message.stream == stream][:5]:
+            pipe.xadd(stream, {"payload": message.payload})
+        bad = pipe.execute()[0]
         until(lambda: redis.xpending(stream, pipeline.group)["pending"], "the batch is under way", alive=[service])
         for consumer in redis.xinfo_consumers(stream, pipeline.group):
             redis.xgroup_delconsumer(stream, pipeline.group, consumer["name"])
