@@ -131,7 +131,7 @@ def test_a_consumer_is_removed_while_its_batch_is_under_way(pipeline, small):
         pipe = redis.pipeline(transaction=True)   # in one batch
         pipe.xadd(stream, {"payload": "no JSON"})
         for message in [message for message in small if message.stream == stream][:5]:
-            pipe.xadd(stream, {"payload": message.payload})
+            pipe.xadd(stream, {"payload": message.payload()})
         bad = pipe.execute()[0]
         until(lambda: redis.xpending(stream, pipeline.group)["pending"], "the batch is under way", alive=[service])
         for consumer in redis.xinfo_consumers(stream, pipeline.group):
