@@ -16,7 +16,7 @@ static const char *const shown[] = {
         "stage", "stream", "id", "group", "event_index", "error_class", "error", "attempts", "first_seen", "payload"};
 
 /* What is done with each letter: 0, or 1 where it failed for this letter, or negative. */
-typedef int letter_visit(void *context, const struct stream_entry *letter);
+typedef int visit_dead_letter(void *context, const struct stream_entry *letter);
 
 static const char *field(const struct stream_entry *letter, const char *name)
 {
@@ -32,7 +32,7 @@ static bool is_ours(const struct service *service, const struct stream_entry *le
 /* ---- which letters ---- */
 
 static int visit_page(
-        const struct service *service, const struct stream_batch *batch, letter_visit *visit, void *context, int *worst)
+        const struct service *service, const struct stream_batch *batch, visit_dead_letter *visit, void *context, int *worst)
 {
         for (size_t i = 0; i < batch->count; i++) {
                 int r = is_ours(service, &batch->entries[i]) ? visit(context, &batch->entries[i]) : 0;
@@ -43,7 +43,7 @@ static int visit_page(
         return 0;
 }
 
-static int visit_all(const struct service *service, struct redis *redis, letter_visit *visit, void *context)
+static int visit_all(const struct service *service, struct redis *redis, visit_dead_letter *visit, void *context)
 {
         struct stream_batch batch = {0};
         char from[80] = "-";
@@ -51,7 +51,7 @@ static int visit_all(const struct service *service, struct redis *redis, letter_
         int r, worst = 0;
         do {
                 stream_batch_reset(&batch);
-                r = stream_range(redis, service->shared->letter_stream, from, "+", PAGE, &batch, &read);
+                r = stream_range(redis, service->shared->dead_letter_stream, from, "+", PAGE, &batch, &read);
                 if (!r && read) {
                         snprintf(from, sizeof(from), "(%s", batch.entries[read - 1].id);
                         r = visit_page(service, &batch, visit, context, &worst);
@@ -63,7 +63,7 @@ static int visit_all(const struct service *service, struct redis *redis, letter_
 
 struct search {
         const char *id;
-        letter_visit *visit;
+        visit_dead_letter *visit;
         void *context;
         size_t found;
 };
@@ -78,12 +78,12 @@ static int visit_match(void *context, const struct stream_entry *letter)
 }
 
 /* By the letter's own id; else by that of the entry it is about, which the log and the status page show. */
-static int visit_one(const struct service *service, struct redis *redis, const char *id, letter_visit *visit, void *context)
+static int visit_one(const struct service *service, struct redis *redis, const char *id, visit_dead_letter *visit, void *context)
 {
         struct stream_batch batch = {0};
         struct search search = {.id = id, .visit = visit, .context = context};
         size_t read;
-        int r = stream_range(redis, service->shared->letter_stream, id, id, 1, &batch, &read);
+        int r = stream_range(redis, service->shared->dead_letter_stream, id, id, 1, &batch, &read);
         bool by_entry = !r && (!read || !is_ours(service, &batch.entries[0]));
         if (by_entry)
                 r = visit_all(service, redis, visit_match, &search);
@@ -186,7 +186,7 @@ static void print_text(const struct view *view, const struct stream_entry *lette
         puts(strlen(field(letter, "error")) > ERROR_SHOWN ? "…" : "");
 }
 
-static int view_letter(void *context, const struct stream_entry *letter)
+static int print_dead_letter(void *context, const struct stream_entry *letter)
 {
         struct view *view = context;
         if (view->json)
@@ -208,10 +208,10 @@ struct retry {
         size_t done;
 };
 
-static int drop_letter(void *context, const struct stream_entry *letter)
+static int drop_dead_letter(void *context, const struct stream_entry *letter)
 {
         struct retry *retry = context;
-        if (redis_call(retry->redis, NULL, "XDEL", retry->service->shared->letter_stream, letter->id, NULL))
+        if (redis_call(retry->redis, NULL, "XDEL", retry->service->shared->dead_letter_stream, letter->id, NULL))
                 return -1;
         retry->done++;
         return 0;
@@ -226,7 +226,7 @@ static int refuse(const struct stream_entry *letter, const char *why)
 }
 
 /* The letter's own fields serve as the entry's: its payload, or what a key's entry had, is among them. */
-static int retry_letter(void *context, const struct stream_entry *letter)
+static int retry_dead_letter(void *context, const struct stream_entry *letter)
 {
         struct retry *retry = context;
         const struct program *program = retry->service->program;
@@ -238,7 +238,7 @@ static int retry_letter(void *context, const struct stream_entry *letter)
                 return refuse(letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");
         arena_reset(&retry->arena);
         work->batch = &batch;
-        work->key_count = work->letter_count = 0;
+        work->key_count = work->dead_letter_count = 0;
         int r = program->process(work);
         if (r) {
                 fprintf(stderr, "%s stays: PostgreSQL: %s\n", letter->id, db_error(retry->db));
@@ -246,12 +246,12 @@ static int retry_letter(void *context, const struct stream_entry *letter)
         }
         if (entry.left)
                 return refuse(letter, "it takes longer than PROCESSING_TIMEOUT_MS");
-        if (work->letter_count)
-                return refuse(letter, work->letters[0].error);
+        if (work->dead_letter_count)
+                return refuse(letter, work->dead_letters[0].error);
         work_fold_keys(work);
         if (target && work->key_count && stream_publish(retry->redis, target, work->keys, work->key_count))
                 return -1;
-        return drop_letter(context, letter);
+        return drop_dead_letter(context, letter);
 }
 
 static int open_retry(struct retry *retry)
@@ -305,12 +305,13 @@ static bool is_id(const char *text)
         return ms && text[ms] == '-' && text[ms + 1] && !text[ms + 1 + strspn(text + ms + 1, "0123456789")];
 }
 
-static int show_letters(struct service *service, struct redis *redis, const char *id, bool json)
+static int show_dead_letters(struct service *service, struct redis *redis, const char *id, bool json)
 {
         struct view view = {.json = json, .whole = id};
         if (json && !id)
                 printf("[");
-        int r = id ? visit_one(service, redis, id, view_letter, &view) : visit_all(service, redis, view_letter, &view);
+        int r = id ? visit_one(service, redis, id, print_dead_letter, &view)
+                   : visit_all(service, redis, print_dead_letter, &view);
         if (json && view.count)
                 printf(id ? "\n" : "]\n");
         else if (json && !id)
@@ -320,10 +321,10 @@ static int show_letters(struct service *service, struct redis *redis, const char
         return r;
 }
 
-static int change_letters(struct service *service, struct redis *redis, bool again, char **ids, int count)
+static int change_dead_letters(struct service *service, struct redis *redis, bool again, char **ids, int count)
 {
         struct retry retry = {.service = service, .redis = redis, .arena = ARENA_NULL};
-        letter_visit *visit = again ? retry_letter : drop_letter;
+        visit_dead_letter *visit = again ? retry_dead_letter : drop_dead_letter;
         int r = again ? open_retry(&retry) : 0, worst = 0;
         if (!r && count == 1 && !strcmp(ids[0], "--all"))
                 r = visit_all(service, redis, visit, &retry);
@@ -354,8 +355,8 @@ int dead_letters_command(struct service *service, int argc, char **argv)
         AUTO(redis) struct redis *redis = connect_redis(service);
         if (!redis)
                 return 1;
-        int r = list || show ? show_letters(service, redis, show ? argv[2] : NULL, json)
-                             : change_letters(service, redis, again, argv + 2, count);
+        int r = list || show ? show_dead_letters(service, redis, show ? argv[2] : NULL, json)
+                             : change_dead_letters(service, redis, again, argv + 2, count);
         if (r && *redis_error(redis))
                 fprintf(stderr, "%s: Redis: %s\n", service->program->name, redis_error(redis));
         return r ? 1 : 0;

@@ -96,7 +96,7 @@ static int ask_redis(struct terminal *terminal)
                 return -1;
         model_note_streams(terminal->model, &now);
         terminal->before = now;
-        return model_ask_letters(terminal->model, terminal->service, terminal->redis);
+        return model_ask_dead_letters(terminal->model, terminal->service, terminal->redis);
 }
 
 static void look_at_redis(struct terminal *terminal)
@@ -191,7 +191,7 @@ static void print_streams(const cJSON *root)
         }
 }
 
-static void print_letters(const cJSON *root)
+static void print_dead_letters(const cJSON *root)
 {
         const cJSON *letter;
         if (cJSON_GetArraySize(item(root, "letters")))
@@ -282,7 +282,7 @@ static void print(const struct terminal *terminal, const cJSON *root)
                 puts("working");
         cJSON_ArrayForEach(problem, item(root, "problems")) puts(problem->valuestring);
         print_streams(root);
-        print_letters(root);
+        print_dead_letters(root);
         print_database(item(root, "database"), item(root, "outbox_seconds_left"));
 }
 

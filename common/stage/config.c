@@ -64,7 +64,7 @@ static const struct setting rows[] = {
         SETTING_OF_TEXT("CASCADE_STREAM_NAME", AT(cascade_stream), "vault_updates", check_name, "stream from ingest to cascade"),
         SETTING_OF_TEXT(
                 "ANALYTICS_STREAM_NAME", AT(analytics_stream), "term_updates", check_name, "stream from cascade to analytics"),
-        SETTING_OF_TEXT("DLQ_STREAM_NAME", AT(letter_stream), "dead_letters", check_name, "stream of dead letters"),
+        SETTING_OF_TEXT("DLQ_STREAM_NAME", AT(dead_letter_stream), "dead_letters", check_name, "stream of dead letters"),
         SETTING_OF_NUMBER("BATCH_SIZE", AT(batch_size), "100", 1, 100000,
                 "messages per read and stream at most; a worker asks for fewer where messages are large"),
         SETTING_OF_NUMBER("BATCH_MAX_EVENTS", AT(batch_max), "2000", 1, 1000000,
@@ -138,7 +138,7 @@ void config_derive(struct config *config)
         config->group = format_name(config->group_base, config->suffix);
         append_suffix(&config->cascade_stream, config->suffix);
         append_suffix(&config->analytics_stream, config->suffix);
-        append_suffix(&config->letter_stream, config->suffix);
+        append_suffix(&config->dead_letter_stream, config->suffix);
         config->cascade_inputs[0] = config->cascade_stream;
         config->analytics_inputs[0] = config->analytics_stream;
         if (!config->consumer_name) {
@@ -151,7 +151,8 @@ void config_derive(struct config *config)
 
 const char *config_check(const struct config *config, const char *const *inputs)
 {
-        const char *names[CONFIG_STREAMS_MAX + 3] = {config->cascade_stream, config->analytics_stream, config->letter_stream};
+        const char *names[CONFIG_STREAMS_MAX + 3] = {
+                config->cascade_stream, config->analytics_stream, config->dead_letter_stream};
         size_t count = 3;
         for (size_t i = 0; inputs[i]; i++) {
                 if (i == CONFIG_STREAMS_MAX)

@@ -10,8 +10,8 @@
 struct config {
         char *redis_url, *database_url;
         char *group_base, *suffix, *consumer_name;
-        char *cascade_stream, *analytics_stream, *letter_stream; /* suffix included after config_derive */
-        char *group;                                             /* CONSUMER_GROUP and its suffix */
+        char *cascade_stream, *analytics_stream, *dead_letter_stream; /* suffix included after config_derive */
+        char *group;                                                  /* CONSUMER_GROUP and its suffix */
         int64_t batch_size, batch_max, batch_timeout_ms, workers;
         int64_t processing_timeout_ms, max_retries;
         int64_t breaker_threshold, breaker_timeout_ms;

@@ -89,7 +89,7 @@ static bool is_id(const char *text, size_t size)
 static void refuse(struct work *work, struct stream_entry *entry, const char *error_class, const char *error)
 {
         work->units_failed++;
-        work_add_letter(work, entry, "", error_class, error, 1);
+        work_add_dead_letter(work, entry, "", error_class, error, 1);
 }
 
 static void read_entry(struct work *work, struct keys *keys, struct stream_entry *entry)
@@ -149,7 +149,7 @@ static void blame_entry(
                 return;
         }
         work->units_failed++;
-        work_add_letter(work, entry, "", "database",
+        work_add_dead_letter(work, entry, "", "database",
                 arena_format(work->arena, "term_id %s: refused by PostgreSQL: %s", term_id, error), attempts);
 }
 

@@ -448,7 +448,7 @@ void reader_init(struct reader *reader, struct service *service, int number, con
                         .name = name,
                         .streams = service_inputs(service),
                         .stage = service->program->name,
-                        .letter_stream = service->shared->letter_stream,
+                        .dead_letter_stream = service->shared->dead_letter_stream,
                         .lost = tell_lost,
                         .context = reader},
         };

@@ -20,11 +20,12 @@ void work_add_bucket(struct work *work, const char *bucket, const char *reason, 
         work->keys[work->key_count++] = (struct stream_key){.bucket = bucket, .reason = reason, .block_number = block_number};
 }
 
-void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
+void work_add_dead_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
         const char *error, int64_t attempts)
 {
-        work->letters = memory_grow(work->letters, &work->letter_capacity, work->letter_count + 1, sizeof(*work->letters));
-        work->letters[work->letter_count++] = (struct stream_letter){
+        work->dead_letters = memory_grow(
+                work->dead_letters, &work->dead_letter_capacity, work->dead_letter_count + 1, sizeof(*work->dead_letters));
+        work->dead_letters[work->dead_letter_count++] = (struct stream_dead_letter){
                 .entry = entry,
                 .event_index = event_index,
                 .error_class = error_class,
@@ -68,7 +69,7 @@ void work_fold_keys(struct work *work)
 void work_deinit(struct work *work)
 {
         free(work->keys);
-        free(work->letters);
+        free(work->dead_letters);
         *work = (struct work){0};
 }
 

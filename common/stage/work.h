@@ -25,8 +25,8 @@ struct work {
 
         struct stream_key *keys; /* what changed, to be published */
         size_t key_count, key_capacity;
-        struct stream_letter *letters;
-        size_t letter_count, letter_capacity;
+        struct stream_dead_letter *dead_letters;
+        size_t dead_letter_count, dead_letter_capacity;
         size_t units;           /* events or keys that were stored */
         size_t units_failed;    /* that went to dead letters */
         int64_t newest_block_s; /* newest block time in the batch, 0: none known */
@@ -35,7 +35,7 @@ struct work {
 /* Texts are borrowed until the batch is over. Keys may repeat. */
 void work_add_key(struct work *work, const char *term_id, const char *curve_id, const char *reason, int64_t block_number);
 void work_add_bucket(struct work *work, const char *bucket, const char *reason, int64_t block_number);
-void work_add_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
+void work_add_dead_letter(struct work *work, const struct stream_entry *entry, const char *event_index, const char *error_class,
         const char *error, int64_t attempts);
 /* Sorts the keys and leaves one of each, with its highest block. */
 void work_fold_keys(struct work *work);

@@ -112,7 +112,7 @@ static int connect_db(struct worker *worker)
 
 /* ---- one batch ---- */
 
-static void add_lost_letters(struct worker *worker)
+static void add_lost_entries(struct worker *worker)
 {
         for (size_t i = 0; i < worker->reader.batch.count; i++) {
                 const struct stream_entry *entry = &worker->reader.batch.entries[i];
@@ -120,16 +120,16 @@ static void add_lost_letters(struct worker *worker)
                         continue;
                 log_write(LOG_ERROR, "entry lost: it was trimmed away while it was pending", "stream=%s id=%s", entry->stream,
                         entry->id);
-                work_add_letter(&worker->work, entry, "", "lost", STREAM_LOST, 0);
+                work_add_dead_letter(&worker->work, entry, "", "lost", STREAM_LOST, 0);
         }
 }
 
-static void report_letters(struct worker *worker)
+static void report_dead_letters(struct worker *worker)
 {
         struct metrics *metrics = worker->service->metrics;
         const struct work *work = &worker->work;
-        for (size_t i = 0; i < work->letter_count; i++) {
-                const struct stream_letter *letter = &work->letters[i];
+        for (size_t i = 0; i < work->dead_letter_count; i++) {
+                const struct stream_dead_letter *letter = &work->dead_letters[i];
                 if (!letter->written) { /* another consumer has written it, or its consumer was removed (XGROUP DELCONSUMER) */
                         log_write(LOG_WARN, "bad message is not pending any more; no dead letter is written for it here",
                                 "stream=%s id=%s event_index=%s error_class=%s error=%s", letter->entry->stream,
@@ -185,16 +185,16 @@ static int publish_and_ack(struct worker *worker)
                 .target = target,
                 .keys = work->keys,
                 .key_count = target ? work->key_count : 0,
-                .letters = work->letters,
-                .letter_count = work->letter_count,
+                .dead_letters = work->dead_letters,
+                .dead_letter_count = work->dead_letter_count,
         };
         r = stream_finish(&worker->reader.consumer, &worker->reader.batch, &outcome);
         if (!r && outcome.unpublished)
                 log_write(LOG_WARN,
                         "Redis is out of memory: acked without publishing; the backfill does that from the outbox later",
-                        "worker=%d keys=%zu dead_letters=%zu", worker->number, outcome.key_count, outcome.letter_count);
+                        "worker=%d keys=%zu dead_letters=%zu", worker->number, outcome.key_count, outcome.dead_letter_count);
         else if (!r)
-                report_letters(worker);
+                report_dead_letters(worker);
         return r;
 }
 
@@ -214,9 +214,9 @@ static int process(struct worker *worker)
         if (r)
                 return r;
         work->db = worker->db;
-        work->key_count = work->letter_count = work->units = work->units_failed = 0;
+        work->key_count = work->dead_letter_count = work->units = work->units_failed = 0;
         work->newest_block_s = 0;
-        add_lost_letters(worker);
+        add_lost_entries(worker);
         if (worker->service->program->process(work))
                 return fail_batch(worker, "batch failed in PostgreSQL; it is tried again", db_error(worker->db));
         if (publish_and_ack(worker)) {

@@ -56,7 +56,8 @@ static void push_payload(struct redis_command *command, const struct stream_entr
         }
 }
 
-static void push_letter(struct redis_command *command, const struct stream_consumer *consumer, const struct stream_letter *letter)
+static void push_dead_letter(
+        struct redis_command *command, const struct stream_consumer *consumer, const struct stream_dead_letter *letter)
 {
         char seen[32];
         const struct stream_entry *entry = letter->entry;
@@ -65,7 +66,7 @@ static void push_letter(struct redis_command *command, const struct stream_consu
         redis_command_push(command, text_dead_letter);
         redis_command_push(command, "2");
         redis_command_push(command, entry->stream);
-        redis_command_push(command, consumer->letter_stream);
+        redis_command_push(command, consumer->dead_letter_stream);
         redis_command_push(command, consumer->group);
         redis_command_push(command, entry->id);
         push_text(command, "stage", consumer->stage);
@@ -81,10 +82,10 @@ static void push_letter(struct redis_command *command, const struct stream_consu
         push_payload(command, entry);
 }
 
-static bool has_letter(const struct stream_outcome *outcome, const struct stream_entry *entry)
+static bool has_dead_letter(const struct stream_outcome *outcome, const struct stream_entry *entry)
 {
-        for (size_t i = 0; i < outcome->letter_count; i++)
-                if (outcome->letters[i].entry == entry)
+        for (size_t i = 0; i < outcome->dead_letter_count; i++)
+                if (outcome->dead_letters[i].entry == entry)
                         return true;
         return false;
 }
@@ -97,7 +98,7 @@ static int send_acks(const struct stream_consumer *consumer, const struct stream
                 AUTO_COMMAND struct redis_command command = {0};
                 for (size_t i = 0; i < batch->count; i++) {
                         const struct stream_entry *entry = &batch->entries[i];
-                        if (entry->stream != consumer->streams[s] || entry->left || has_letter(outcome, entry))
+                        if (entry->stream != consumer->streams[s] || entry->left || has_dead_letter(outcome, entry))
                                 continue;
                         if (!command.count) {
                                 redis_command_push(&command, "XACK");
@@ -180,9 +181,9 @@ static int finish_in_one_step(
         int r = send_word(redis, "MULTI");
         if (!r)
                 r = send_keys(redis, outcome->target, outcome->keys, outcome->key_count);
-        for (size_t i = 0; !r && i < outcome->letter_count; i++) {
+        for (size_t i = 0; !r && i < outcome->dead_letter_count; i++) {
                 AUTO_COMMAND struct redis_command command = {0};
-                push_letter(&command, consumer, &outcome->letters[i]);
+                push_dead_letter(&command, consumer, &outcome->dead_letters[i]);
                 r = redis_send(redis, &command);
         }
         if (!r)
@@ -190,23 +191,23 @@ static int finish_in_one_step(
         if (!r)
                 r = send_word(redis, "EXEC");
         if (!r)
-                r = receive_exec(redis, outcome->key_count + outcome->letter_count + acks, &reply);
-        for (size_t i = 0; !r && i < outcome->letter_count; i++)
-                outcome->letters[i].written = redis_reply_number(redis_reply_item(reply, outcome->key_count + i));
+                r = receive_exec(redis, outcome->key_count + outcome->dead_letter_count + acks, &reply);
+        for (size_t i = 0; !r && i < outcome->dead_letter_count; i++)
+                outcome->dead_letters[i].written = redis_reply_number(redis_reply_item(reply, outcome->key_count + i));
         return r;
 }
 
 int stream_finish(const struct stream_consumer *consumer, const struct stream_batch *batch, struct stream_outcome *outcome)
 {
         outcome->unpublished = false;
-        int r = outcome->key_count || outcome->letter_count ? finish_in_one_step(consumer, batch, outcome)
-                                                            : finish_with_acks(consumer, batch, outcome);
+        int r = outcome->key_count || outcome->dead_letter_count ? finish_in_one_step(consumer, batch, outcome)
+                                                                 : finish_with_acks(consumer, batch, outcome);
         if (r != OUT_OF_MEMORY)
                 return r;
         outcome->unpublished = true;
         r = finish_with_acks(consumer, batch, outcome);
         for (size_t i = 0; !r && i < batch->count; i++)
-                batch->entries[i].left = batch->entries[i].left || has_letter(outcome, &batch->entries[i]);
+                batch->entries[i].left = batch->entries[i].left || has_dead_letter(outcome, &batch->entries[i]);
         return r;
 }
 

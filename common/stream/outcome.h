@@ -16,7 +16,7 @@ struct stream_key {
         const char *reason;
         int64_t block_number;
 };
-struct stream_letter {
+struct stream_dead_letter {
         const struct stream_entry *entry;
         const char *event_index; /* "3", "0,7" or "" */
         const char *error_class, *error;
@@ -27,8 +27,8 @@ struct stream_outcome {
         const char *target; /* stream the keys go to, NULL: none */
         const struct stream_key *keys;
         size_t key_count;
-        struct stream_letter *letters; /* the script that writes a letter acks its entry */
-        size_t letter_count;
+        struct stream_dead_letter *dead_letters; /* the script that writes a letter acks its entry */
+        size_t dead_letter_count;
         bool unpublished; /* by stream_finish: Redis is out of memory, keys and dead letters were not written */
 };
 /*

@@ -177,7 +177,7 @@ static int run_lost(const struct stream_consumer *consumer, const char *stream, 
         char number[16];
         snprintf(number, sizeof(number), "%d", at_most);
         *count = 0;
-        int r = redis_call(consumer->redis, &reply, "EVAL", text_lost, "2", stream, consumer->letter_stream, consumer->group,
+        int r = redis_call(consumer->redis, &reply, "EVAL", text_lost, "2", stream, consumer->dead_letter_stream, consumer->group,
                 consumer->name, number, cursor, consumer->stage, STREAM_LOST, idle_ms, NULL);
         if (r == REDIS_REFUSED && strstr(redis_error(consumer->redis), "NOGROUP"))
                 return STREAM_NO_GROUP;

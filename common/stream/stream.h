@@ -56,8 +56,8 @@ const char *stream_entry_payload(const struct stream_entry *entry, size_t *size)
 struct stream_consumer {
         struct redis *redis;
         const char *group, *name;
-        const char *const *streams;        /* NULL-ended */
-        const char *stage, *letter_stream; /* of its dead letters */
+        const char *const *streams;             /* NULL-ended */
+        const char *stage, *dead_letter_stream; /* of its dead letters */
         /* called for each entry found trimmed away while it was pending, after its dead letter is written */
         void (*lost)(void *context, const char *stream, const char *id);
         void *context;

@@ -34,10 +34,10 @@ struct outbox {
 
 struct model {
         pthread_mutex_t lock;
-        atomic_llong watched_ms;                    /* when somebody last asked for it, monotonic */
-        char *letters, *letters_version, *database; /* JSON texts, NULL: not asked yet */
-        int64_t database_ms;                        /* when it was asked, monotonic */
-        struct history *streams[VIEW_STREAMS_MAX];  /* rings */
+        atomic_llong watched_ms;                              /* when somebody last asked for it, monotonic */
+        char *dead_letters, *dead_letters_version, *database; /* JSON texts, NULL: not asked yet */
+        int64_t database_ms;                                  /* when it was asked, monotonic */
+        struct history *streams[VIEW_STREAMS_MAX];            /* rings */
         size_t count, next;
         struct view_streams latest, sampled; /* looks at the streams: the last, the last that history took */
         char *known[VIEW_STREAMS_MAX];       /* streams of the pipeline; only ever grows */
@@ -59,8 +59,8 @@ struct model *model_free(struct model *model)
                 return NULL;
         for (size_t i = 0; i < VIEW_STREAMS_MAX; i++)
                 free(model->streams[i]), free(model->known[i]);
-        free(model->letters);
-        free(model->letters_version);
+        free(model->dead_letters);
+        free(model->dead_letters_version);
         free(model->database);
         pthread_mutex_destroy(&model->lock);
         free(model);
@@ -141,17 +141,17 @@ static void learn_stream(struct model *model, const char *stream)
                 abort();
 }
 
-int model_ask_letters(struct model *model, const struct service *service, struct redis *redis)
+int model_ask_dead_letters(struct model *model, const struct service *service, struct redis *redis)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        const char *version = model->letters_version ? model->letters_version : "";
-        if (redis_call(redis, &reply, "EVAL", text_newest_letters, "1", service->shared->letter_stream, version, NULL))
+        const char *version = model->dead_letters_version ? model->dead_letters_version : "";
+        if (redis_call(redis, &reply, "EVAL", text_newest_dead_letters, "1", service->shared->dead_letter_stream, version, NULL))
                 return -1;
         const char *letters = redis_reply_text(redis_reply_item(reply, 1), NULL);
         pthread_mutex_lock(&model->lock);
-        replace(&model->letters_version, redis_reply_text(redis_reply_item(reply, 0), NULL));
+        replace(&model->dead_letters_version, redis_reply_text(redis_reply_item(reply, 0), NULL));
         if (letters && *letters)
-                replace(&model->letters, letters);
+                replace(&model->dead_letters, letters);
         pthread_mutex_unlock(&model->lock);
         return 0;
 }
@@ -242,7 +242,7 @@ static cJSON *streams_object(const struct service *service, const struct view_st
         cJSON_AddStringToObject(root, "time", now);
         cJSON_AddStringToObject(root, "group", service->shared->group);
         cJSON_AddStringToObject(root, "circuit_breaker_state", breaker);
-        cJSON_AddNumberToObject(root, "dead_letters", (double)status->letters);
+        cJSON_AddNumberToObject(root, "dead_letters", (double)status->dead_letters);
         cJSON *streams = cJSON_AddArrayToObject(root, "streams");
         for (size_t i = 0; i < status->count; i++) {
                 const struct view_stream *row = &status->rows[i];
@@ -352,7 +352,7 @@ struct cJSON *model_object(struct model *model, const struct service *service, c
                 add_ring(item, "lag_history", model, ring ? ring->lag : NULL);
                 i++;
         }
-        add_parsed(root, "letters", model->letters);
+        add_parsed(root, "letters", model->dead_letters);
         add_parsed(root, "database", model->database);
         add_outboxes(root, model);
         pthread_mutex_unlock(&model->lock);

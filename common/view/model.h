@@ -18,7 +18,7 @@ void model_get_streams(struct model *model, const char *out[VIEW_STREAMS_MAX + 1
 /* Takes note of a look at the streams; history takes one in ten seconds. */
 void model_note_streams(struct model *model, const struct view_streams *now);
 /* Some milliseconds each; the old answers stay where it fails. The second sets the gauges of the program's last verify, too. */
-MUST_CHECK int model_ask_letters(struct model *model, const struct service *service, struct redis *redis);
+MUST_CHECK int model_ask_dead_letters(struct model *model, const struct service *service, struct redis *redis);
 MUST_CHECK int model_ask_database(struct model *model, const struct service *service, struct db *db);
 /* All of it, from memory: while a server is away, what was seen last. breaker: its state's name. Freed with cJSON_Delete. */
 struct cJSON *model_object(struct model *model, const struct service *service, const char *breaker);

@@ -50,7 +50,7 @@ int view_streams_read(const struct service *service, struct redis *redis, const 
         for (size_t i = 0; !r && i < ARRAY_LENGTH(internal); i++)
                 r = read_one(service, redis, before, out, internal[i], false);
         if (!r)
-                r = stream_state_read(redis, service->shared->letter_stream, service->shared->group, &letters);
-        out->letters = r ? 0 : letters.length;
+                r = stream_state_read(redis, service->shared->dead_letter_stream, service->shared->group, &letters);
+        out->dead_letters = r ? 0 : letters.length;
         return r;
 }

@@ -16,7 +16,7 @@ struct view_stream {
 struct view_streams {
         struct view_stream rows[VIEW_STREAMS_MAX];
         size_t count;
-        int64_t letters; /* length of the dead letters' stream */
+        int64_t dead_letters; /* length of the dead letters' stream */
         int64_t looked_ms;
 };
 

@@ -53,7 +53,8 @@ static void set_stream_gauges(struct watch *watch, const struct view_streams *st
                 metrics_set(metrics, &stage_trims, trims, stream, NULL, NULL);
                 metrics_set(metrics, &stage_foreign_group, trims && *state->foreign, stream, group, NULL);
         }
-        metrics_set(metrics, &stage_stream_length, (double)streams->letters, watch->service->shared->letter_stream, group, NULL);
+        metrics_set(metrics, &stage_stream_length, (double)streams->dead_letters, watch->service->shared->dead_letter_stream,
+                group, NULL);
 }
 
 /* Returns the time until the next look. */
@@ -186,7 +187,7 @@ static int ask_once(struct watch *watch)
                 r = set_program_gauges(watch);
         }
         if (!r && clock_is_due(&watch->asked_ms, model_is_watched(watch->model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS)) {
-                r = model_ask_letters(watch->model, service, watch->link.redis);
+                r = model_ask_dead_letters(watch->model, service, watch->link.redis);
                 if (!r)
                         r = model_ask_database(watch->model, service, watch->link.db);
                 watch->failed = watch->failed && r;

@@ -200,17 +200,17 @@ static int store(struct replay *replay, const struct stream_batch *batch)
         int r;
         work->batch = batch;
         do {
-                work->key_count = work->letter_count = 0;
+                work->key_count = work->dead_letter_count = 0;
                 r = writer_process(work);
         } while (!r && take_left(batch));
         if (r) {
                 fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->db));
                 return r;
         }
-        for (size_t i = 0; i < work->letter_count; i++)
-                fprintf(stderr, "cannot be stored: stream %s, id %s: %s\n", work->letters[i].entry->stream,
-                        work->letters[i].entry->id, work->letters[i].error);
-        replay->failed += work->letter_count;
+        for (size_t i = 0; i < work->dead_letter_count; i++)
+                fprintf(stderr, "cannot be stored: stream %s, id %s: %s\n", work->dead_letters[i].entry->stream,
+                        work->dead_letters[i].entry->id, work->dead_letters[i].error);
+        replay->failed += work->dead_letter_count;
         work_fold_keys(work);
         r = work->key_count ? stream_publish(replay->redis, target, work->keys, work->key_count) : 0;
         if (r)

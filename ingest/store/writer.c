@@ -130,7 +130,7 @@ static void note_fault(
         work->units_failed++;
 }
 
-static void add_letters(struct work *work, const struct writer *writer)
+static void add_dead_letters(struct work *work, const struct writer *writer)
 {
         for (size_t i = 0; i < work->batch->count; i++) {
                 const struct verdict *verdict = &writer->verdicts[i];
@@ -142,7 +142,7 @@ static void add_letters(struct work *work, const struct writer *writer)
                         error = arena_format(work->arena, "%s (and %zu more)", error, verdict->faults - 1);
                 if (verdict->faults > INDEXES_SHOWN)
                         indexes = arena_format(work->arena, "%s,…", indexes);
-                work_add_letter(work, &work->batch->entries[i], indexes, verdict->error_class, error, verdict->attempts);
+                work_add_dead_letter(work, &work->batch->entries[i], indexes, verdict->error_class, error, verdict->attempts);
         }
 }
 
@@ -582,6 +582,6 @@ int writer_process(struct work *work)
         if (!r)
                 r = work_run_each(work, done, EVENT_KINDS, store_kind, writer);
         if (!r)
-                add_letters(work, writer);
+                add_dead_letters(work, writer);
         return r;
 }
