@@ -2,24 +2,19 @@
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include "common/base/clean.h"
-#ifdef HAVE_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
+#include "common/io/redis_tls.h"
 
 struct redis {
         redisContext *context;
         int64_t timeout_ms;
-        bool broken;
+        bool broken, tls;
         char error[512];
-#ifdef HAVE_HIREDIS_SSL
-        redisSSLContext *tls;
-#endif
 };
 
 struct address {
@@ -111,7 +106,9 @@ static const char *address_parse(struct address *address, const char *url)
         address->tls = url[5] == 's';
 #ifndef HAVE_HIREDIS_SSL
         if (address->tls)
-                return "asks for TLS, but this program was built without hiredis_ssl";
+                return "asks for TLS, which this program was built without: Debian 12 has no hiredis_ssl; use the container "
+                       "image, "
+                       "or a build on Debian 13";
 #endif
         char *copy = strdup(body), *rest = copy;
         const char *problem = NULL;
@@ -144,9 +141,18 @@ const char *redis_url_check(const char *url)
 
 /* ---- errors ---- */
 
+static bool tls_says_why(struct redis *redis)
+{
+#ifdef HAVE_HIREDIS_SSL
+        return redis->tls && redis_tls_reason(redis->error, sizeof(redis->error));
+#else
+        return redis->tls;
+#endif
+}
+
 static int broken(struct redis *redis)
 {
-        if (!redis->broken)
+        if (!redis->broken && !tls_says_why(redis))
                 snprintf(redis->error, sizeof(redis->error), "%s",
                         redis->context->errstr[0] ? redis->context->errstr : "connection lost");
         clean_text(redis->error);
@@ -170,11 +176,11 @@ static int judge_error(struct redis *redis, const char *text)
         return REDIS_REFUSED;
 }
 
-/* Closed by the server, or on the way to it, while nothing was asked. */
+/* Closed by the server, or on the way to it, while nothing was asked. TLS leaves its farewell unread before the end. */
 static bool is_closed(const struct redis *redis)
 {
-        char byte;
-        return recv(redis->context->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+        struct pollfd socket = {.fd = redis->context->fd, .events = POLLRDHUP};
+        return poll(&socket, 1, 0) > 0;
 }
 
 bool redis_alive(const struct redis *redis)
@@ -287,23 +293,22 @@ int redis_call(struct redis *redis, struct redis_reply **out, ...)
 
 /* ---- connection ---- */
 
-static int start_tls(struct redis *redis, const struct address *address)
+static int start_tls(struct redis *redis, const struct address *address, const struct redis_options *options)
 {
-        if (!address->tls)
+        redis->tls = address->tls;
+        if (!redis->tls)
                 return 0;
 #ifdef HAVE_HIREDIS_SSL
-        redisSSLContextError why = REDIS_SSL_CTX_NONE;
-        redis->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, address->host, &why);
-        if (!redis->tls) {
-                snprintf(redis->error, sizeof(redis->error), "%s", redisSSLContextGetError(why));
-                return -1;
-        }
-        if (redisInitiateSSLWithContext(redis->context, redis->tls) != REDIS_OK)
-                return broken(redis);
+        const struct redis_tls_files files = {
+                .authorities = options->ca_file, .certificate = options->cert_file, .key = options->key_file};
+        if (!redis_tls_start(redis->context, &files, address->host, redis->error, sizeof(redis->error)))
+                return 0;
+        clean_text(redis->error);
+        redis->broken = true;
 #else
-        (void)redis;
+        (void)options;
 #endif
-        return 0;
+        return -1;
 }
 
 static int log_in(struct redis *redis, const struct address *address)
@@ -322,10 +327,11 @@ static int log_in(struct redis *redis, const struct address *address)
         return r;
 }
 
-int redis_open(struct redis **out, const char *url, int64_t timeout_ms, char **problem)
+int redis_open(struct redis **out, const struct redis_options *options, char **problem)
 {
         struct address address = {0};
-        const char *bad = address_parse(&address, url);
+        const char *bad = address_parse(&address, options->url);
+        const int64_t timeout_ms = options->timeout_ms;
         if (bad) {
                 *problem = strdup(bad);
                 address_deinit(&address);
@@ -341,7 +347,7 @@ int redis_open(struct redis **out, const char *url, int64_t timeout_ms, char **p
         if (!r) {
                 set_timeout(redis, timeout_ms);
                 (void)redisEnableKeepAlive(redis->context);
-                r = start_tls(redis, &address);
+                r = start_tls(redis, &address, options);
         }
         if (!r)
                 r = log_in(redis, &address);
@@ -357,12 +363,8 @@ int redis_open(struct redis **out, const char *url, int64_t timeout_ms, char **p
 
 struct redis *redis_close(struct redis *redis)
 {
-        if (redis) {
+        if (redis)
                 redisFree(redis->context);
-#ifdef HAVE_HIREDIS_SSL
-                redisFreeSSLContext(redis->tls);
-#endif
-        }
         free(redis);
         return NULL;
 }

@@ -20,8 +20,14 @@ enum { REDIS_REFUSED = 1 };
  * text). */
 const char *redis_url_check(const char *url);
 
-MUST_CHECK int redis_open(
-        struct redis **out, const char *url, int64_t timeout_ms, char **problem); /* *problem: malloc'd text on failure */
+struct redis_options {
+        const char *url;
+        const char *ca_file, *cert_file, *key_file; /* for rediss://, PEM; NULL: the system's authorities, no certificate */
+        int64_t timeout_ms;                         /* of connecting, then of each reply */
+};
+
+/* *problem: malloc'd text on failure */
+MUST_CHECK int redis_open(struct redis **out, const struct redis_options *options, char **problem);
 struct redis *redis_close(struct redis *redis);
 AUTO_DEFINE(struct redis *, redis, redis_close)
 bool redis_alive(const struct redis *redis);

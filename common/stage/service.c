@@ -23,7 +23,14 @@ bool service_reads_keys(const struct service *service)
 int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
 {
         AUTO(text) char *url = settings_text_now(service->program->settings, "REDIS_URL", service->shared->redis_url);
-        return redis_open(out, url, timeout_ms, problem);
+        const struct redis_options options = {
+                .url = url,
+                .ca_file = service->shared->redis_ca_file,
+                .cert_file = service->shared->redis_cert_file,
+                .key_file = service->shared->redis_key_file,
+                .timeout_ms = timeout_ms,
+        };
+        return redis_open(out, &options, problem);
 }
 
 int service_tell_gap(struct service *service, struct redis *redis, const char *stream)
