@@ -114,10 +114,10 @@ static int judge_certificate(int good, X509_STORE_CTX *store)
 
 /* ---- the reasons in words: alerts, files ---- */
 
-bool redis_tls_reason(char *error, size_t size)
+static bool explain_last(char *error, size_t size)
 {
         unsigned long code = ERR_peek_last_error();
-        const char *reason = ERR_reason_error_string(code);
+        const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
         ERR_clear_error();
         if (!code)
                 return false;
@@ -147,6 +147,18 @@ bool redis_tls_reason(char *error, size_t size)
         return true;
 }
 
+/* A server that ends the connection says why in its last message, which a write that failed has not read. */
+bool redis_tls_reason(struct ssl_st *session, char *error, size_t size)
+{
+        unsigned long code = ERR_peek_last_error();
+        char byte;
+        if (ERR_SYSTEM_ERROR(code) && (ERR_GET_REASON(code) == EPIPE || ERR_GET_REASON(code) == ECONNRESET)) {
+                ERR_clear_error();
+                (void)SSL_read(session, &byte, sizeof(byte));
+        }
+        return explain_last(error, size);
+}
+
 /* The first of the errors: those behind it are its consequences. */
 static int fail_file(const char *variable, const char *path, char *error, size_t size)
 {
@@ -163,7 +175,7 @@ static int fail_handshake(int code, char *error, size_t size)
                 ERR_clear_error();
                 return -1;
         }
-        if (redis_tls_reason(error, size))
+        if (explain_last(error, size))
                 return -1;
         if (code == EAGAIN || code == EWOULDBLOCK)
                 snprintf(error, size, "the server did not answer the TLS handshake in time; does it speak TLS at this port?");
@@ -220,7 +232,8 @@ static int shake_hands(struct redisContext *context, SSL *ssl)
         return r == REDIS_OK ? 0 : seen ? -seen : -EPIPE;
 }
 
-int redis_tls_start(struct redisContext *context, const struct redis_tls_files *files, const char *host, char *error, size_t size)
+int redis_tls_start(struct redisContext *context, const struct redis_tls_files *files, const char *host, struct ssl_st **session,
+        char *error, size_t size)
 {
         AUTO(ssl_context) SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
         struct verdict verdict = {.host = host, .error = error, .size = size};
@@ -244,8 +257,10 @@ int redis_tls_start(struct redisContext *context, const struct redis_tls_files *
         SSL_set_app_data(ssl, &verdict);
         int r = shake_hands(context, ssl);
         SSL_set_app_data(ssl, NULL);
-        if (!r)
-                return 0; /* the context frees ssl */
+        if (!r) {
+                *session = ssl; /* the context frees it */
+                return 0;
+        }
         SSL_free(ssl);
         return fail_handshake(-r, error, size);
 }

@@ -12,6 +12,7 @@
 #include "common/base/base.h"
 
 struct redisContext; /* hiredis' */
+struct ssl_st;       /* OpenSSL's SSL */
 
 struct redis_tls_files {
         const char *authorities;       /* PEM; NULL: the system's, which SSL_CERT_FILE and SSL_CERT_DIR replace */
@@ -19,9 +20,10 @@ struct redis_tls_files {
 };
 
 #ifdef HAVE_HIREDIS_SSL
-/* On a connection that is made and has its time limit. Negative: error says why in words, uncleaned. */
-MUST_CHECK int redis_tls_start(
-        struct redisContext *context, const struct redis_tls_files *files, const char *host, char *error, size_t size);
+/* On a connection that is made and has its time limit. *session lives as long as context. Negative: error says why in words,
+ * uncleaned. */
+MUST_CHECK int redis_tls_start(struct redisContext *context, const struct redis_tls_files *files, const char *host,
+        struct ssl_st **session, char *error, size_t size);
 /* Right after a read or write failed: what TLS says of it. False: nothing. */
-bool redis_tls_reason(char *error, size_t size);
+bool redis_tls_reason(struct ssl_st *session, char *error, size_t size);
 #endif

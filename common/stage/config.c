@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "common/io/db.h"
 #include "common/base/log.h"
-#include "common/io/redis.h"
+#include "common/io/redis_url.h"
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
@@ -50,7 +50,10 @@ static const struct setting rows[] = {
                 .from_file = true,
                 .secret = true,
                 .check = redis_url_check,
-                .help = "redis://[user:password@]host:port[/db], rediss:// for TLS"},
+                .help = "redis://[user:password@]host:port[/db], of a cluster several host:port; rediss:// for TLS; sentinels "
+                        "are asked "
+                        "for the master with redis+sentinel:// or "
+                        "rediss+sentinel://[user:password@]host:port,host:port/master-name[/db]"},
         SETTING_OF_TEXT("REDIS_CA_FILE", AT(redis_ca_file), NULL, check_file,
                 "for rediss://: certificates (PEM) of the authorities that are trusted; default: the system's"),
         SETTING_OF_TEXT("REDIS_CERT_FILE", AT(redis_cert_file), NULL, check_file,
