@@ -1,11 +1,16 @@
-"""TLS to Redis: what is refused, and in which words; certificates of our own; a server that comes back with another certificate.
+"""TLS. To Redis: what is refused, and in which words; certificates of our own; a server that comes back with another certificate. To PostgreSQL
+(libpq's parameters) and to a node (libcurl) beside it.
 
 Where the distribution has no hiredis_ssl (Debian 12), the programs refuse rediss:// and name the way out; the other tests are skipped there."""
+import os
+import re
+import shutil
 import subprocess
 
 import pytest
 
 from authority import Authority, TlsRedisServer
+from node import Chain
 from programs import SERVICES
 from test_config import start
 from test_connections import Dummy
@@ -110,14 +115,66 @@ def test_a_server_that_does_not_speak_tls(redis_server, check):
         silent.close()
 
 
+@pytest.fixture
+def verified_postgres(authority, own_postgres, tmp_path):
+    """-> (PostgreSQL that takes nothing but TLS with a client's certificate from others than the tests, the URL's parameters)"""
+    for name, file in zip(("server.crt", "server.key"), authority.issue("DNS:localhost")):
+        shutil.copy(file, own_postgres.data / name)
+        (own_postgres.data / name).chmod(0o600)
+        if own_postgres.user:
+            os.chown(own_postgres.data / name, own_postgres.user.pw_uid, own_postgres.user.pw_gid)
+    own_postgres.settings |= {"ssl": "on", "ssl_ca_file": str(authority.file)}
+    (own_postgres.data / "pg_hba.conf").write_text("hostssl all app 127.0.0.1/32 trust clientcert=verify-ca\nhost all postgres 127.0.0.1/32 trust\n")
+    own_postgres.start()
+    with own_postgres.connect() as connection:
+        connection.execute("CREATE ROLE app LOGIN SUPERUSER")
+    certificate, key = authority.issue("DNS:app")
+    key.chmod(0o600)   # libpq insists
+    return own_postgres, {"sslmode": "verify-full", "sslrootcert": authority.file, "sslcert": certificate, "sslkey": key}
+
+
+def verified_url(pipeline, parameters, host="localhost"):
+    port, more = pipeline.postgres_server.port, "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"postgresql://app@{host}:{port}/{pipeline.database}?{more}"
+
+
+def test_postgresql_verified_on_both_sides(verified_postgres, make_pipeline, small):
+    postgres, parameters = verified_postgres
+    pipeline = make_pipeline(postgres=postgres).listen_to(small)
+
+    def said(**how):
+        lines = pipeline.run("ingest", "check", DATABASE_URL=verified_url(pipeline, **how)).stdout.splitlines()
+        return next(line for line in lines if line.split()[1] == "postgresql")
+    assert said(parameters=parameters).startswith("ok")
+    assert re.search('server certificate for "localhost".* does not match host name "127.0.0.1"', said(parameters=parameters, host="127.0.0.1"))
+    assert "requires a valid client certificate" in said(parameters={**parameters, "sslcert": "/nowhere", "sslkey": "/nowhere"})
+    pipeline.settings["DATABASE_URL"] = verified_url(pipeline, parameters)
+    pipeline.start()
+    pipeline.feed(small)
+    pipeline.drain().assert_exact()
+
+
+def test_https_to_the_node_says_why(authority, pipeline, small, make_node):
+    chain = Chain.of(small)
+    node = make_node(chain, files=authority.issue("IP:127.0.0.1"))
+    done = pipeline.migrate().run("ingest", "reconcile", "--check", "--rpc", node.url, NETWORK="intuition-testnet", CONTRACT_ADDRESS=chain.contract)
+    assert done.returncode == 1 and re.search(r"certificate.*: .*(unable to get local issuer|self-signed) certificate", done.stderr), done.stderr
+    assert "secret-key" not in done.stderr
+
+
 @needs_tls
-def test_the_whole_recording_with_certificates_on_both_sides(authority, make_redis, make_pipeline, recording):
+def test_the_whole_recording_with_certificates_on_all_sides(authority, make_redis, make_pipeline, verified_postgres, recording):
+    postgres, parameters = verified_postgres
     certificate, key = authority.issue("DNS:client")
-    pipeline = make_pipeline(redis=make_redis(authority, demands=True), redis_db=0, REDIS_CA_FILE=authority.file,
+    pipeline = make_pipeline(redis=make_redis(authority, demands=True), redis_db=0, postgres=postgres, REDIS_CA_FILE=authority.file,
                              REDIS_CERT_FILE=certificate, REDIS_KEY_FILE=key).listen_to(recording)
+    pipeline.settings["DATABASE_URL"] = verified_url(pipeline, parameters)
     pipeline.start()
     pipeline.feed(recording)
     pipeline.drain().assert_exact()
+    with pipeline.connect() as connection:
+        plain = connection.execute("SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'app' AND NOT ssl").fetchone()
+    assert plain == (0,)
 
 
 @needs_tls
