@@ -253,8 +253,7 @@ static void explain_slots(struct redis *redis, const char *const *keys)
         redis->hopeless = true;
         size_t used = (size_t)snprintf(redis->error, sizeof(redis->error),
                 "this Redis is a cluster, and our streams lie in several of its hash slots; give all of them a common {tag}, as "
-                "in "
-                "{intuition}%s: ",
+                "in {intuition}%s: ",
                 keys[0]);
         for (size_t i = 0; keys[i] && used < sizeof(redis->error); i++)
                 used += (size_t)snprintf(redis->error + used, sizeof(redis->error) - used, "%s%s", i ? ", " : "", keys[i]);
@@ -398,8 +397,10 @@ int redis_open(struct redis **out, const struct redis_options *options, char **p
         struct redis *redis = bad ? NULL : try_hosts(options, &url, why);
         if (fclose(why))
                 abort();
-        if (!redis)
+        if (!redis) {
+                clean_text(*problem);
                 return -1;
+        }
         free(*problem);
         *problem = NULL;
         *out = redis;

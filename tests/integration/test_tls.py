@@ -14,6 +14,7 @@ from node import Chain
 from programs import SERVICES
 from test_config import start
 from test_connections import Dummy
+from topologies import Sentinel
 from waiting import until
 
 WITH_TLS = subprocess.run(["pkg-config", "--exists", "hiredis_ssl"]).returncode == 0
@@ -113,6 +114,17 @@ def test_a_server_that_does_not_speak_tls(redis_server, check):
         assert "did not answer the TLS handshake in time" in check(f"rediss://127.0.0.1:{silent.port}")
     finally:
         silent.close()
+
+
+@needs_tls
+def test_a_sentinel_speaks_tls_too(server_folder, own_servers, authority, make_redis, check):
+    server, files = make_redis(authority, "IP:127.0.0.1"), authority.issue("DNS:localhost")
+    own_servers.append(Sentinel(server_folder, server, files=(*files, authority.file), quorum=1))
+    sentinel = own_servers[-1].start()
+    said = check(f"rediss+sentinel://localhost:{sentinel.port}/main", REDIS_CA_FILE=authority.file)
+    assert said.startswith("ok") and f"127.0.0.1:{server.port}, master main, named by the sentinel localhost:{sentinel.port}" in said
+    said = check(f"rediss+sentinel://127.0.0.1:{sentinel.port}/main", REDIS_CA_FILE=authority.file)
+    assert said.startswith("FAIL") and "the server's certificate is for localhost, not for 127.0.0.1" in said
 
 
 @pytest.fixture

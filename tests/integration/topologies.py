@@ -13,13 +13,17 @@ from waiting import until
 class Sentinel(RedisServer):
     label = "sentinel"
 
-    def __init__(self, folder, primary, name="main", password=None, quorum=2):
+    def __init__(self, folder, primary, name="main", password=None, quorum=2, files=None):
+        """files: (certificate, key, authority) of one that speaks TLS, to the servers as well"""
         super().__init__(folder)
-        self.name, self.password = name, password
+        self.name, self.password, self.files = name, password, files
         self.file = self.folder / "sentinel.conf"   # it writes into it
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", f"sentinel monitor {name} 127.0.0.1 {primary.port} {quorum}",
                  f"sentinel down-after-milliseconds {name} 1000", f"sentinel failover-timeout {name} 5000"]
         lines += [f"requirepass {password}", f"sentinel auth-pass {name} {password}"] if password else []
+        if files:
+            lines[0] = f"port 0\ntls-port {self.port}\ntls-replication yes\ntls-auth-clients no"
+            lines += [f"tls-{word}-file {file}" for word, file in zip(("cert", "key", "ca-cert"), files)]
         self.file.write_text("\n".join(lines) + "\n")
         if self.user:
             os.chown(self.file, self.user.pw_uid, self.user.pw_gid)
@@ -28,7 +32,8 @@ class Sentinel(RedisServer):
         return [super().command()[0], str(self.file), "--sentinel"]
 
     def client(self, db=0):
-        return redis.Redis(host="127.0.0.1", port=self.port, password=self.password, decode_responses=True, protocol=2, socket_timeout=30)
+        more = {"ssl": True, "ssl_cert_reqs": "none"} if self.files else {}
+        return redis.Redis(host="127.0.0.1", port=self.port, password=self.password, decode_responses=True, protocol=2, socket_timeout=30, **more)
 
     def master_port(self):
         return int(self.client().execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)[1])
