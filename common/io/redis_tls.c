@@ -126,6 +126,12 @@ static bool explain_last(char *error, size_t size)
                 snprintf(error, size,
                         "the server demands a certificate of its clients (%s); set REDIS_CERT_FILE and REDIS_KEY_FILE", reason);
                 break;
+        case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: /* TLS 1.2 has no word of its own for it */
+                snprintf(error, size,
+                        "the server refuses the TLS handshake (%s); if it demands a certificate of its clients, set "
+                        "REDIS_CERT_FILE and REDIS_KEY_FILE",
+                        reason);
+                break;
         case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
         case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
         case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
@@ -163,9 +169,15 @@ bool redis_tls_reason(struct ssl_st *session, char *error, size_t size)
 static int fail_file(const char *variable, const char *path, char *error, size_t size)
 {
         unsigned long code = ERR_peek_error();
-        const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : "it holds nothing of that kind as PEM";
+        const char *reason = ERR_reason_error_string(code);
         ERR_clear_error();
-        snprintf(error, size, "%s: '%s': %s", variable, path, reason);
+        if (ERR_SYSTEM_ERROR(code))
+                snprintf(error, size, "%s: '%s': %s", variable, path, strerror(ERR_GET_REASON(code)));
+        else if (ERR_GET_LIB(code) == ERR_LIB_X509 && ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH)
+                snprintf(error, size, "%s: '%s': it is not the key of REDIS_CERT_FILE", variable, path);
+        else
+                snprintf(error, size, "%s: '%s': it holds nothing of that kind, as PEM, that can be used: %s", variable, path,
+                        reason ? reason : "unknown error");
         return -1;
 }
 

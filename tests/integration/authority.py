@@ -59,9 +59,9 @@ commonName = supplied
 class TlsRedisServer(RedisServer):
     label = "redis-tls"
 
-    def __init__(self, folder, authority, names="DNS:localhost", days=1, demands=False):
+    def __init__(self, folder, authority, names="DNS:localhost", days=1, demands=False, arguments=()):
         """demands: a certificate of its clients, by the same authority."""
-        super().__init__(folder, append_only=True)
+        super().__init__(folder, append_only=True, arguments=arguments)
         self.authority, self.demands = authority, demands
         self.use(authority, names, days)
 

@@ -93,8 +93,10 @@ def test_an_authority_that_nobody_knows(server_folder, authority, make_redis, ch
 @needs_tls
 def test_a_client_certificate(server_folder, authority, make_redis, check):
     server = make_redis(authority, demands=True)
-    said = check(server.url(), REDIS_CA_FILE=authority.file)
-    assert said.startswith("FAIL") and "demands a certificate" in said and "set REDIS_CERT_FILE and REDIS_KEY_FILE" in said
+    older = make_redis(authority, demands=True, arguments=("--tls-protocols", "TLSv1.2"))
+    for one in (server, older):
+        said = check(one.url(), REDIS_CA_FILE=authority.file)
+        assert said.startswith("FAIL") and "demands a certificate" in said and "set REDIS_CERT_FILE and REDIS_KEY_FILE" in said
 
     def with_files(certificate, key):
         return check(server.url(), REDIS_CA_FILE=authority.file, REDIS_CERT_FILE=certificate, REDIS_KEY_FILE=key)
@@ -102,6 +104,8 @@ def test_a_client_certificate(server_folder, authority, make_redis, check):
     assert with_files(certificate, key).startswith("ok")
     said = with_files(*Authority(server_folder).issue("DNS:client"))
     assert said.startswith("FAIL") and "refuses our certificate, REDIS_CERT_FILE" in said
+    said = with_files(certificate, authority.issue("DNS:other")[1])
+    assert said.startswith("FAIL") and "it is not the key of REDIS_CERT_FILE" in said
     said = with_files(certificate, certificate)
     assert said.startswith("FAIL") and f"REDIS_KEY_FILE: '{certificate}'" in said
 
