@@ -43,6 +43,24 @@ static void PRINTF_LIKE(4, 5) tell(struct report *report, enum verdict verdict, 
         cJSON_AddStringToObject(item, "detail", text);
 }
 
+/* That all streams are in one slot is known: there would be no connection else. */
+static void check_cluster(struct report *report, struct redis *redis)
+{
+        AUTO(redis_reply) struct redis_reply *info = NULL;
+        char state[64] = "", masters[64] = "", nodes[64] = "";
+        if (redis_call(redis, &info, "CLUSTER", "INFO", NULL)) {
+                tell(report, VERDICT_WARN, "redis cluster", "a cluster, all streams are in one slot; CLUSTER INFO: %s",
+                        redis_error(redis));
+                return;
+        }
+        redis_info_value(info, "cluster_state", state);
+        redis_info_value(info, "cluster_size", masters);
+        redis_info_value(info, "cluster_known_nodes", nodes);
+        tell(report, strcmp(state, "ok") ? VERDICT_WARN : VERDICT_OK, "redis cluster",
+                "a cluster of %s nodes, %s of them masters with slots, state %s; all streams are in one slot", nodes, masters,
+                state);
+}
+
 static void check_version(struct report *report, struct redis *redis)
 {
         AUTO(redis_reply) struct redis_reply *info = NULL;
@@ -56,9 +74,10 @@ static void check_version(struct report *report, struct redis *redis)
         double number = strtod(version, NULL);
         tell(report, number >= 7.0 ? VERDICT_OK : VERDICT_FAIL, "redis version", "%s%s", version,
                 number >= 7.0 ? "" : ": 7.0 or later is needed");
-        tell(report, strcmp(cluster, "1") ? VERDICT_OK : VERDICT_FAIL, "redis cluster",
-                strcmp(cluster, "1") ? "not a cluster"
-                                     : "this is a Redis Cluster: publish and ack of several streams could not be one step");
+        if (strcmp(cluster, "1"))
+                tell(report, VERDICT_OK, "redis cluster", "not a cluster");
+        else
+                check_cluster(report, redis);
 }
 
 static void check_config(struct report *report, struct redis *redis)
@@ -117,7 +136,8 @@ static void check_redis(struct report *report, struct service *service)
                 tell(report, VERDICT_FAIL, "redis", "cannot connect (REDIS_URL): %s", problem);
                 return;
         }
-        tell(report, VERDICT_OK, "redis", "reachable");
+        const char *route = redis_route(redis);
+        tell(report, VERDICT_OK, "redis", "reachable%s%s", *route ? ": " : "", route);
         check_version(report, redis);
         check_config(report, redis);
         bool scripts = !redis_call(redis, NULL, "EVAL", "return 1", "0", NULL);

@@ -2,151 +2,41 @@
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include "common/base/clean.h"
-#ifdef HAVE_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
+#include "common/io/redis_tls.h"
+#include "common/io/redis_url.h"
+
+#define HOPS_MAX            5    /* from node to node of a cluster */
+#define SENTINEL_TIMEOUT_MS 1000 /* of each round trip: the next one is asked then */
 
 struct redis {
         redisContext *context;
         int64_t timeout_ms;
+        struct ssl_st *tls; /* NULL: none, or not yet */
         bool broken;
-        char error[512];
-#ifdef HAVE_HIREDIS_SSL
-        redisSSLContext *tls;
-#endif
+        bool hopeless; /* no other host of the URL would do better */
+        char error[1024], route[512];
 };
-
-struct address {
-        char *host, *user, *password;
-        int port;
-        long database;
-        bool tls;
-};
-
-/* ---- the URL ---- */
-
-static void address_deinit(struct address *address)
-{
-        free(address->host);
-        free(address->user);
-        free(address->password);
-}
-
-/* %41 -> A, in place */
-static bool percent_decode(char *text)
-{
-        char *to = text;
-        for (const char *from = text; *from; from++) {
-                if (*from != '%') {
-                        *to++ = *from;
-                        continue;
-                }
-                const char digits[3] = {from[1], from[1] ? from[2] : '\0'};
-                if (strspn(digits, "0123456789abcdefABCDEF") != 2 || !strcmp(digits, "00"))
-                        return false;
-                *to++ = (char)strtoul(digits, NULL, 16);
-                from += 2;
-        }
-        *to = '\0';
-        return true;
-}
-
-static const char *parse_login(struct address *address, char *login)
-{
-        char *colon = strchr(login, ':');
-        if (!colon)
-                return "has a user without a password: redis://user:password@host:port";
-        *colon = '\0';
-        address->user = strdup(login);
-        address->password = strdup(colon + 1);
-        if (!percent_decode(address->user) || !percent_decode(address->password))
-                return "has a bad % escape in its user or password";
-        return NULL;
-}
-
-static const char *parse_host(struct address *address, char *text)
-{
-        char *end = text, *port;
-        if (*text == '[') { /* IPv6 */
-                end = strchr(text, ']');
-                if (!end)
-                        return "lacks the ] behind an IPv6 address";
-                *end++ = '\0';
-                text++;
-                port = *end == ':' ? end + 1 : NULL;
-        } else {
-                port = strchr(text, ':');
-                if (port)
-                        *port++ = '\0';
-        }
-        if (!*text)
-                return "names no host";
-        address->host = strdup(text);
-        address->port = 6379;
-        if (port) {
-                char *rest;
-                long number = strtol(port, &rest, 10);
-                if (*rest || rest == port || number < 1 || number > 65535)
-                        return "has a port that is not from 1 to 65535";
-                address->port = (int)number;
-        }
-        return NULL;
-}
-
-static const char *address_parse(struct address *address, const char *url)
-{
-        const char *body = NULL;
-        if (!strncmp(url, "redis://", 8))
-                body = url + 8;
-        else if (!strncmp(url, "rediss://", 9))
-                body = url + 9;
-        else
-                return "must begin with redis:// or rediss://";
-        address->tls = url[5] == 's';
-#ifndef HAVE_HIREDIS_SSL
-        if (address->tls)
-                return "asks for TLS, but this program was built without hiredis_ssl";
-#endif
-        char *copy = strdup(body), *rest = copy;
-        const char *problem = NULL;
-        char *at = strrchr(copy, '@'), *slash = strchr(at ? at : copy, '/');
-        if (slash) {
-                *slash = '\0';
-                char *end;
-                address->database = strtol(slash + 1, &end, 10);
-                if (*end || address->database < 0 || address->database > 1000000)
-                        problem = "has a database that is not a number: redis://host:port/db";
-        }
-        if (at && !problem) {
-                *at = '\0';
-                rest = at + 1;
-                problem = parse_login(address, copy);
-        }
-        if (!problem)
-                problem = parse_host(address, rest);
-        free(copy);
-        return problem;
-}
-
-const char *redis_url_check(const char *url)
-{
-        struct address address = {0};
-        const char *problem = address_parse(&address, url);
-        address_deinit(&address);
-        return problem;
-}
 
 /* ---- errors ---- */
 
+static bool tls_says_why(struct redis *redis)
+{
+#ifdef HAVE_HIREDIS_SSL
+        return redis->tls && redis_tls_reason(redis->tls, redis->error, sizeof(redis->error));
+#else
+        return redis->tls;                      /* never */
+#endif
+}
+
 static int broken(struct redis *redis)
 {
-        if (!redis->broken)
+        if (!redis->broken && !tls_says_why(redis))
                 snprintf(redis->error, sizeof(redis->error), "%s",
                         redis->context->errstr[0] ? redis->context->errstr : "connection lost");
         clean_text(redis->error);
@@ -157,24 +47,25 @@ static int broken(struct redis *redis)
 static int judge_error(struct redis *redis, const char *text)
 {
         static const char *const server_side[] = {"LOADING", "READONLY", "OOM", "MISCONF", "NOPERM", "EXECABORT", "BUSY ",
-                "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE",
+                "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNKILLABLE", "MOVED ", "ASK ",
                 "max number of clients", "ERR max number of clients"};
-        static const char *const logged_out[] = {"NOAUTH", "WRONGPASS"}; /* a new connection logs in anew */
+        /* A new connection logs in anew, or finds the server that takes writes now. */
+        static const char *const ends[] = {"NOAUTH", "WRONGPASS", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED ", "ASK "};
         snprintf(redis->error, sizeof(redis->error), "%s", text);
         clean_text(redis->error);
-        for (size_t i = 0; i < ARRAY_LENGTH(logged_out); i++)
-                redis->broken = redis->broken || !strncmp(text, logged_out[i], strlen(logged_out[i]));
+        for (size_t i = 0; i < ARRAY_LENGTH(ends); i++)
+                redis->broken = redis->broken || !strncmp(text, ends[i], strlen(ends[i]));
         for (size_t i = 0; i < ARRAY_LENGTH(server_side); i++)
                 if (!strncmp(text, server_side[i], strlen(server_side[i])))
                         return -1;
         return REDIS_REFUSED;
 }
 
-/* Closed by the server, or on the way to it, while nothing was asked. */
+/* Closed by the server, or on the way to it, while nothing was asked. TLS leaves its farewell unread before the end. */
 static bool is_closed(const struct redis *redis)
 {
-        char byte;
-        return recv(redis->context->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+        struct pollfd socket = {.fd = redis->context->fd, .events = POLLRDHUP};
+        return poll(&socket, 1, 0) > 0;
 }
 
 bool redis_alive(const struct redis *redis)
@@ -185,6 +76,11 @@ bool redis_alive(const struct redis *redis)
 const char *redis_error(const struct redis *redis)
 {
         return redis->error;
+}
+
+const char *redis_route(const struct redis *redis)
+{
+        return redis->route;
 }
 
 /* ---- commands ---- */
@@ -287,34 +183,52 @@ int redis_call(struct redis *redis, struct redis_reply **out, ...)
 
 /* ---- connection ---- */
 
-static int start_tls(struct redis *redis, const struct address *address)
+static void start_tls(struct redis *redis, const struct redis_options *options, const char *host)
 {
-        if (!address->tls)
-                return 0;
 #ifdef HAVE_HIREDIS_SSL
-        redisSSLContextError why = REDIS_SSL_CTX_NONE;
-        redis->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, address->host, &why);
-        if (!redis->tls) {
-                snprintf(redis->error, sizeof(redis->error), "%s", redisSSLContextGetError(why));
-                return -1;
-        }
-        if (redisInitiateSSLWithContext(redis->context, redis->tls) != REDIS_OK)
-                return broken(redis);
+        const struct redis_tls_files files = {
+                .authorities = options->ca_file, .certificate = options->cert_file, .key = options->key_file};
+        redis->broken = redis_tls_start(redis->context, &files, host, &redis->tls, redis->error, sizeof(redis->error)) < 0;
+        clean_text(redis->error);
 #else
-        (void)redis;
+        (void)redis, (void)options, (void)host; /* redis_url_parse refuses TLS */
 #endif
-        return 0;
 }
 
-static int log_in(struct redis *redis, const struct address *address)
+/* Never NULL; a connection that failed is broken. */
+static struct redis *dial(const struct redis_options *options, bool tls, const struct redis_host *host, int64_t timeout_ms)
 {
-        int r = 0;
-        if (address->password)
-                r = *address->user ? redis_call(redis, NULL, "AUTH", address->user, address->password, NULL)
-                                   : redis_call(redis, NULL, "AUTH", address->password, NULL);
-        if (!r && address->database) {
+        struct redis *redis = memory_new(1, sizeof(*redis));
+        struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
+        redis->timeout_ms = timeout_ms;
+        redis->context = redisConnectWithTimeout(host->name, host->port, limit);
+        if (!redis->context)
+                abort();
+        if (redis->context->err) {
+                (void)broken(redis);
+                return redis;
+        }
+        set_timeout(redis, timeout_ms);
+        (void)redisEnableKeepAlive(redis->context);
+        if (tls)
+                start_tls(redis, options, host->name);
+        return redis;
+}
+
+static int authenticate(struct redis *redis, const struct redis_url *url)
+{
+        if (!url->password)
+                return 0;
+        return *url->user ? redis_call(redis, NULL, "AUTH", url->user, url->password, NULL)
+                          : redis_call(redis, NULL, "AUTH", url->password, NULL);
+}
+
+static int log_in(struct redis *redis, const struct redis_url *url)
+{
+        int r = redis->broken ? -1 : authenticate(redis, url);
+        if (!r && url->database) {
                 char number[24];
-                snprintf(number, sizeof(number), "%ld", address->database);
+                snprintf(number, sizeof(number), "%ld", url->database);
                 r = redis_call(redis, NULL, "SELECT", number, NULL);
         }
         if (!r) /* a restarting server answers LOADING here, not in the middle of a batch */
@@ -322,47 +236,181 @@ static int log_in(struct redis *redis, const struct address *address)
         return r;
 }
 
-int redis_open(struct redis **out, const char *url, int64_t timeout_ms, char **problem)
+/* A server that was found, not named, is asked whether it is a master: sentinels may be late, a list may begin with a replica. */
+static int check_role(struct redis *redis)
 {
-        struct address address = {0};
-        const char *bad = address_parse(&address, url);
-        if (bad) {
-                *problem = strdup(bad);
-                address_deinit(&address);
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        int r = redis_call(redis, &reply, "ROLE", NULL);
+        const char *role = r ? NULL : redis_reply_text(redis_reply_item(reply, 0), NULL);
+        if (r || !role || !strcmp(role, "master"))
+                return r < 0 && strncmp(redis->error, "NOPERM", 6) ? r : 0; /* ROLE may be forbidden */
+        snprintf(redis->error, sizeof(redis->error), "it is a replica and takes no writes (ROLE says %.20s)", role);
+        return -1;
+}
+
+static void explain_slots(struct redis *redis, const char *const *keys)
+{
+        redis->hopeless = true;
+        size_t used = (size_t)snprintf(redis->error, sizeof(redis->error),
+                "this Redis is a cluster, and our streams lie in several of its hash slots; give all of them a common {tag}, as "
+                "in {intuition}%s: ",
+                keys[0]);
+        for (size_t i = 0; keys[i] && used < sizeof(redis->error); i++)
+                used += (size_t)snprintf(redis->error + used, sizeof(redis->error) - used, "%s%s", i ? ", " : "", keys[i]);
+}
+
+/* Any command that names all keys shows whether this is a cluster's node, and the right one: else it answers MOVED. */
+static int find_slot(struct redis *redis, const char *const *keys)
+{
+        AUTO_COMMAND struct redis_command command = {0};
+        if (!keys || !keys[0])
+                return 0;
+        redis_command_push(&command, "EXISTS");
+        for (size_t i = 0; keys[i]; i++)
+                redis_command_push(&command, keys[i]);
+        int r = redis_run(redis, &command, 0, NULL);
+        if (r == REDIS_REFUSED && !strncmp(redis->error, "CROSSSLOT", 9)) {
+                explain_slots(redis, keys);
                 return -1;
         }
-        struct redis *redis = memory_new(1, sizeof(*redis));
-        redis->timeout_ms = timeout_ms;
-        struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
-        redis->context = redisConnectWithTimeout(address.host, address.port, limit);
-        if (!redis->context)
-                abort();
-        int r = redis->context->err ? broken(redis) : 0;
-        if (!r) {
-                set_timeout(redis, timeout_ms);
-                (void)redisEnableKeepAlive(redis->context);
-                r = start_tls(redis, &address);
-        }
-        if (!r)
-                r = log_in(redis, &address);
-        address_deinit(&address);
-        if (r) {
-                *problem = strdup(redis->error);
+        /* A slot that is on its way is so for whichever node is asked first. */
+        redis->hopeless = r && (!strncmp(redis->error, "TRYAGAIN", 8) || !strncmp(redis->error, "ASK ", 4));
+        return r == REDIS_REFUSED || !strncmp(redis->error, "NOPERM", 6) ? 0 : r; /* EXISTS may be forbidden */
+}
+
+/* ---- sentinels ---- */
+
+static void note_sentinel(struct redis *sentinel, const struct redis_url *url, const struct redis_host *host)
+{
+        AUTO(redis_reply) struct redis_reply *about = NULL;
+        int n = snprintf(sentinel->route, sizeof(sentinel->route), "master %.100s, named by the sentinel %.200s:%d", url->master,
+                host->name, host->port);
+        if (n > 0 && !redis_call(sentinel, &about, "SENTINEL", "MASTER", url->master, NULL))
+                snprintf(sentinel->route + n, sizeof(sentinel->route) - (size_t)n,
+                        " (quorum %lld, other sentinels %lld, replicas %lld)",
+                        (long long)redis_reply_number(redis_reply_field(about, "quorum")),
+                        (long long)redis_reply_number(redis_reply_field(about, "num-other-sentinels")),
+                        (long long)redis_reply_number(redis_reply_field(about, "num-slaves")));
+}
+
+/* The connection to a sentinel, its error or its route; *master: what it names. It is logged in to only if it asks for that. */
+static struct redis *ask_sentinel(const struct redis_options *options, const struct redis_url *url, const struct redis_host *host,
+        struct redis_host *master)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        struct redis *redis = NULL;
+        int64_t timeout_ms = options->timeout_ms < SENTINEL_TIMEOUT_MS ? options->timeout_ms : SENTINEL_TIMEOUT_MS;
+        int r = -1;
+        for (int login = 0; login < (url->password ? 2 : 1) && r; login++) {
+                if (redis && strncmp(redis->error, "NOAUTH", 6))
+                        break;
                 redis_close(redis);
+                redis = dial(options, url->tls, host, timeout_ms);
+                r = redis->broken ? -1 : login ? authenticate(redis, url) : 0;
+                if (!r)
+                        r = redis_call(redis, &reply, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", url->master, NULL);
+        }
+        const char *name = redis_reply_text(redis_reply_item(reply, 0), NULL);
+        if (name) {
+                master->name = strdup(name);
+                master->port = (int)redis_reply_number(redis_reply_item(reply, 1));
+                note_sentinel(redis, url, host);
+        } else if (!r) {
+                snprintf(redis->error, sizeof(redis->error), "this sentinel knows no master called %.100s", url->master);
+        }
+        return redis;
+}
+
+/* ---- opening ---- */
+
+static void name_target(struct redis *redis, const struct redis_host *target)
+{
+        char why[sizeof(redis->error)];
+        memcpy(why, redis->error, sizeof(why));
+        snprintf(redis->error, sizeof(redis->error), "%.200s:%d: %.700s", target->name, target->port, why);
+}
+
+/* By one of the URL's hosts. Never NULL: *done, or its error says why not. */
+static struct redis *open_by(
+        const struct redis_options *options, const struct redis_url *url, const struct redis_host *host, bool *done)
+{
+        struct redis_host target = {.name = url->master ? NULL : strdup(host->name), .port = host->port};
+        struct redis *redis = url->master ? ask_sentinel(options, url, host, &target) : NULL;
+        char route[256] = "";
+        if (redis)
+                snprintf(route, sizeof(route), "%.255s", redis->route);
+        for (int hop = 0; target.name && hop <= HOPS_MAX; hop++) {
+                redis_close(redis);
+                redis = dial(options, url->tls, &target, options->timeout_ms);
+                int r = log_in(redis, url);
+                if (!r)
+                        r = find_slot(redis, options->keys);
+                if (!r && (url->master || url->count > 1))
+                        r = check_role(redis);
+                *done = !r;
+                if (!r)
+                        *redis->error = '\0'; /* of questions that are forbidden */
+                if (!r && (hop || url->master))
+                        snprintf(redis->route, sizeof(redis->route), "%.200s:%d, %.255s", target.name, target.port,
+                                hop ? "master of our streams' hash slot" : route);
+                const char *moved = r && !strncmp(redis->error, "MOVED ", 6) ? strrchr(redis->error, ' ') : NULL;
+                if (moved && redis_host_set(&target, moved + 1))
+                        continue;
+                if (r && (hop || url->master))
+                        name_target(redis, &target);
+                break;
+        }
+        free(target.name);
+        return redis;
+}
+
+/* NULL: none of the hosts leads there, why says so of each. */
+static struct redis *try_hosts(const struct redis_options *options, const struct redis_url *url, FILE *why)
+{
+        for (size_t i = 0; i < url->count; i++) {
+                bool done = false;
+                struct redis *redis = open_by(options, url, &url->hosts[i], &done);
+                if (done)
+                        return redis;
+                bool hopeless = redis->hopeless;
+                fputs(i ? "; " : "", why);
+                if (url->count > 1 && !hopeless)
+                        fprintf(why, "%s:%d: ", url->hosts[i].name, url->hosts[i].port);
+                fputs(redis->error, why);
+                redis_close(redis);
+                if (hopeless)
+                        break;
+        }
+        return NULL;
+}
+
+int redis_open(struct redis **out, const struct redis_options *options, char **problem)
+{
+        AUTO_REDIS_URL struct redis_url url;
+        const char *bad = redis_url_parse(&url, options->url);
+        size_t size;
+        FILE *why = open_memstream(problem, &size);
+        if (!why)
+                abort();
+        if (bad)
+                fputs(bad, why);
+        struct redis *redis = bad ? NULL : try_hosts(options, &url, why);
+        if (fclose(why))
+                abort();
+        if (!redis) {
+                clean_text(*problem);
                 return -1;
         }
+        free(*problem);
+        *problem = NULL;
         *out = redis;
         return 0;
 }
 
 struct redis *redis_close(struct redis *redis)
 {
-        if (redis) {
+        if (redis)
                 redisFree(redis->context);
-#ifdef HAVE_HIREDIS_SSL
-                redisFreeSSLContext(redis->tls);
-#endif
-        }
         free(redis);
         return NULL;
 }

@@ -3,8 +3,8 @@
  *
  * A connection is dead after its first I/O error (hiredis README): redis_alive turns false, close it and open anew. An error
  * reply leaves it alive: REDIS_REFUSED where the command was at fault, negative where the server was (spec section 5: LOADING,
- * READONLY, OOM, MISCONF, NOPERM, EXECABORT, BUSY, CLUSTERDOWN, and what has to be logged in to). redis_error says what happened.
- * Sources: https://redis.io/docs/reference/protocol-spec/, hiredis 0.14 README.
+ * OOM, MISCONF, NOPERM, EXECABORT, BUSY). It does not where a new connection would lead elsewhere. redis_error says what
+ * happened. Sources: https://redis.io/docs/reference/protocol-spec/, hiredis 0.14 README.
  */
 #pragma once
 
@@ -16,15 +16,25 @@ struct redis_reply;
 
 enum { REDIS_REFUSED = 1 };
 
-/* url: redis://[user:password@]host:port[/db], rediss:// where built with TLS. NULL: fine, else what is wrong with it (static
- * text). */
-const char *redis_url_check(const char *url);
+struct redis_options {
+        const char *url;                            /* redis_url_check passes it */
+        const char *ca_file, *cert_file, *key_file; /* for rediss://, PEM; NULL: the system's authorities, no certificate */
+        const char *const *keys; /* that it is for, NULL-ended; in a cluster all in one hash slot. NULL: unknown */
+        int64_t timeout_ms;      /* of connecting, then of each reply */
+};
 
-MUST_CHECK int redis_open(
-        struct redis **out, const char *url, int64_t timeout_ms, char **problem); /* *problem: malloc'd text on failure */
+/*
+ * The server that takes writes of the keys: the master that a sentinel names and that says so itself; of several hosts, the first
+ * that is no replica; in a cluster the master of the keys' hash slot, whichever node was asked. Errors that mean it is another
+ * one by now (READONLY, MOVED, ASK, CLUSTERDOWN) end the connection; the next one asks anew. *problem: malloc'd text on failure,
+ * host by host.
+ */
+MUST_CHECK int redis_open(struct redis **out, const struct redis_options *options, char **problem);
 struct redis *redis_close(struct redis *redis);
 AUTO_DEFINE(struct redis *, redis, redis_close)
 bool redis_alive(const struct redis *redis);
+/* How the server was found: by which sentinel, as which node of a cluster. "": the URL names it, and nothing else. */
+const char *redis_route(const struct redis *redis);
 const char *redis_error(const struct redis *redis);
 
 /* One command: words that are pushed, then sent. Pushed bytes are copied. */

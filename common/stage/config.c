@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "common/io/db.h"
 #include "common/base/log.h"
-#include "common/io/redis.h"
+#include "common/io/redis_url.h"
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
@@ -34,6 +34,11 @@ static const char *check_address(const char *value)
                        : "is not an IPv4 or IPv6 address";
 }
 
+static const char *check_file(const char *value)
+{
+        return access(value, R_OK) ? "is no file that can be read" : NULL;
+}
+
 #define AT(member) offsetof(struct config, member)
 #define MS_MAX     86400000 /* a day */
 
@@ -45,7 +50,16 @@ static const struct setting rows[] = {
                 .from_file = true,
                 .secret = true,
                 .check = redis_url_check,
-                .help = "redis://[user:password@]host:port[/db], rediss:// for TLS"},
+                .help = "redis://[user:password@]host:port[/db], of a cluster several host:port; rediss:// for TLS; sentinels "
+                        "are asked "
+                        "for the master with redis+sentinel:// or "
+                        "rediss+sentinel://[user:password@]host:port,host:port/master-name[/db]"},
+        SETTING_OF_TEXT("REDIS_CA_FILE", AT(redis_ca_file), NULL, check_file,
+                "for rediss://: certificates (PEM) of the authorities that are trusted; default: the system's"),
+        SETTING_OF_TEXT("REDIS_CERT_FILE", AT(redis_cert_file), NULL, check_file,
+                "for rediss://: our own certificate (PEM), for a server that demands one"),
+        SETTING_OF_TEXT(
+                "REDIS_KEY_FILE", AT(redis_key_file), NULL, check_file, "for rediss://: the key (PEM) of REDIS_CERT_FILE"),
         {.name = "DATABASE_URL",
                 .kind = SETTING_TEXT,
                 .required = true,
@@ -154,6 +168,8 @@ const char *config_check(const struct config *config, const char *const *inputs)
         const char *names[CONFIG_STREAMS_MAX + 3] = {
                 config->cascade_stream, config->analytics_stream, config->dead_letter_stream};
         size_t count = 3;
+        if (!config->redis_cert_file != !config->redis_key_file)
+                return "REDIS_CERT_FILE and REDIS_KEY_FILE: one of them alone is no certificate; set both";
         for (size_t i = 0; inputs[i]; i++) {
                 if (i == CONFIG_STREAMS_MAX)
                         return "REDIS_STREAMS: at most 62 streams";

@@ -9,6 +9,7 @@
 
 struct config {
         char *redis_url, *database_url;
+        char *redis_ca_file, *redis_cert_file, *redis_key_file;
         char *group_base, *suffix, *consumer_name;
         char *cascade_stream, *analytics_stream, *dead_letter_stream; /* suffix included after config_derive */
         char *group;                                                  /* CONSUMER_GROUP and its suffix */

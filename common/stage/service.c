@@ -20,10 +20,35 @@ bool service_reads_keys(const struct service *service)
         return service->program->outbox_stale;
 }
 
+/* All streams that the program reads or writes, each once. */
+static void list_streams(const struct service *service, const char *list[CONFIG_STREAMS_MAX + 4])
+{
+        const struct config *config = service->shared;
+        const char *const *inputs = service_inputs(service), *const inner[] = {config->cascade_stream, config->analytics_stream,
+                                                                     config->letter_stream};
+        size_t count = 0;
+        for (size_t i = 0; inputs[i]; i++)
+                if (inputs[i] != config->cascade_stream && inputs[i] != config->analytics_stream)
+                        list[count++] = inputs[i];
+        for (size_t i = 0; i < ARRAY_LENGTH(inner); i++)
+                list[count++] = inner[i];
+        list[count] = NULL;
+}
+
 int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
 {
         AUTO(text) char *url = settings_text_now(service->program->settings, "REDIS_URL", service->shared->redis_url);
-        return redis_open(out, url, timeout_ms, problem);
+        const char *streams[CONFIG_STREAMS_MAX + 4];
+        list_streams(service, streams);
+        const struct redis_options options = {
+                .url = url,
+                .ca_file = service->shared->redis_ca_file,
+                .cert_file = service->shared->redis_cert_file,
+                .key_file = service->shared->redis_key_file,
+                .keys = streams,
+                .timeout_ms = timeout_ms,
+        };
+        return redis_open(out, &options, problem);
 }
 
 int service_tell_gap(struct service *service, struct redis *redis, const char *stream)

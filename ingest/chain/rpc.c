@@ -35,7 +35,7 @@ struct rpc {
         bool too_large;
         bool one_by_one; /* it takes no batches */
         bool denied;
-        char error[400];
+        char error[400], reason[CURL_ERROR_SIZE];
 };
 
 AUTO_DEFINE(cJSON *, json, cJSON_Delete)
@@ -94,6 +94,7 @@ int rpc_open(struct rpc **out, const char *url)
                 curl_easy_setopt(rpc->easy, CURLOPT_HTTPHEADER, rpc->headers) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_WRITEFUNCTION, receive) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_WRITEDATA, rpc) || curl_easy_setopt(rpc->easy, CURLOPT_NOSIGNAL, 1L) ||
+                curl_easy_setopt(rpc->easy, CURLOPT_ERRORBUFFER, rpc->reason) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_QUICK_EXIT, 1L) || /* a stop does not wait for a name server */
                 curl_easy_setopt(rpc->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS)) {
@@ -127,6 +128,14 @@ bool rpc_is_denied(const struct rpc *rpc)
         return rpc->denied;
 }
 
+/* libcurl's own words are few where a certificate is refused; elsewhere its reasons hold milliseconds, and no two lines were
+ * equal. */
+static int fail_transfer(struct rpc *rpc, CURLcode code)
+{
+        bool tls = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CACERT_BADFILE;
+        return fail(rpc, -EIO, "%s%s%s", curl_easy_strerror(code), tls && *rpc->reason ? ": " : "", tls ? rpc->reason : "");
+}
+
 /* The multi interface: so that a stop is noticed in between. */
 static int perform(struct rpc *rpc, CURLcode *code)
 {
@@ -149,6 +158,7 @@ static int post(struct rpc *rpc, const char *request, long *status)
         CURLcode code;
         rpc->size = 0;
         rpc->too_large = false;
+        *rpc->reason = '\0';
         if (curl_easy_setopt(rpc->easy, CURLOPT_POSTFIELDS, request) || curl_multi_add_handle(rpc->multi, rpc->easy))
                 return fail(rpc, -ENOMEM, "out of memory");
         int r = perform(rpc, &code);
@@ -158,7 +168,7 @@ static int post(struct rpc *rpc, const char *request, long *status)
         if (rpc->too_large)
                 return fail(rpc, RPC_REFUSED, "the answer is larger than %d bytes", RPC_ANSWER_MAX);
         if (code)
-                return fail(rpc, -EIO, "%s", curl_easy_strerror(code));
+                return fail_transfer(rpc, code);
         curl_easy_getinfo(rpc->easy, CURLINFO_RESPONSE_CODE, status);
         return 0;
 }

@@ -112,8 +112,8 @@ def make_node():
     """make_node(chain): a node of it that misbehaves as the test likes."""
     nodes = []
 
-    def make(chain):
-        nodes.append(Node(chain))
+    def make(chain, **how):
+        nodes.append(Node(chain, **how))
         return nodes[-1]
     yield make
     for node in nodes:

@@ -7,6 +7,7 @@
 """
 import json
 import lzma
+import ssl
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -146,13 +147,18 @@ class Refusal(Exception):
 
 
 class Node:
-    def __init__(self, chain, chain_id=CHAIN_ID):
+    def __init__(self, chain, chain_id=CHAIN_ID, files=None):
+        """files: (certificate, key), for https"""
         self.chain, self.chain_id, self.mood, self.batches = chain, chain_id, None, True
         self.batch_limit = 1000
         self.calls, self.ranges, self.released, self.closed = Counter(), [], threading.Event(), False
         self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), self._handler())
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/secret-key"
+        if files:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*files)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"http{'s' if files else ''}://127.0.0.1:{self.server.server_address[1]}/secret-key"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self):

@@ -6,7 +6,12 @@ _SWITCH = ("perhaps", "2")
 
 ALL = {
     "REDIS_URL": ("http://127.0.0.1:6379", "redis://127.0.0.1:70000", "redis://127.0.0.1:6379/x", "127.0.0.1", "redis://a:b%@127.0.0.1", "redis://a:%4@127.0.0.1",
-                  "redis://a:% 1@127.0.0.1", "redis://a:%-1@127.0.0.1", "redis://a:%0x41@127.0.0.1", "redis://a:%00@127.0.0.1"),
+                  "redis://a:% 1@127.0.0.1", "redis://a:%-1@127.0.0.1", "redis://a:%0x41@127.0.0.1", "redis://a:%00@127.0.0.1",
+                  "redis://127.0.0.1:1,", "redis://127.0.0.1:1,127.0.0.1:0", "redis://" + ",".join(["h"] * 33), "redis+sentinel://127.0.0.1:1",
+                  "redis+sentinel://127.0.0.1:1/", "redis+sentinel://127.0.0.1:1/main/x", "redis+sentinel://u@127.0.0.1:1/main", "redis+sentinels://h/m"),
+    "REDIS_CA_FILE": ("/nowhere/ca.pem",),
+    "REDIS_CERT_FILE": ("/nowhere/cert.pem",),
+    "REDIS_KEY_FILE": ("/nowhere/key.pem",),
     "CONSUMER_GROUP": (),
     "CONSUMER_GROUP_SUFFIX": (),
     "CONSUMER_NAME": (),

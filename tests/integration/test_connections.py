@@ -173,6 +173,7 @@ def test_a_rotated_key_of_the_node(pipeline, small, make_node, tmp_path):
     ("DATABASE_URL", "postgresql://u:s3c/r@127.0.0.1:5432/db", ("s3c",)),
     ("REDIS_URL", "redis://HUNTER2@127.0.0.1:1", ("HUNTER2",)),
     ("REDIS_URL", "redis://HUNTER2@127.0.0.1", ("HUNTER2",)),
+    ("REDIS_URL", "redis+sentinel://u:HUN@TER2@127.0.0.1:1,127.0.0.1:2", ("HUN", "TER2")),
 ])
 def test_a_refused_url_shows_no_secret(variable, value, words):
     done = start("ingest", **{variable: value})

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from authority import Authority, TlsRedisServer
 from programs import SERVICES, clean_environment, executable
 from ports import free_port
 from servers import die_with_parent
+from test_tls import needs_tls
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,10 +88,8 @@ def test_the_sbom_names_every_library(image):
     assert places and all(place.endswith(f"&distro={suite}") for place in places)
 
 
-@root_only
-def test_it_runs_from_its_root_alone(image, pipeline, small):
-    root, pipeline = image[1] / "root", pipeline.listen_to(small)
-
+def confined(root):
+    """For Popen's preexec_fn: nothing but this root, as the image's user."""
     tied = die_with_parent()
 
     def confine():
@@ -99,6 +99,12 @@ def test_it_runs_from_its_root_alone(image, pipeline, small):
         os.setgroups([])
         os.setgid(65532)
         os.setuid(65532)
+    return confine
+
+
+@root_only
+def test_it_runs_from_its_root_alone(image, pipeline, small):
+    root, pipeline = image[1] / "root", pipeline.listen_to(small)
     pipeline.feed(small)
     running, ports = [], {}
     try:
@@ -106,7 +112,7 @@ def test_it_runs_from_its_root_alone(image, pipeline, small):
             ports[name] = free_port()
             environment = clean_environment(pipeline.environment({"HTTP_PORT": ports[name], "CONSUMER_NAME": name}))
             running.append(subprocess.Popen([f"/usr/bin/{name}"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                            stderr=subprocess.PIPE, preexec_fn=confine))
+                                            stderr=subprocess.PIPE, preexec_fn=confined(root)))
 
         def answers(name, path):
             from urllib.request import urlopen
@@ -122,6 +128,25 @@ def test_it_runs_from_its_root_alone(image, pipeline, small):
             process.terminate()
         ended = [(process.wait(timeout=60), process.stderr.read().decode()) for process in running]
     assert [code for code, _ in ended] == [0, 0, 0], ended
+
+
+@root_only
+@needs_tls
+def test_it_trusts_the_authorities_that_it_brings(image, server_folder, own_servers, make_pipeline):
+    """OpenSSL finds them in the image: one more among them is trusted, too."""
+    root, authority, pipeline = image[1] / "root", Authority(server_folder), make_pipeline(database=False)
+    own_servers.append(TlsRedisServer(server_folder, authority, "IP:127.0.0.1").start())
+    environment = clean_environment(pipeline.environment({"REDIS_URL": own_servers[-1].url(host="127.0.0.1")}))
+
+    def check():
+        done = subprocess.run(["/usr/bin/ingest", "check"], env=environment, capture_output=True, text=True, preexec_fn=confined(root))
+        return next(line for line in done.stdout.splitlines() if line.split()[1] == "redis")
+    bundle = root / "etc/ssl/certs/ca-certificates.crt"
+    before = bundle.read_text()
+    assert "not trusted here" in check()
+    bundle.write_text(before + authority.file.read_text())
+    assert check().startswith("ok")
+    bundle.write_text(before)
 
 
 def test_the_build_context_has_no_local_files():

@@ -312,3 +312,34 @@ def test_probes_ask_what_the_programs_answer(pipeline, tmp_path):
                 assert [str(port["containerPort"]) for port in container["ports"]] == [variables("ingest")["HTTP_PORT"]]
             if probes:
                 assert container["livenessProbe"]["httpGet"]["path"] == "/livez" and container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+# ---- the ways to Redis, each a component beside keda/
+
+WAYS = {"redis-tls": "redis-streams", "redis-sentinel": "redis-sentinel-streams", "redis-cluster": "redis-cluster-streams"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_to_redis(way, tmp_path):
+    objects = overlay(tmp_path / "way", OWN.replace("components: [", f"components: [../../{way}, "))
+    for found in objects:
+        validate(found)
+    test_every_variable_is_one_of_the_programs(objects)
+    config, scaled = config_of(objects)["data"], of(objects, "ScaledObject")
+    read = {"ingest": config["REDIS_STREAMS"].split(","), "cascade": [config["CASCADE_STREAM_NAME"]], "analytics": [config["ANALYTICS_STREAM_NAME"]]}
+    for program, streams in read.items():
+        triggers = scaled[program]["spec"]["triggers"]
+        assert [trigger["metadata"]["stream"] for trigger in triggers] == streams
+        assert {trigger["type"] for trigger in triggers} == {WAYS[way]}
+        assert all(("sentinelMaster" in trigger["metadata"]) == (way == "redis-sentinel") for trigger in triggers)
+    keys = {parameter["parameter"]: parameter["key"] for parameter in of(objects, "TriggerAuthentication")["redis"]["spec"]["secretTargetRef"]}
+    ports = {port["port"] for rule in of(objects, "NetworkPolicy")["intuition-sync"]["spec"]["egress"] for port in rule["ports"]}
+    assert keys == {"password": "redis-password", "address" if way == "redis-tls" else "addresses": "redis-address",
+                    **({"tls": "redis-tls", "ca": "redis-ca"} if way == "redis-tls" else {})}
+    assert (26379 in ports) == (way == "redis-sentinel")
+    if way == "redis-tls":
+        (mount,) = pods(objects)["ingest"]["spec"]["containers"][0]["volumeMounts"]
+        assert config["REDIS_CA_FILE"] == f'{mount["mountPath"]}/{keys["ca"]}'
+    if way == "redis-cluster":
+        names = [*read["ingest"], *read["cascade"], *read["analytics"], config["DLQ_STREAM_NAME"]]
+        assert {re.match(r"\{\w+\}", stream)[0] for stream in names} == {"{intuition}"}

@@ -48,8 +48,10 @@ except() { grep -v "^$1:" || true; }
 
 report "libpq-fe.h only in common/io/db.c and db_connect.c: PostgreSQL has one seam, foreign types cross no header" < <(
         includes '(.*/)?libpq-fe\.h' "${code[@]}" | except common/io/db.c | except common/io/db_connect.c)
-report "hiredis headers only in common/io/redis.c: Redis has one seam, foreign types cross no header" < <(
-        includes '(.*/)?hiredis[^>"]*' "${code[@]}" | except common/io/redis.c)
+report "hiredis headers only in common/io/redis.c and redis_tls.c: Redis has one seam, foreign types cross no header" < <(
+        includes '(.*/)?hiredis[^>"]*' "${code[@]}" | except common/io/redis.c | except common/io/redis_tls.c)
+report "openssl headers only in common/io/redis_tls.c: TLS has one seam, foreign types cross no header" < <(
+        includes '(.*/)?openssl/.*' "${code[@]}" | except common/io/redis_tls.c)
 report "microhttpd.h only in common/io/http.c: HTTP has one seam, foreign types cross no header" < <(
         includes '(.*/)?microhttpd\.h' "${code[@]}" | except common/io/http.c)
 
