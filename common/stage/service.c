@@ -25,7 +25,7 @@ static void list_streams(const struct service *service, const char *list[CONFIG_
 {
         const struct config *config = service->shared;
         const char *const *inputs = service_inputs(service), *const inner[] = {config->cascade_stream, config->analytics_stream,
-                                                                     config->letter_stream};
+                                                                     config->dead_letter_stream};
         size_t count = 0;
         for (size_t i = 0; inputs[i]; i++)
                 if (inputs[i] != config->cascade_stream && inputs[i] != config->analytics_stream)
