@@ -25,7 +25,6 @@ struct db_options {
         void *observe_context;
 };
 
-
 /* Negative: error says, host by host, why there is no connection. */
 MUST_CHECK int db_connect(const struct db_options *options, struct pg_conn **out, char *error, size_t size);
 void db_url_place(const char *url, char *out, size_t size);
