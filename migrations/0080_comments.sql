@@ -1,0 +1,148 @@
+-- additive: comments on every table, view and column of the contract, and on helpers, whose comments begin with "internal:".
+-- A key is a table, a table.column, or a .column, which is for all tables and views that have it; api.view for those of schema api, whatever its name.
+-- COMMENT takes a lock that no program waits for. Where a VACUUM holds one, the migration steps back and is tried again.
+DO $comments$
+DECLARE
+        command TEXT;
+BEGIN
+        FOR command IN WITH said AS (
+                SELECT unnest(string_to_array(keys, ' ')) AS key, comment FROM (VALUES
+('atom_created_events', 'AtomCreated events of the contract, one row each.'),
+('triple_created_events', 'TripleCreated events of the contract, one row each.'),
+('deposited_events', 'Deposited events of the contract, one row each. Amounts are decimal text: cast them to numeric.'),
+('redeemed_events', 'Redeemed events of the contract, one row each. Amounts are decimal text: cast them to numeric.'),
+('share_price_changed_events', 'SharePriceChanged events of the contract, one row each. Amounts are decimal text: cast them to numeric.'),
+('generic_events', 'All other events of the contract, one row each.'),
+('atom', 'Atoms: what has been given an id of its own. Key: term_id.'),
+('triple', 'Triples: subject, predicate, object. Key: term_id.'),
+('position', 'What an account holds of a vault. Key: account_id, term_id, curve_id.'),
+('vault', 'Vaults: the shares of a term on a bonding curve. Key: term_id, curve_id.'),
+('term', 'Everything that has an id: atoms, triples, counter triples. Kept by cascade. Key: id.'),
+('triple_vault', 'A triple''s vault and its counter triple''s on one curve, together. Kept by analytics.'),
+('triple_term', 'A triple and its counter triple over all curves, together. Kept by analytics.'),
+('predicate_object', 'All triples with this predicate and object, together. Kept by analytics.'),
+('subject_predicate', 'All triples with this subject and predicate, together. Kept by analytics.'),
+('api.term', 'Everything that has an id, with a label.'),
+('api.atom', 'Atoms with labels.'),
+('api.triple', 'Triples with the labels of their parts. A new one shows up when analytics has counted it.'),
+('api.position', 'What accounts hold, and what it is worth at the current share prices.'),
+('api.vault', 'Vaults with labels.'),
+('api.activity', 'Deposits and redemptions, newest first. Sorting them again reads all of them.'),
+('api.price', 'All share prices that vaults have had.'),
+('.transaction_hash', 'Transaction that emitted the event.'),
+('.log_index', 'Index of the event''s log in its block.'),
+('.transaction_index', 'Index of the transaction in its block.'),
+('.block_number', 'Block of the event.'),
+('.block_hash', 'Hash of that block.'),
+('.block_timestamp', 'Time of that block; NULL where the producer did not tell it.'),
+('.network', 'Network, as the producer names it.'),
+('.address', 'Contract that emitted the event, lower-case.'),
+('.stream', 'Redis stream that the row came from; chain: reconciling wrote it.'),
+('.stream_ms', 'First part of the stream entry''s id: milliseconds since 1970.'),
+('.stream_seq', 'Second part of the stream entry''s id.'),
+('.created_at', 'When the event was stored; in tables of other levels the time of the first event, of a position that of the first deposit.'),
+('.updated_at', 'Time of the latest event.'),
+('vault.updated_at api.vault.updated_at', 'Time of the latest price; of the first event where there is none.'),
+('term.created_at', 'Earliest of its atom, triple and vaults.'),
+('term.updated_at', 'Latest of its atom, triple and vaults.'),
+('.id .term_id', 'Id of the atom, triple or counter triple: 32 bytes in hex, lower-case, with 0x.'),
+('.curve_id', 'Bonding curve of the vault, a number as text.'),
+('.creator .creator_id', 'Account that created it.'),
+('api.atom.creator api.triple.creator', 'Account that created it. Compares in any case.'),
+('.sender', 'Account that sent the transaction.'),
+('.receiver', 'Account whose position changes.'),
+('.account_id', 'Account that holds the shares, EIP-55 (mixed case).'),
+('.account', 'Account that holds the shares. Compares in any case.'),
+('.atom_wallet .wallet_id', 'Wallet contract of the atom.'),
+('.atom_data .data', 'The atom''s data where it is UTF-8 text without NUL.'),
+('.raw_data', 'The atom''s data where it is no such text.'),
+('.subject_id', 'Id of the subject.'),
+('.predicate_id', 'Id of the predicate.'),
+('.object_id', 'Id of the object.'),
+('.counter_term_id .counter_id', 'Id of the counter triple, which holds the deposits against it.'),
+('.subject', 'Label of the subject.'),
+('.predicate', 'Label of the predicate.'),
+('.object', 'Label of the object.'),
+('.assets', 'Amount paid for a deposit, fees included, or received for a redemption, in wei.'),
+('.assets_after_fees', 'Amount of the deposit without fees, in wei.'),
+('.fees', 'Fees, in wei.'),
+('.shares', 'Shares that the event moved, in 10^-18.'),
+('position.shares api.position.shares', 'Shares held, in 10^-18; 0 where all are redeemed.'),
+('.total_shares', 'All shares of the vault, in 10^-18.'),
+('deposited_events.total_shares redeemed_events.total_shares', 'The receiver''s shares afterwards, in 10^-18.'),
+('.share_price .current_share_price', 'Price of a share (10^18 units), in wei.'),
+('.total_assets', 'Assets, in wei; a sum where it is about several vaults.'),
+('.market_cap', 'Shares x share price / 10^18, in wei, rounded half up; a sum where it is about several vaults.'),
+('.total_market_cap', 'Sum of market_cap of the vaults, in wei.'),
+('.position_count', 'Positions with shares above 0.'),
+('.total_position_count', 'Sum of position_count of the vaults.'),
+('.triple_count', 'Number of these triples.'),
+('.vault_type', '0: atom, 1: triple, 2: counter triple.'),
+('api.vault.type', 'atom, triple or counter triple.'),
+('term.type api.term.type', 'Atom, Triple (counter triples, too), or Unknown until the creation event is in.'),
+('.type', 'For others to fill: what the atom is.'),
+('.emoji .value_id', 'For others to fill.'),
+('.image', 'For others to fill: address of a picture.'),
+('atom.label', 'For others to fill: name for people.'),
+('.label', 'Name for people: the enriched label, else what the data says, else a triple''s parts, else the shortened id.'),
+('.resolving_status', 'For others to fill; Pending at first.'),
+('.atom_id', 'The id where it is an atom.'),
+('.triple_id', 'The id where it is a triple or counter triple.'),
+('.total_deposit_assets_after_total_fees .deposited', 'Sum of deposits without fees, in wei.'),
+('.total_redeem_assets_for_receiver .redeemed', 'Sum of redemptions, in wei.'),
+('.value', 'Current value: shares x share price / 10^18, in wei, rounded down.'),
+('.profit', 'value + redeemed - deposited, in wei.'),
+('.kind', 'deposit or redemption.'),
+('.event_name', 'Name of the event.'),
+('.event_data', 'The event without transaction_information.'),
+('.last_event_block', 'Block of the latest event.'),
+('.last_event_log_index', 'Log index of the latest event.'),
+('.last_event_transaction', 'Transaction of the latest event.'),
+('.first_event_block', 'Block of the first event.'),
+('.first_event_log_index', 'Log index of the first event.'),
+('.first_is_deposit .count_delta', 'For the triggers.'),
+('.price_event_block', 'Block of the latest price; NULL before one.'),
+('.price_event_log_index', 'Log index of the latest price; NULL before one.'),
+('.price_event_transaction', 'Transaction of the latest price; NULL before one.'),
+('.counted_subject_id .counted_predicate_id .counted_object_id', 'Pair under which analytics has counted it.'),
+('vault_outbox', 'internal: changes that cascade has not done yet.'),
+('vault_waiting', 'internal: vault_outbox, a row a change.'),
+('term_outbox', 'internal: changes that analytics has not done yet.'),
+('orphaned_events', 'internal: events that left their table, as whole rows, with the reason.'),
+('reorgs', 'internal: reorg notices as they came.'),
+('repeated_sightings', 'internal: further stream positions of events that came more than once.'),
+('chain_block', 'internal: verdicts of reconciling on blocks.'),
+('chain_absent', 'internal: verdicts of reconciling on events.'),
+('chain_state', 'internal: how far reconciling came.'),
+('atom_enrichment', 'internal: labels and the like of atoms that a reorg or a reset took away.'),
+('pinned_network', 'internal: the network whose events are stored.'),
+('unfinished_replay', 'internal: a replay --reset under way.'),
+('verify_result', 'internal: last result of each verify.'),
+('pipeline_stream', 'internal: streams that the programs read.'),
+('pipeline_replica', 'internal: programs that run.'),
+('schema_migrations', 'internal: migrations applied.'),
+('event_standing', 'internal: the event tables as one.'),
+('event_sighting', 'internal: all stream positions of all events.'),
+('chain_standing', 'internal: the event tables as one, with content.'),
+('position_event', 'internal: events that move positions.'),
+('vault_event', 'internal: events that move vaults.'),
+('atom_expected triple_expected position_expected vault_expected vault_count_expected term_expected', 'internal: a definition, for verify.'),
+('triple_vault_expected triple_term_expected predicate_object_expected subject_predicate_expected', 'internal: a definition, for verify.')
+                ) v (keys, comment)
+        ), relation AS (
+                SELECT c.oid, s.key, s.comment FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                JOIN said s ON s.key = CASE n.nspname WHEN current_schema() THEN c.relname::text WHEN api_schema() THEN 'api.' || c.relname END
+                WHERE c.relkind IN ('r', 'v')
+        )
+        SELECT format('COMMENT ON %s %s IS %L', CASE c.relkind WHEN 'r' THEN 'TABLE' ELSE 'VIEW' END, r.oid::regclass, r.comment)
+        FROM relation r JOIN pg_class c ON c.oid = r.oid
+        UNION ALL
+        SELECT format('COMMENT ON COLUMN %s.%I IS %L', r.oid::regclass, a.attname, coalesce(s.comment, general.comment))
+        FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+        LEFT JOIN said s ON s.key = r.key || '.' || a.attname
+        JOIN said general ON general.key = '.' || a.attname
+        WHERE r.comment NOT LIKE 'internal:%'
+        LOOP
+                EXECUTE command;
+        END LOOP;
+END $comments$;
