@@ -4,6 +4,7 @@
 --
 -- Addresses: account and creator compare in any case (`account = '0xf39f…'` finds 0xf39F…), by a collation and an index with it. An index on
 -- lower() would serve only queries that write lower() as well, which REST and GraphQL servers do not. These columns cannot be used with LIKE.
+-- It costs about 5 us for each new position, and nothing for later events of it.
 -- activity finds an account by way of position, which has a row for each receiver: the event tables need no further index. (LEFT JOIN: of an
 -- inner join by three columns the planner expects one row, and then reads all for the newest twenty.)
 
