@@ -176,11 +176,11 @@ def test_claimed_from_a_dead_consumer(make_pipeline, part, stage):
 
 def test_lost(make_pipeline, part, stage):
     """Trimmed away while pending: a dead letter each, and the backfill finds what they stood for."""
-    pipeline = waits(make_pipeline(CLAIM_IDLE_MS=300, BACKFILL_INTERVAL_MS=300).listen_to(part), stage, part)
+    pipeline = waits(make_pipeline(**QUIET).listen_to(part), stage, part)
     add_buckets(pipeline, stage)
     gone = read_as(pipeline, stage, "dead")
     pipeline.redis().xtrim(input_of(pipeline, stage), maxlen=0, approximate=False)
-    start_rest(pipeline, stage)
+    start_rest(pipeline, stage, CLAIM_IDLE_MS=300, BACKFILL_INTERVAL_MS=300)
     until(lambda: len(pipeline.dead_letters()) >= len(gone), "each has its dead letter", alive=pipeline.alive())
     pipeline.drain()
     assert sorted(letter["id"] for letter in pipeline.dead_letters()) == sorted(gone)
@@ -189,24 +189,24 @@ def test_lost(make_pipeline, part, stage):
 
 
 def test_backfilled_after_its_stream_is_deleted(make_pipeline, part, stage):
-    pipeline = waits(make_pipeline(CLAIM_IDLE_MS=NEVER, BACKFILL_INTERVAL_MS=300).listen_to(part), stage, part)
+    pipeline = waits(make_pipeline(**QUIET).listen_to(part), stage, part)
     add_buckets(pipeline, stage)
     read_as(pipeline, stage, "dead", count=10)
     pipeline.redis().delete(input_of(pipeline, stage))
-    start_rest(pipeline, stage)
+    start_rest(pipeline, stage, BACKFILL_INTERVAL_MS=300)
     pipeline.drain().assert_exact()
     assert {e["reason"] for e in published(pipeline, stage)} == {"backfill"}
 
 
 def test_the_backfill_leaves_out_the_bucket_of_a_pending_entry(make_pipeline, part, stage):
     """A replica that does not answer has an entry of bucket 0; the entries of all other buckets are lost. Neither waits for the other."""
-    pipeline = waits(make_pipeline(CLAIM_IDLE_MS=NEVER, BACKFILL_INTERVAL_MS=300).listen_to(part), stage, part)
+    pipeline = waits(make_pipeline(**QUIET).listen_to(part), stage, part)
     with pipeline.connect() as connection:
         held = {term for term in outbox_terms(connection, stage) if bucket_of(term) == 0}
         assert held and len(outbox_terms(connection, stage)) > len(held)
         id_, = add_buckets(pipeline, stage, [0])
         read_as(pipeline, stage, "busy")
-        start_rest(pipeline, stage)
+        start_rest(pipeline, stage, BACKFILL_INTERVAL_MS=300)
         until(lambda: outbox_terms(connection, stage) == held, "what was lost is done", alive=pipeline.alive())
         scripts_run(pipeline.redis(), 12)   # housekeeping has looked several times since
         assert not held & {e.get("term_id") for e in published(pipeline, stage)}

@@ -163,9 +163,11 @@ def test_verify_names_every_damaged_row_and_rebuild_mends(filled, seed, name, ow
             for stage in SERVICES[SERVICES.index(owner):]:   # what stands above was computed before the damage; mending it moves that too
                 mended = filled.run(stage, "rebuild")
                 assert mended.returncode == 0, mended.stdout + mended.stderr
-                if stage == owner:
+                # a vault without events goes when cascade has counted its holders anew
+                if stage == owner and name != "vault":
                     assert filled.run(owner, "verify").returncode == 0
             filled.drain()
+            assert filled.run(owner, "verify").returncode == 0
             differences = oracle.compare(connection, filled.entries)
             assert not differences, oracle.report(differences)
         finally:
