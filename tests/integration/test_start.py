@@ -63,7 +63,7 @@ def test_a_schema_from_the_future_is_not_guessed_at(pipeline, small, name):
     assert service.code() != 0
 
 
-# One more row in schema_migrations, its version a thousand beyond the newest; other columns as in the newest.
+# One more row in schema_migrations, its version a thousand beyond the newest; not additive, other columns as in the newest.
 _FUTURE = """
 DO $$
 DECLARE
@@ -71,6 +71,7 @@ DECLARE
 BEGIN
     SELECT * INTO newest FROM schema_migrations ORDER BY version DESC LIMIT 1;
     newest.version := newest.version + 1000;
+    newest.additive := false;
     INSERT INTO schema_migrations SELECT newest.*;
 END $$
 """
