@@ -25,6 +25,14 @@ static const struct config *settings(const struct reader *reader)
         return reader->service->shared;
 }
 
+static size_t index_of(const struct reader *reader, const char *stream)
+{
+        size_t s = 0;
+        while (reader->consumer.streams[s] != stream)
+                s++;
+        return s;
+}
+
 /* ---- passes ---- */
 
 static void begin_pass(struct reader *reader)
@@ -54,10 +62,10 @@ static void want_pass(struct reader *reader)
 
 static void note_passed(struct reader *reader)
 {
-        for (size_t i = 0; i < reader->batch.count; i++)
-                for (size_t s = 0; s < reader->streams; s++)
-                        if (reader->batch.entries[i].stream == reader->consumer.streams[s])
-                                snprintf(reader->passed[s], sizeof(reader->passed[s]), "%s", reader->batch.entries[i].id);
+        for (size_t i = 0; i < reader->batch.count; i++) {
+                size_t s = index_of(reader, reader->batch.entries[i].stream);
+                snprintf(reader->passed[s], sizeof(reader->passed[s]), "%s", reader->batch.entries[i].id);
+        }
 }
 
 /* ---- staying alive ---- */
@@ -88,14 +96,6 @@ static size_t estimate_units(const struct reader *reader, const struct stream_en
 {
         const struct program *program = reader->service->program;
         return program->estimate ? program->estimate(entry) : 1;
-}
-
-static size_t index_of(const struct reader *reader, const char *stream)
-{
-        size_t s = 0;
-        while (reader->consumer.streams[s] != stream)
-                s++;
-        return s;
 }
 
 static size_t entry_bytes(const struct stream_entry *entry)
