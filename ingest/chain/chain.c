@@ -1,4 +1,3 @@
-#include "ingest/store/network.h"
 #include "ingest/chain/chain.h"
 
 #include <errno.h>
@@ -8,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/stop.h"
+#include "ingest/store/network.h"
 #include "ingest/ingest.h"
 #include "ingest_sql.h"
 #include "ingest/decode/number.h"

@@ -1,4 +1,3 @@
-#include "ingest/store/network.h"
 #include "ingest/store/audit.h"
 
 #include <inttypes.h>
@@ -7,9 +6,11 @@
 #include <string.h>
 #include "common/cli/connect.h"
 #include "common/base/progress.h"
+#include "ingest/store/network.h"
 #include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
 #include "ingest_sql.h"
+#include "ingest/store/sighting.h"
 #include "ingest/store/writer.h"
 
 #define TIMEOUT_MS 3600000
@@ -79,16 +80,8 @@ static int64_t find_place(const struct decode_message *message, size_t which)
 
 static int add_notice(struct work *work, const struct stream_entry *entry, const struct decode_notice *notice, bool settled)
 {
-        const struct db_param params[] = {
-                db_text(entry->stream),
-                db_text(arena_format(work->arena, "%" PRIu64, entry->ms)),
-                db_text(arena_format(work->arena, "%" PRIu64, entry->seq)),
-                db_text(notice->network),
-                db_text(arena_format(work->arena, "%" PRId64, notice->fork_block)),
-                db_text(arena_format(work->arena, "%" PRId64, notice->depth)),
-                db_text(notice->json),
-                db_text(settled ? "true" : "false"),
-        };
+        struct db_param params[SIGHTING_NOTICE + 1] = {[SIGHTING_NOTICE] = db_text(settled ? "true" : "false")};
+        sighting_notice(params, entry, notice, work->arena);
         const struct db_call call = {.sql = &sql_10_audit_add_notice, .params = params, .param_count = ARRAY_LENGTH(params)};
         int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
         return r == DB_BAD_DATA ? 0 : r; /* it is a dead letter */

@@ -1,6 +1,7 @@
 #include "ingest/store/sighting.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ingest/decode/number.h"
@@ -57,4 +58,19 @@ void sighting_push(struct db_columns *sightings, const struct event *event, cons
                 db_array_push(&columns[14], NULL, 0);
         else
                 db_array_push_number(&columns[14], place);
+}
+
+void sighting_notice(struct db_param params[SIGHTING_NOTICE], const struct stream_entry *entry,
+        const struct decode_notice *notice, struct arena *arena)
+{
+        const struct db_param given[SIGHTING_NOTICE] = {
+                db_text(entry->stream),
+                db_text(arena_format(arena, "%" PRIu64, entry->ms)),
+                db_text(arena_format(arena, "%" PRIu64, entry->seq)),
+                db_text(notice->network),
+                db_text(arena_format(arena, "%" PRId64, notice->fork_block)),
+                db_text(arena_format(arena, "%" PRId64, notice->depth)),
+                db_text(notice->json),
+        };
+        memcpy(params, given, sizeof(given));
 }

@@ -6,6 +6,7 @@
 
 #include "common/io/db.h"
 #include "common/stream/stream.h"
+#include "ingest/decode/decode.h"
 #include "ingest/decode/event.h"
 
 #define SIGHTING_COLUMNS  14
@@ -16,3 +17,8 @@
  * was acked before the tables were looked at (audit). */
 void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, int64_t place,
         bool settled, struct arena *arena);
+
+/* The parameters of a statement that takes a notice begin with these: where it stands, and what it says. */
+#define SIGHTING_NOTICE 7
+void sighting_notice(struct db_param params[SIGHTING_NOTICE], const struct stream_entry *entry,
+        const struct decode_notice *notice, struct arena *arena);

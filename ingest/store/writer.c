@@ -193,17 +193,11 @@ static int take_notice(
 {
         const struct ingest_config *config = work->config;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param params[] = {
-                db_text(entry->stream),
-                db_text(arena_format(work->arena, "%" PRIu64, entry->ms)),
-                db_text(arena_format(work->arena, "%" PRIu64, entry->seq)),
-                db_text(notice->network),
-                db_text(arena_format(work->arena, "%" PRId64, notice->fork_block)),
-                db_text(arena_format(work->arena, "%" PRId64, notice->depth)),
-                db_text(notice->json),
-                db_text(arena_format(work->arena, "%" PRId64, config->copy_window_ms)),
+        struct db_param params[SIGHTING_NOTICE + 2] = {
+                [SIGHTING_NOTICE] = db_text(arena_format(work->arena, "%" PRId64, config->copy_window_ms)),
                 db_text(work->batch->redelivered ? "true" : "false"),
         };
+        sighting_notice(params, entry, notice, work->arena);
         const struct db_call calls[] = {
                 {.sql = &sql_10_event_lock_alone},
                 {.sql = &sql_10_reorg_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},

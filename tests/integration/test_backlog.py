@@ -239,16 +239,21 @@ def done(connection, stage, terms, total):
     return rows == len(terms)
 
 
+def refuse(connection, stage, term, state):
+    """From now on PostgreSQL refuses the term's new total, with this SQLSTATE, until the trigger is dropped."""
+    table, key, column = ROWS[stage]
+    connection.execute(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$")
+    connection.execute(f"""CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW
+                           WHEN (NEW.{key} = '{term}' AND NEW.{column} >= 20) EXECUTE FUNCTION refuse()""")
+
+
 @pytest.mark.parametrize("state", ["22023", "23514"])
 def test_one_term_refused_by_postgresql(make_pipeline, stage, state):
     """The others of its bucket are done, the entry has one dead letter, which dlq shows and, once the cause is gone, retries."""
     pipeline, feed = neighbours(make_pipeline, stage, WORKERS=2)
-    table, key, column = ROWS[stage]
-    poison, others = NEIGHBOURS[7], [*NEIGHBOURS[:7], *NEIGHBOURS[8:]]
+    table, poison, others = ROWS[stage][0], NEIGHBOURS[7], [*NEIGHBOURS[:7], *NEIGHBOURS[8:]]
     with pipeline.connect() as connection:
-        connection.execute(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$")
-        connection.execute(f"""CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW
-                               WHEN (NEW.{key} = '{poison}' AND NEW.{column} >= 20) EXECUTE FUNCTION refuse()""")
+        refuse(connection, stage, poison, state)
         id_, = add_buckets(pipeline, stage, [0])
         start_rest(pipeline, stage)
         until(lambda: done(connection, stage, others, 20), "its neighbours are done", alive=pipeline.alive())
@@ -270,11 +275,9 @@ def test_one_term_refused_by_postgresql(make_pipeline, stage, state):
 def test_a_refused_term_of_a_backlog_is_told_once(make_pipeline, stage):
     """Its row stays in the outbox: each later entry that names its bucket meets it again, and is not to blame."""
     pipeline, _ = neighbours(make_pipeline, stage, WORKERS=1)
-    table, key, column = ROWS[stage]
+    table = ROWS[stage][0]
     with pipeline.connect() as connection:
-        connection.execute("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '22023'; END $$")
-        connection.execute(f"""CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW
-                               WHEN (NEW.{key} = '{NEIGHBOURS[7]}' AND NEW.{column} >= 20) EXECUTE FUNCTION refuse()""")
+        refuse(connection, stage, NEIGHBOURS[7], "22023")
         start_rest(pipeline, stage)
         for _ in range(4):
             id_, = add_buckets(pipeline, stage, [0])

@@ -18,6 +18,7 @@ import pytest
 import feeds
 from node import Chain, Node
 from programs import SERVICES, Pipeline, clean_environment, close_all, executable
+from test_monitoring import fed_with_all_kinds
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -397,14 +398,7 @@ def families(text):
 
 
 def test_the_metrics_are_those_of_the_programs(pipeline, small):
-    services = [service.ready() for service in pipeline.listen_to(small).start()]
-    pipeline.feed(small)
-    notice = {"type": "reorg", "network": "intuition-testnet", "fork_block": 10**9, "depth": 3}
-    pipeline.redis().xadd(pipeline.streams[0], {"payload": json.dumps({"event_name": "__rindexer_reorg", "block_number": 0, "event_data": [notice],
-                                                                       "network": notice["network"]})})
-    pipeline.redis().xadd(pipeline.streams[0], {"payload": "broken"})
-    until(lambda: pipeline.redis().xlen(pipeline.dead_letter_stream) == 1, "there is a dead letter", alive=services)
-    until(pipeline.drained(), "all is drained", alive=services)
+    services = fed_with_all_kinds(pipeline, small)
     for service in services:
         until(lambda s=service: re.search(r"^redis_may_evict 0$", s.get("/metrics")[1], re.M), "what is asked now and then is there", alive=services)
     printed = {service.name: families(service.get("/metrics")[1]) for service in services}

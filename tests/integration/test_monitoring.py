@@ -100,9 +100,8 @@ def families(text):
     return found
 
 
-@pytest.fixture
-def exported(pipeline, small):
-    """What the three programs export after a feed with a reorg notice and a dead letter, and after verify."""
+def fed_with_all_kinds(pipeline, small):
+    """-> the three programs, after a feed with a reorg notice and a dead letter"""
     services = [service.ready() for service in pipeline.listen_to(small).start()]
     pipeline.feed(small)
     notice = {"type": "reorg", "network": "intuition-testnet", "fork_block": 10**9, "depth": 3}
@@ -111,6 +110,13 @@ def exported(pipeline, small):
     pipeline.redis().xadd(pipeline.streams[0], {"payload": "broken"})
     until(lambda: pipeline.redis().xlen(pipeline.dead_letter_stream) == 1, "there is a dead letter", alive=services)
     until(pipeline.drained(), "all is drained", alive=services)
+    return services
+
+
+@pytest.fixture
+def exported(pipeline, small):
+    """What the three programs export after a feed with a reorg notice and a dead letter, and after verify."""
+    services = fed_with_all_kinds(pipeline, small)
     for service in services:
         assert pipeline.run(service.name, "verify").returncode == 0
         until(lambda s=service: re.search(r"^verify_differences 0$", s.get("/metrics")[1], re.M), "verify's result is exported", alive=services)
