@@ -1,6 +1,6 @@
+#include "ingest/store/network.h"
 
 #include <string.h>
-#include "ingest/store/network.h"
 #include "ingest_sql.h"
 
 int network_read(struct db *db, int64_t deadline_ms, char **network)
