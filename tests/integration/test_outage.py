@@ -94,7 +94,7 @@ def test_one_loss_of_postgresql_is_one_failure_of_many_workers(make_pipeline):
 
         def sessions():
             rows = watcher.execute("""SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ingest'
-                                      AND wait_event_type = 'Lock'""").fetchall()
+                                      AND wait_event_type = 'Lock' AND query LIKE '%%deposited_events (%%'""").fetchall()
             return [pid for pid, in rows]
         for _ in range(2):   # at first the workers' connections are new: a failure of such a one is that of an idle one
             until(lambda: len(sessions()) == 8, "all workers are in a batch", alive=[service])
