@@ -14,22 +14,13 @@ void lane_deinit(struct lane *lane)
 bool lane_take(struct lane *lane, int worker, int64_t now_ms)
 {
         pthread_mutex_lock(&lane->lock);
-        bool stuck = lane->busy_ms && now_ms - lane->busy_ms >= LANE_STUCK_MS;
-        if (lane->holder < 0 || lane->holder == worker || stuck) {
+        if (lane->holder < 0 || now_ms - lane->came_ms >= LANE_STUCK_MS)
                 lane->holder = worker;
-                lane->busy_ms = 0;
-        }
-        bool held = lane->holder == worker;
+        bool has = lane->holder == worker;
+        if (has)
+                lane->came_ms = now_ms;
         pthread_mutex_unlock(&lane->lock);
-        return held;
-}
-
-void lane_begin_batch(struct lane *lane, int worker, int64_t now_ms)
-{
-        pthread_mutex_lock(&lane->lock);
-        if (lane->holder == worker)
-                lane->busy_ms = now_ms;
-        pthread_mutex_unlock(&lane->lock);
+        return has;
 }
 
 void lane_leave(struct lane *lane, int worker)

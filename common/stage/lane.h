@@ -1,7 +1,7 @@
 /*
  * The lane of a stage whose input is keys: one of its workers reads new entries at a time, so that keys that come again and again
- * are done once. Any worker may take the lane when it is free, or when its holder has been at one batch for LANE_STUCK_MS (a
- * lock that somebody holds). Pending entries need no lane.
+ * are done once, over connections that are warm. A worker keeps the lane until it fails, or has not come to read for
+ * LANE_STUCK_MS (a lock that somebody holds): then any other takes it. Pending entries need no lane.
  */
 #pragma once
 
@@ -14,14 +14,12 @@
 struct lane {
         pthread_mutex_t lock;
         int holder;      /* a worker's number, -1: free */
-        int64_t busy_ms; /* since when the holder has had its batch, monotonic; 0: it is reading */
+        int64_t came_ms; /* when the holder last came to read, monotonic */
 };
 
 void lane_init(struct lane *lane);
 void lane_deinit(struct lane *lane);
-/* Takes it where it can be had. Returns whether the worker holds it now. */
+/* Before each read. Returns whether the worker has the lane now. */
 bool lane_take(struct lane *lane, int worker, int64_t now_ms);
-/* The worker has read its batch. */
-void lane_begin_batch(struct lane *lane, int worker, int64_t now_ms);
-/* Gives it back, if the worker holds it. */
+/* Gives it back, if the worker has it. */
 void lane_leave(struct lane *lane, int worker);

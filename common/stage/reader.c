@@ -160,13 +160,17 @@ static size_t next_count(const struct reader *reader, const struct stream_consum
 
 /* ---- new entries ---- */
 
-/* One XREADGROUP within the rate limit. *read: how many entries came. */
+/* One XREADGROUP within the rate limit, and in the lane where the stage has one. *read: how many entries came. */
 static int read_once(struct reader *reader, const struct stream_consumer *consumer, size_t count, int64_t block_ms, size_t *read)
 {
         struct limiter *limiter = &reader->service->limiter;
         size_t streams = 0;
         int64_t pause = 0;
         *read = 0;
+        if (service_reads_keys(reader->service) && !lane_take(&reader->service->lane, reader->number, clock_ms())) {
+                reader_rest(reader, block_ms < BLOCK_SLICE_MS ? block_ms : BLOCK_SLICE_MS);
+                return 0;
+        }
         while (consumer->streams[streams])
                 streams++;
         size_t taken = limiter_take(limiter, count * streams, clock_ms(), &pause);
@@ -286,16 +290,6 @@ static int read_new(struct reader *reader)
         return r;
 }
 
-static int read_new_in_lane(struct reader *reader)
-{
-        struct lane *lane = &reader->service->lane;
-        if (!lane_take(lane, reader->number, clock_ms())) {
-                reader_rest(reader, BLOCK_SLICE_MS);
-                return 0;
-        }
-        return read_new(reader);
-}
-
 /* ---- pending entries ---- */
 
 static void tell_lost(void *context, const char *stream, const char *id)
@@ -374,29 +368,26 @@ int reader_read(struct reader *reader)
         if (!r && reader->pass)
                 r = read_pending(reader);
         if (!r && more && !reader->pass && !reader->batch.count)
-                r = service_reads_keys(reader->service) ? read_new_in_lane(reader) : read_new(reader);
+                r = read_new(reader);
         if (r == STREAM_NO_GROUP) { /* a pass goes on: the other streams' entries are still pending */
                 log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%d error=%s",
                         reader->number, redis_error(reader->consumer.redis));
                 r = make_groups(reader);
         }
-        if (r || !reader->batch.count)
-                lane_leave(&reader->service->lane, reader->number);
-        else
-                lane_begin_batch(&reader->service->lane, reader->number, clock_ms());
         return r;
 }
 
 void reader_end_batch(struct reader *reader, bool failed)
 {
         bool left = false;
-        lane_leave(&reader->service->lane, reader->number);
         for (size_t i = 0; i < reader->batch.count; i++)
                 left = left || reader->batch.entries[i].left;
         if (left)
                 reader->slow_due = clock_ms() + SLOW_RETRY_MS;
-        if (failed)
+        if (failed) {
+                lane_leave(&reader->service->lane, reader->number);
                 begin_careful_pass(reader);
+        }
 }
 
 int reader_is_in_backlog(struct reader *reader, bool *backlog)

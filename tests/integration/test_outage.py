@@ -93,8 +93,9 @@ def test_one_loss_of_postgresql_is_one_failure_of_many_workers(make_pipeline):
         pipeline.feed([deposits(deposit(n, term=n)) for n in range(1, 30)])
 
         def sessions():
-            rows = watcher.execute("""SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ingest'
-                                      AND wait_event_type = 'Lock' AND query LIKE '%%deposited_events (%%'""").fetchall()
+            rows = watcher.execute("""SELECT pid FROM pg_stat_activity a WHERE datname = current_database() AND application_name = 'ingest'
+                                      AND wait_event_type = 'Lock' AND EXISTS (   -- a batch has the event lock, or wants it
+                                        SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory')""").fetchall()
             return [pid for pid, in rows]
         for _ in range(2):   # at first the workers' connections are new: a failure of such a one is that of an idle one
             until(lambda: len(sessions()) == 8, "all workers are in a batch", alive=[service])
