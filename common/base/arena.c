@@ -31,10 +31,8 @@ static struct arena_block *block_new(size_t size)
 {
         struct arena_block *block = size <= SIZE_MAX - sizeof(*block) ? malloc(sizeof(*block) + size) : NULL;
 
-        if (!block) {
-                fprintf(stderr, "out of memory: no %zu bytes to be had\n", size);
-                abort();
-        }
+        if (!block)
+                memory_end();
         *block = (struct arena_block){.size = size};
         ASAN_POISON_MEMORY_REGION(block->data, size);
         return block;

@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define MUST_CHECK             __attribute__((warn_unused_result))
@@ -28,25 +29,15 @@ AUTO_DEFINE(char *, text, free) /* AUTO(text) char *problem = NULL; */
 
 #define ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Memory of the heap. Out of memory ends the process: no state is lost by it, since nothing is acked before its commit. */
-static inline void *memory_new(size_t count, size_t size)
-{
-        void *memory = calloc(count, size);
-        if (!memory)
-                abort();
-        return memory;
-}
-
+/* Memory of the heap. Out of memory ends the process, with a word: no state is lost by it, since nothing is acked before its
+ * commit. What is returned is never NULL, and the caller's to free(). */
+_Noreturn void memory_end(void);
+/* Zeroed. */
+void *memory_new(size_t count, size_t size);
 /* data with room for `needed` elements at least; *capacity: for how many there is. */
-static inline void *memory_grow(void *data, size_t *capacity, size_t needed, size_t size)
-{
-        if (needed <= *capacity)
-                return data;
-        *capacity = *capacity ? *capacity : 64;
-        while (*capacity < needed)
-                *capacity *= 2;
-        data = realloc(data, *capacity * size);
-        if (!data)
-                abort();
-        return data;
-}
+void *memory_grow(void *data, size_t *capacity, size_t needed, size_t size);
+char *memory_copy(const char *text);
+char *memory_copy_part(const char *text, size_t size); /* of at most so many bytes */
+/* open_memstream(3): *text and *size are set by memory_stream_end. */
+FILE *memory_stream(char **text, size_t *size);
+void memory_stream_end(FILE *stream);

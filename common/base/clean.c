@@ -119,9 +119,7 @@ static void remember(const char *text, size_t size, size_t min)
         for (size_t i = 0; i < secrets.count; i++)
                 if (strlen(secrets.texts[i]) == size && !memcmp(secrets.texts[i], text, size))
                         return;
-        char *copy = strndup(text, size);
-        if (!copy)
-                abort();
+        char *copy = memory_copy_part(text, size);
         secrets.texts = memory_grow(secrets.texts, &secrets.capacity, secrets.count + 1, sizeof(*secrets.texts));
         size_t place = secrets.count++;
         for (; place && strlen(secrets.texts[place - 1]) < size; place--) /* the longest first: one may be part of another */
@@ -132,9 +130,7 @@ static void remember(const char *text, size_t size, size_t min)
 /* A run of hidden bytes: as it is, decoded, and what an unescaped @ or the parts of a path make of it. */
 static void remember_run(const char *text, size_t size, const char *separators, size_t part_min)
 {
-        char *plain = strndup(text, size);
-        if (!plain)
-                abort();
+        char *plain = memory_copy_part(text, size);
         remember(plain, size, SECRET_MIN);
         for (const char *part = plain; *part; part += strspn(part, separators)) {
                 size_t length = strcspn(part, separators);
@@ -149,10 +145,8 @@ static void remember_run(const char *text, size_t size, const char *separators, 
 void clean_remember(const char *value)
 {
         size_t size = strlen(value), length;
-        char *hidden = calloc(1, size + 1);
+        char *hidden = memory_new(size + 1, 1);
         bool web = !strncasecmp(value, "http", 4);
-        if (!hidden)
-                abort();
         clean_hide(value, hidden);
         pthread_mutex_lock(&secrets.lock);
         for (size_t i = 0; i < size; i += length ? length : 1) {

@@ -53,9 +53,7 @@ static struct metric_series *series_new(const struct metric *family, const char 
 
         for (size_t i = 0; i < count; i++)
                 text += size[i] = strlen(labels[i]) + 1;
-        series = calloc(1, sizeof *series + buckets * sizeof series->buckets[0] + text);
-        if (!series)
-                return NULL;
+        series = memory_new(1, sizeof *series + buckets * sizeof series->buckets[0] + text);
         to = (char *)&series->buckets[buckets];
         for (size_t i = 0; i < count; i++) {
                 series->labels[i] = memcpy(to, labels[i], size[i]);
@@ -74,7 +72,7 @@ static int series_compare(const struct metric *family, const struct metric_serie
         return order;
 }
 
-/* NULL: not there, or no memory for a new one (its value is lost then, the program goes on). */
+/* NULL: not there. */
 static struct metric_series *series_get(struct metric *family, const char *const *labels, bool create)
 {
         struct metric_series **at = &family->series, *series;
@@ -84,12 +82,11 @@ static struct metric_series *series_get(struct metric *family, const char *const
                 at = &(*at)->next;
         if (*at && order == 0)
                 return *at;
-        series = create ? series_new(family, labels) : NULL;
-        if (series) {
-                series->next = *at;
-                *at = series;
-        }
-        return series;
+        if (!create)
+                return NULL;
+        series = series_new(family, labels);
+        series->next = *at;
+        return *at = series;
 }
 
 static void series_free_all(struct metric *family)
@@ -106,10 +103,7 @@ static void series_free_all(struct metric *family)
 
 struct metrics *metrics_new(void)
 {
-        struct metrics *metrics = calloc(1, sizeof *metrics);
-
-        if (!metrics)
-                return NULL;
+        struct metrics *metrics = memory_new(1, sizeof *metrics);
         pthread_mutex_init(&metrics->lock, NULL);
         metrics->end = &metrics->first;
         return metrics;
@@ -313,19 +307,11 @@ char *metrics_print(struct metrics *metrics)
 {
         char *text = NULL;
         size_t size = 0;
-        FILE *out = open_memstream(&text, &size);
-        bool failed;
-
-        if (!out)
-                return NULL;
+        FILE *out = memory_stream(&text, &size);
         pthread_mutex_lock(&metrics->lock);
         for (const struct metric *family = metrics->first; family; family = family->next)
                 print_family(out, family);
         pthread_mutex_unlock(&metrics->lock);
-        failed = ferror(out);
-        if (fclose(out) != 0 || failed) {
-                free(text);
-                return NULL;
-        }
+        memory_stream_end(out);
         return text;
 }

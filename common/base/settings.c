@@ -20,12 +20,8 @@ enum {
 
 static void value_print(FILE *out, const struct setting *row, const char *value)
 {
-        char *hidden = calloc(1, strlen(value) + 1);
+        char *hidden = memory_new(strlen(value) + 1, 1);
 
-        if (!hidden) {
-                fputs("***", out);
-                return;
-        }
         if (row->secret)
                 clean_hide(value, hidden);
         for (size_t i = 0; value[i]; i++) {
@@ -63,7 +59,7 @@ static char *file_read(const char *path, const char **problem)
         size -= size > 0 && text[size - 1] == '\r';
         if (size == 0 || strlen(text) < size)
                 *problem = size == 0 ? "it is empty" : "it holds a NUL byte";
-        return *problem ? NULL : strndup(text, size);
+        return *problem ? NULL : memory_copy_part(text, size);
 }
 
 /* The text of a setting, malloc'd, NULL where it is unset and has no default; SETTINGS_BAD: the reason is printed. */
@@ -81,18 +77,17 @@ static int text_get(const struct setting *row, char **text, FILE *problems)
         }
         if (path) {
                 *text = file_read(path, &problem);
-                if (*text || !problem)
-                        return *text ? 0 : -ENOMEM;
+                if (*text)
+                        return 0;
                 fprintf(problems, "%s: cannot read '", name);
                 value_print(problems, row, path); /* it may be the secret itself, set under the wrong name */
                 fprintf(problems, "': %s\n", problem);
                 return SETTINGS_BAD;
         }
         value = value ? value : row->fallback;
-        if (!value)
-                return 0;
-        *text = strdup(value);
-        return *text ? 0 : -ENOMEM;
+        if (value)
+                *text = memory_copy(value);
+        return 0;
 }
 
 /* What it means */
@@ -123,7 +118,7 @@ static int choice_find(const char *const *choices, const char *text)
 
 static const char *const switches[] = {"false", "true", "0", "1", "no", "yes", "off", "on", NULL}; /* odd places mean true */
 
-/* One block holds the pointers and the text they point into. NULL: no memory, or *problem says what is wrong. */
+/* One block holds the pointers and the text they point into. NULL: *problem says what is wrong. */
 static char **list_parse(const char *text, const char **problem)
 {
         static const char blanks[] = " \t\r\n";
@@ -133,9 +128,7 @@ static char **list_parse(const char *text, const char **problem)
         for (const char *p = text; *p; p++)
                 count += *p == ',';
         *problem = NULL;
-        list = calloc(1, (count + 1) * sizeof *list + strlen(text) + 1);
-        if (!list)
-                return NULL;
+        list = memory_new(1, (count + 1) * sizeof *list + strlen(text) + 1);
         rest = memcpy((char *)(list + count + 1), text, strlen(text) + 1);
         while ((item = strsep(&rest, ","))) {
                 item += strspn(item, blanks);
@@ -179,15 +172,13 @@ static int value_read(const struct setting *row, const char *text, void *field, 
         switch (row->kind) {
         case SETTING_TEXT:
                 problem = row->check ? row->check(text) : NULL;
-                *(char **)field = problem ? NULL : strdup(text);
-                if (!problem)
-                        return *(char **)field ? 0 : -ENOMEM;
+                *(char **)field = problem ? NULL : memory_copy(text);
+                good = !problem;
                 break;
         case SETTING_LIST:
                 problem = row->check ? row->check(text) : NULL;
                 *(char ***)field = problem ? NULL : list_parse(text, &problem);
-                if (!problem)
-                        return *(char ***)field ? 0 : -ENOMEM;
+                good = !problem;
                 break;
         case SETTING_NUMBER:
                 good = number_parse(text, &number) && number >= row->min && number <= row->max;
@@ -247,32 +238,27 @@ static bool is_owned(const struct setting *row)
 int settings_read(const struct settings_table *table, void *target, char **problems)
 {
         size_t size;
-        FILE *out = open_memstream(problems, &size);
+        FILE *out = memory_stream(problems, &size);
         int result = 0;
 
-        if (!out)
-                return -ENOMEM;
         for (const struct settings_table *t = table; t; t = t->next)
                 for (const struct setting *row = t->rows; row->name; row++)
                         if (is_owned(row))
                                 memset((char *)target + row->offset, 0, sizeof(void *));
         for (const struct settings_table *t = table; t; t = t->next) {
                 for (const struct setting *row = t->rows; row->name; row++) {
-                        int r = row_read(row, (char *)target + row->offset, out);
-
-                        if (r && result >= 0)
-                                result = r;
+                        if (row_read(row, (char *)target + row->offset, out))
+                                result = SETTINGS_BAD;
                 }
         }
-        if (fclose(out) != 0)
-                result = -ENOMEM;
-        if (result)
+        memory_stream_end(out);
+        if (result) {
                 settings_deinit(table, target);
-        if (result != SETTINGS_BAD) {
-                free(*problems);
-                *problems = NULL;
+                return result;
         }
-        return result;
+        free(*problems);
+        *problems = NULL;
+        return 0;
 }
 
 static const struct setting *row_find(const struct settings_table *table, const char *name)
@@ -304,11 +290,7 @@ char *settings_text_now(const struct settings_table *table, const char *name, co
                 free(text);
                 text = NULL;
         }
-        if (!text)
-                text = strdup(before);
-        if (!text)
-                abort();
-        return text;
+        return text ? text : memory_copy(before);
 }
 
 /* Levenshtein's distance; more than `most` counts as most + 1. */
@@ -401,32 +383,30 @@ static void row_print(const struct setting *row, FILE *out, size_t name_width)
 {
         char *text, *shown = NULL, *meaning = NULL;
         size_t size, width, indent = name_width + 2 + PRINT_VALUE_WIDTH + 2;
-        FILE *value = open_memstream(&shown, &size), *help = open_memstream(&meaning, &size);
+        FILE *value = memory_stream(&shown, &size), *help = memory_stream(&meaning, &size);
 
-        if (value && help) {
-                if (text_get(row, &text, value) == 0)
-                        value_print(value, row, text ? text : row->required ? "(required)" : "-");
-                fputs(row->help, help);
-                if (row->kind == SETTING_NUMBER || row->kind == SETTING_CHOICE) {
-                        fputs("; ", help);
-                        kind_print(help, row);
-                }
-                if (row->fallback && text && strcmp(row->fallback, text) != 0) {
-                        fputs("; default ", help);
-                        value_print(help, row, row->fallback);
-                }
-                if (row->from_file)
-                        fprintf(help, "; or %s_FILE", row->name);
-                free(text);
+        if (text_get(row, &text, value) == 0)
+                value_print(value, row, text ? text : row->required ? "(required)" : "-");
+        fputs(row->help, help);
+        if (row->kind == SETTING_NUMBER || row->kind == SETTING_CHOICE) {
+                fputs("; ", help);
+                kind_print(help, row);
         }
-        if (value && fclose(value) == 0 && help && fclose(help) == 0) {
-                shown[strcspn(shown, "\n")] = '\0';
-                width = text_width(shown, strlen(shown));
-                fprintf(out, "%-*s  %s", (int)name_width, row->name, shown);
-                fprintf(out, width > PRINT_VALUE_WIDTH ? "\n%*s" : "%*s",
-                        (int)(width > PRINT_VALUE_WIDTH ? indent : PRINT_VALUE_WIDTH + 2 - width), "");
-                wrapped_print(out, meaning, indent);
+        if (row->fallback && text && strcmp(row->fallback, text) != 0) {
+                fputs("; default ", help);
+                value_print(help, row, row->fallback);
         }
+        if (row->from_file)
+                fprintf(help, "; or %s_FILE", row->name);
+        free(text);
+        memory_stream_end(value);
+        memory_stream_end(help);
+        shown[strcspn(shown, "\n")] = '\0';
+        width = text_width(shown, strlen(shown));
+        fprintf(out, "%-*s  %s", (int)name_width, row->name, shown);
+        fprintf(out, width > PRINT_VALUE_WIDTH ? "\n%*s" : "%*s",
+                (int)(width > PRINT_VALUE_WIDTH ? indent : PRINT_VALUE_WIDTH + 2 - width), "");
+        wrapped_print(out, meaning, indent);
         free(shown);
         free(meaning);
 }

@@ -110,9 +110,7 @@ static char *readable(const struct stream_entry *letter, const char *name)
 {
         size_t size = 0, used = 0;
         const char *text = stream_entry_field(letter, name, &size);
-        char *out = malloc(3 * size + 1);
-        if (!out)
-                abort();
+        char *out = memory_new(3 * size + 1, 1);
         for (size_t i = 0, n; i < size; i += n ? n : 1) {
                 n = text[i] ? log_character_size(text + i) : 0;
                 memcpy(out + used, n ? text + i : "\xef\xbf\xbd", n ? n : 3);

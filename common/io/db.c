@@ -67,6 +67,8 @@ static void error_keep_connection(struct db *db)
         while (length && strchr(" \n", text[length - 1]))
                 length--;
         snprintf(db->error, sizeof(db->error), "%.*s", (int)length, text);
+        if (!length)
+                snprintf(db->error, sizeof(db->error), "libpq gives no reason: memory is short, or the connection is gone");
         clean_text(db->error);
 }
 
@@ -197,7 +199,7 @@ static int next_result(struct db *db, struct wait *wait, PGresult **out)
 }
 
 /* Reads all results up to the pipeline's sync point. The first failure is what is reported. calls[i]: what statement i is, NULL
- * where nobody waits for its result. */
+ * where nobody waits for its result. libpq may leave a result out where memory is short: then nothing is known of any. */
 static int drain(struct db *db, struct wait *wait, const struct db_call *const *calls, size_t statement_count)
 {
         int verdict = 0;
@@ -233,7 +235,7 @@ static int drain(struct db *db, struct wait *wait, const struct db_call *const *
                         return -1;
                 }
                 if (sync)
-                        return verdict;
+                        return statement == statement_count ? verdict : broken(db, "libpq left out a result");
         }
 }
 
@@ -260,7 +262,7 @@ static int prepare_missing(struct db *db, const struct db_call *calls, size_t co
                         return broken(db, NULL);
                 int r = flush(db, wait);
                 if (!r)
-                        r = drain(db, wait, NULL, 0);
+                        r = drain(db, wait, NULL, 1);
                 if (r)
                         return r;
                 db->prepared[db->prepared_count++] = calls[i].sql;
@@ -324,7 +326,7 @@ static void roll_back(struct db *db)
         char kept[sizeof(db->error)];
         memcpy(kept, db->error, sizeof(kept));
         if (!send_plain(db, "ROLLBACK") && PQpipelineSync(db->conn) && !flush(db, &wait))
-                (void)!drain(db, &wait, NULL, 0);
+                (void)!drain(db, &wait, NULL, 1);
         cancel_end(db);
         if (PQtransactionStatus(db->conn) != PQTRANS_IDLE)
                 db->broken = true;
@@ -333,19 +335,21 @@ static void roll_back(struct db *db)
 
 static int run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms, struct wait *wait)
 {
-        const struct db_call *statements[32] = {0};
+        const struct db_call *statements[33] = {0}; /* the last place is COMMIT's */
         size_t sent = 0;
         int r = db->options.prepared ? prepare_missing(db, calls, count, wait) : 0;
         if (!r && mode & (DB_BEGIN | DB_SNAPSHOT))
                 r = send_begin(db, mode, deadline_ms, &sent);
         for (size_t i = 0; i < count && !r; i++) {
-                if (sent >= ARRAY_LENGTH(statements))
+                if (sent + 1 >= ARRAY_LENGTH(statements))
                         abort();
                 statements[sent++] = &calls[i];
                 r = send_call(db, &calls[i]);
         }
-        if (!r && mode & (DB_COMMIT | DB_ROLLBACK))
+        if (!r && mode & (DB_COMMIT | DB_ROLLBACK)) {
                 r = send_plain(db, mode & DB_COMMIT ? "COMMIT" : "ROLLBACK");
+                sent++;
+        }
         if (r)
                 return r;
         if (!PQpipelineSync(db->conn))
@@ -517,7 +521,7 @@ int db_open(struct db **out, const struct db_options *options, char **problem)
         db->options = *options;
         int r = connect_start(db);
         if (r) {
-                *problem = strdup(db->error);
+                *problem = memory_copy(db->error);
                 db_close(db);
                 return r;
         }

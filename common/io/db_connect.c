@@ -60,7 +60,7 @@ static PQconninfoOption *read_options(const char *url)
         PQconninfoOption *found = never ? PQconninfo(never) : NULL;
         PQfinish(never);
         if (!found)
-                abort();
+                memory_end();
         return found;
 }
 
@@ -165,7 +165,7 @@ static int try_target(const struct plan *plan, const struct target *target, PGco
                 target->address, target->port, target->session, NULL};
         PGconn *conn = PQconnectStartParams(names, values, 1);
         if (!conn)
-                abort();
+                memory_end();
         PQsetNoticeProcessor(conn, notice_ignore, NULL);
         int r = wait_connected(plan, target, conn);
         if (r)

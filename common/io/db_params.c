@@ -15,7 +15,7 @@ static void array_reserve(struct db_array *array, size_t more)
                 capacity *= 2;
         char *data = realloc(array->data, capacity);
         if (!data)
-                abort(); /* nothing is acked before its commit: a restart loses nothing */
+                memory_end();
         array->data = data;
         array->capacity = capacity;
 }

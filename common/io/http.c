@@ -100,9 +100,9 @@ static void client_begin(struct http *http, struct MHD_Connection *connection, v
 {
         const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD),
                                        *address = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-        struct client *client = calloc(1, sizeof *client);
+        struct client *client = memory_new(1, sizeof *client);
         *slot = client;
-        if (!client || !fd)
+        if (!fd)
                 return;
         client->fd = fd->connect_fd;
         client->since_ms = clock_ms();
@@ -153,18 +153,13 @@ static void request_ended(void *context, struct MHD_Connection *connection, void
 static void answer_not_found(const struct http_route *routes, struct http_answer *out)
 {
         size_t size;
-        FILE *body = open_memstream(&out->body, &size);
+        FILE *body = memory_stream(&out->body, &size);
 
         out->status = MHD_HTTP_NOT_FOUND;
-        if (!body)
-                return;
         fputs("not found; there is:\n", body);
         for (; routes->path; routes++)
                 fprintf(body, "%s\n", routes->path);
-        if (fclose(body) != 0) {
-                free(out->body);
-                out->body = NULL;
-        }
+        memory_stream_end(body);
 }
 
 static void answer_find(const struct http *http, const char *method, const char *path, struct http_answer *out)
@@ -173,7 +168,7 @@ static void answer_find(const struct http *http, const char *method, const char 
 
         if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
                 out->status = MHD_HTTP_METHOD_NOT_ALLOWED;
-                out->body = strdup("only GET and HEAD are allowed\n");
+                out->body = memory_copy("only GET and HEAD are allowed\n");
                 return;
         }
         while (route->path && strcmp(route->path, path) != 0)
@@ -262,13 +257,10 @@ static void *serve(void *argument)
 int http_open(
         struct http **http, const char *bind, uint16_t port, const struct http_route *routes, void *context, const char **problem)
 {
-        struct http *new = calloc(1, sizeof *new);
+        struct http *new = memory_new(1, sizeof *new);
         sigset_t all, before;
         int fd;
 
-        *problem = "no memory";
-        if (!new)
-                return -ENOMEM;
         new->routes = routes;
         new->context = context;
         fd = socket_listen(bind, port, &new->port, problem);

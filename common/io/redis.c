@@ -203,7 +203,7 @@ static struct redis *dial(const struct redis_options *options, bool tls, const s
         redis->timeout_ms = timeout_ms;
         redis->context = redisConnectWithTimeout(host->name, host->port, limit);
         if (!redis->context)
-                abort();
+                memory_end();
         if (redis->context->err) {
                 (void)broken(redis);
                 return redis;
@@ -312,7 +312,7 @@ static struct redis *ask_sentinel(const struct redis_options *options, const str
         }
         const char *name = redis_reply_text(redis_reply_item(reply, 0), NULL);
         if (name) {
-                master->name = strdup(name);
+                master->name = memory_copy(name);
                 master->port = (int)redis_reply_number(redis_reply_item(reply, 1));
                 note_sentinel(redis, url, host);
         } else if (!r) {
@@ -334,7 +334,7 @@ static void name_target(struct redis *redis, const struct redis_host *target)
 static struct redis *open_by(
         const struct redis_options *options, const struct redis_url *url, const struct redis_host *host, bool *done)
 {
-        struct redis_host target = {.name = url->master ? NULL : strdup(host->name), .port = host->port};
+        struct redis_host target = {.name = url->master ? NULL : memory_copy(host->name), .port = host->port};
         struct redis *redis = url->master ? ask_sentinel(options, url, host, &target) : NULL;
         char route[256] = "";
         if (redis)
@@ -389,14 +389,11 @@ int redis_open(struct redis **out, const struct redis_options *options, char **p
         AUTO_REDIS_URL struct redis_url url;
         const char *bad = redis_url_parse(&url, options->url);
         size_t size;
-        FILE *why = open_memstream(problem, &size);
-        if (!why)
-                abort();
+        FILE *why = memory_stream(problem, &size);
         if (bad)
                 fputs(bad, why);
         struct redis *redis = bad ? NULL : try_hosts(options, &url, why);
-        if (fclose(why))
-                abort();
+        memory_stream_end(why);
         if (!redis) {
                 clean_text(*problem);
                 return -1;

@@ -222,9 +222,9 @@ static int load_files(SSL_CTX *tls, const struct redis_tls_files *files, char *e
 /* The name is checked, and sent, so that a server with several certificates can choose. An IP address is checked only. */
 static bool set_host(SSL *ssl, const char *host)
 {
-        AUTO(text) char *name = strdup(host); /* SSL_set_tlsext_host_name takes no const */
-        return name && (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1 ||
-                               (SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1));
+        AUTO(text) char *name = memory_copy(host); /* SSL_set_tlsext_host_name takes no const */
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1 ||
+               (SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1);
 }
 
 /* A server that closed the connection is told so by OpenSSL: the SIGPIPE of that would end a command, which minds it for its
@@ -252,7 +252,7 @@ int redis_tls_start(struct redisContext *context, const struct redis_tls_files *
         *error = '\0';
         ERR_clear_error();
         if (!tls)
-                abort();
+                memory_end();
         (void)SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
         (void)SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION);
         SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, judge_certificate);

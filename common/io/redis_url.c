@@ -6,14 +6,6 @@
 #define PORT          6379
 #define SENTINEL_PORT 26379
 
-static char *copy_text(const char *text, size_t size)
-{
-        char *copy = strndup(text, size);
-        if (!copy)
-                abort();
-        return copy;
-}
-
 /* %41 -> A, in place */
 static bool percent_decode(char *text)
 {
@@ -39,8 +31,8 @@ static const char *parse_login(struct redis_url *url, char *login)
         if (!colon)
                 return "has a user without a password: redis://user:password@host:port";
         *colon = '\0';
-        url->user = copy_text(login, strlen(login));
-        url->password = copy_text(colon + 1, strlen(colon + 1));
+        url->user = memory_copy_part(login, strlen(login));
+        url->password = memory_copy_part(colon + 1, strlen(colon + 1));
         if (!percent_decode(url->user) || !percent_decode(url->password))
                 return "has a bad % escape in its user or password";
         return NULL;
@@ -76,7 +68,7 @@ static const char *parse_host(struct redis_url *url, char *text)
         if (url->count == REDIS_HOSTS_MAX)
                 return "names more than 32 hosts";
         struct redis_host *host = &url->hosts[url->count++];
-        host->name = copy_text(text, strlen(text));
+        host->name = memory_copy_part(text, strlen(text));
         host->port = url->master ? SENTINEL_PORT : PORT;
         return port && !port_parse(port, &host->port) ? "has a port that is not from 1 to 65535" : NULL;
 }
@@ -96,7 +88,7 @@ static const char *parse_path(struct redis_url *url, const char *path, bool sent
                 size_t size = path ? strcspn(path, "/") : 0;
                 if (!size)
                         return "names no master: redis+sentinel://host:port,host:port/master-name";
-                url->master = copy_text(path, size);
+                url->master = memory_copy_part(path, size);
                 path = path[size] ? path + size + 1 : NULL;
         }
         if (!path)
@@ -140,7 +132,7 @@ const char *redis_url_parse(struct redis_url *url, const char *text)
                                "container "
                                "image, or a build on Debian 13";
 #endif
-                AUTO(text) char *body = copy_text(text + size, strlen(text + size));
+                AUTO(text) char *body = memory_copy_part(text + size, strlen(text + size));
                 return parse_body(url, body, schemes[i].sentinels);
         }
         return "must begin with redis://, rediss://, redis+sentinel:// or rediss+sentinel://";
@@ -170,7 +162,7 @@ bool redis_host_set(struct redis_host *host, const char *text)
                 return false;
         if (colon > text) {
                 free(host->name);
-                host->name = copy_text(text, (size_t)(colon - text));
+                host->name = memory_copy_part(text, (size_t)(colon - text));
         }
         host->port = port;
         return true;

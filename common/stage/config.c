@@ -136,7 +136,7 @@ static char *format_name(const char *base, const char *suffix)
 {
         char *text = NULL;
         if (asprintf(&text, "%s%s%s", base, suffix ? "-" : "", suffix ? suffix : "") < 0)
-                abort();
+                memory_end();
         return text;
 }
 

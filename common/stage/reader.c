@@ -414,7 +414,7 @@ int reader_connect(struct reader *reader, int64_t timeout_ms, char **problem)
         r = make_groups(reader);
         if (!r)
                 return 0;
-        *problem = strdup(redis_error(reader->consumer.redis));
+        *problem = memory_copy(redis_error(reader->consumer.redis));
         reader_disconnect(reader);
         return r;
 }

@@ -114,9 +114,7 @@ void model_note_streams(struct model *model, const struct view_streams *now)
 
 static void replace(char **text, const char *new)
 {
-        char *copy = strdup(new ? new : "");
-        if (!copy)
-                abort();
+        char *copy = memory_copy(new ? new : "");
         free(*text);
         *text = copy;
 }
@@ -136,9 +134,7 @@ static void learn_stream(struct model *model, const char *stream)
                         return;
         if (model->known_count == VIEW_STREAMS_MAX)
                 return;
-        model->known[model->known_count] = strdup(stream);
-        if (!model->known[model->known_count++])
-                abort();
+        model->known[model->known_count++] = memory_copy(stream);
 }
 
 int model_ask_dead_letters(struct model *model, const struct service *service, struct redis *redis)

@@ -49,7 +49,7 @@ static void answer_health(void *context, struct http_answer *out)
 static void answer_probe(struct http_answer *out, bool passed, const char *yes, const char *no)
 {
         *out = (struct http_answer){.status = passed ? 200 : 503, .content_type = "text/plain; charset=utf-8"};
-        out->body = strdup(passed ? yes : no);
+        out->body = memory_copy(passed ? yes : no);
 }
 
 static void answer_live(void *context, struct http_answer *out)
@@ -83,7 +83,7 @@ static void answer_status(void *context, struct http_answer *out)
         bool looked = service->health.postgres.looked_ms;
         pthread_mutex_unlock(&service->health.lock);
         out->body = looked ? model_json(((const struct web *)context)->model, service)
-                           : strdup("{\"error\":\"the first look is under way\"}");
+                           : memory_copy("{\"error\":\"the first look is under way\"}");
         out->status = looked ? 200 : 503;
         out->content_type = "application/json";
 }
@@ -92,7 +92,7 @@ static void answer_status(void *context, struct http_answer *out)
 static void answer_text(struct http_answer *out, const char *type, const char *text)
 {
         out->content_type = type;
-        out->body = strdup(text);
+        out->body = memory_copy(text);
         out->security_policy =
                 "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
                 "form-action 'none'; frame-ancestors 'none'";

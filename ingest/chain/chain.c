@@ -91,7 +91,7 @@ static int find_network(struct chain *chain)
         chain->network = NULL;
         int e = database(chain, network_read(chain->db, TIMEOUT_MS, &chain->network));
         if (!e && !chain->network && config->network)
-                chain->network = strdup(config->network);
+                chain->network = memory_copy(config->network);
         return e || chain->network ? e
                                    : chain_say(chain, STEP_UNSET,
                                              "no event is stored yet: set NETWORK to the network that the chain's events are of");

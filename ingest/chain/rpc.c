@@ -78,7 +78,7 @@ static size_t receive(char *data, size_t one, size_t count, void *context)
 static void start_curl(void)
 {
         if (curl_global_init(CURL_GLOBAL_DEFAULT))
-                abort();
+                memory_end();
 }
 
 int rpc_open(struct rpc **out, const char *url)

@@ -9,7 +9,7 @@ int network_read(struct db *db, int64_t deadline_ms, char **network)
         const struct db_call call = {.sql = &sql_10_network_get, .rows = &rows};
         int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
         if (!r && db_rows_count(rows))
-                *network = strdup(db_rows_text(rows, 0, 0));
+                *network = memory_copy(db_rows_text(rows, 0, 0));
         return r > 0 ? -1 : r;
 }
 

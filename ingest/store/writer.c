@@ -86,7 +86,7 @@ void *writer_new(const void *config)
         const struct ingest_config *ingest = config;
         struct writer *writer = memory_new(1, sizeof(*writer));
         if (ingest->network)
-                writer->network = strdup(ingest->network);
+                writer->network = memory_copy(ingest->network);
         return writer;
 }
 

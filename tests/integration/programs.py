@@ -34,8 +34,9 @@ _SANITIZER_OPTIONS = {
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", *_SANITIZER_OPTIONS)
 
 
-def executable(name):
-    path = BUILD_DIR / name / name
+def executable(name, settings=()):
+    """FAULTS among the settings: the program whose calls can be made to fail (tests/faults)."""
+    path = BUILD_DIR / "tests" / f"{name}_faults" if "FAULTS" in settings else BUILD_DIR / name / name
     if not path.exists():
         raise FileNotFoundError(f"{path} is not built; BUILD_DIR says where to look")
     return str(path)
@@ -62,7 +63,7 @@ class Service:
         self.out = Path(folder) / f"{label}.stdout"
         self.ended = None   # "stopped" or "killed" once the test ended it; whatever else ends it is a failure
         with open(self.err, "ab") as err, open(self.out, "ab") as out:
-            self.process = subprocess.Popen([executable(name), *arguments], env=clean_environment(settings), stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([executable(name, settings), *arguments], env=clean_environment(settings), stdin=subprocess.DEVNULL,
                                             stdout=out, stderr=err, cwd=folder, preexec_fn=die_with_parent())
 
     def running(self):
@@ -216,7 +217,7 @@ class Pipeline:
 
     def run(self, name, *arguments, stdin=None, **settings):
         """Runs a command to its end -> CompletedProcess with text."""
-        done = subprocess.run([executable(name), *arguments], env=clean_environment(self.environment(settings)), capture_output=True,
+        done = subprocess.run([executable(name, settings), *arguments], env=clean_environment(self.environment(settings)), capture_output=True,
                               text=True, errors="replace", timeout=PATIENCE, cwd=self.folder, stdin=stdin or subprocess.DEVNULL,
                               preexec_fn=die_with_parent())
         shown = f"$ {name} {' '.join(arguments)} -> {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
