@@ -44,6 +44,14 @@ static int broken(struct redis *redis)
         return -1;
 }
 
+int redis_reject_reply(struct redis *redis)
+{
+        snprintf(redis->error, sizeof(redis->error),
+                "a reply makes no sense; is it Redis, and is nothing between that changes it?");
+        redis->broken = true;
+        return -1;
+}
+
 static int judge_error(struct redis *redis, const char *text)
 {
         static const char *const server_side[] = {"LOADING", "READONLY", "OOM", "MISCONF", "NOPERM", "EXECABORT", "BUSY ",

@@ -58,6 +58,9 @@ MUST_CHECK int redis_run(struct redis *redis, struct redis_command *command, int
 /* The same with the words as arguments, NULL at the end. */
 MUST_CHECK int redis_call(struct redis *redis, struct redis_reply **out, ...) __attribute__((sentinel));
 
+/* For a reply that its command cannot have: what is still to come is in doubt, too, so the connection ends. Returns -1. */
+int redis_reject_reply(struct redis *redis);
+
 size_t redis_reply_count(const struct redis_reply *reply);                             /* elements of an array, else 0 */
 const struct redis_reply *redis_reply_item(const struct redis_reply *reply, size_t i); /* NULL past the end */
 const char *redis_reply_text(const struct redis_reply *reply, size_t *size);           /* NULL where it is no string; NUL-ended */

@@ -156,8 +156,8 @@ static int receive(struct redis *redis, size_t count, struct redis_reply **out)
 static int receive_exec(struct redis *redis, size_t count, struct redis_reply **out)
 {
         int verdict = receive(redis, count + 2, out);
-        if (!verdict && redis_reply_is_nil(*out))
-                verdict = -1;
+        if (!verdict && redis_reply_count(*out) != count)
+                verdict = redis_reject_reply(redis);
         for (size_t i = 0; !verdict && i < redis_reply_count(*out); i++)
                 if (redis_reply_error(redis_reply_item(*out, i)))
                         verdict = -1;

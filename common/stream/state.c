@@ -10,6 +10,13 @@
 
 /* ---- state ---- */
 
+/* "" where there is no such text. */
+static const char *field_text(const struct redis_reply *item, const char *name)
+{
+        const char *text = redis_reply_text(redis_reply_field(item, name), NULL);
+        return text ? text : "";
+}
+
 static int64_t id_age(const char *id, int64_t now_ms)
 {
         const uint64_t ms = stream_position_parse(id).ms;
@@ -89,12 +96,12 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
         state->length = state->lag = redis_reply_number(length); /* all of it, where our group is not made yet */
         for (size_t i = 0; i < redis_reply_count(groups); i++) {
                 const struct redis_reply *item = redis_reply_item(groups, i);
-                const char *name = redis_reply_text(redis_reply_field(item, "name"), NULL);
+                const char *name = field_text(item, "name");
                 if (strcmp(name, group)) {
                         snprintf(state->foreign, sizeof(state->foreign), "%s", name);
                         continue;
                 }
-                const char *last = redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL);
+                const char *last = field_text(item, "last-delivered-id");
                 state->pending = redis_reply_number(redis_reply_field(item, "pending"));
                 state->delivered = redis_reply_number(redis_reply_field(item, "entries-read"));
                 if (read_lag(redis, stream, last, redis_reply_field(item, "lag"), state) ||
@@ -110,10 +117,10 @@ int stream_group_read(struct redis *redis, const char *stream, const char *group
         int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
         for (size_t i = 0; !r && i < redis_reply_count(groups); i++) {
                 const struct redis_reply *item = redis_reply_item(groups, i), *lag = redis_reply_field(item, "lag");
-                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group))
+                if (strcmp(field_text(item, "name"), group))
                         continue;
                 *out = (struct stream_group){
-                        .delivered = stream_position_parse(redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL)),
+                        .delivered = stream_position_parse(field_text(item, "last-delivered-id")),
                         .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag),
                 };
                 return 0;
@@ -155,10 +162,9 @@ int stream_bounds_read(struct redis *redis, const char *stream, const char *grou
                 return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
         for (size_t i = 0; i < redis_reply_count(groups); i++) {
                 const struct redis_reply *item = redis_reply_item(groups, i);
-                if (strcmp(redis_reply_text(redis_reply_field(item, "name"), NULL), group))
+                if (strcmp(field_text(item, "name"), group))
                         continue;
-                snprintf(bounds->delivered, sizeof(bounds->delivered), "%s",
-                        redis_reply_text(redis_reply_field(item, "last-delivered-id"), NULL));
+                snprintf(bounds->delivered, sizeof(bounds->delivered), "%s", field_text(item, "last-delivered-id"));
                 if (redis_call(redis, &pending, "XPENDING", stream, group, NULL))
                         return -1;
                 const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
@@ -179,8 +185,9 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
         *read = 0;
         if (r)
                 return -1;
-        stream_batch_add(batch, stream, reply);
         stream_batch_keep(batch, reply);
+        if (stream_batch_add(batch, stream, reply))
+                return redis_reject_reply(redis);
         *read = batch->count - before;
         return 0;
 }
@@ -252,8 +259,10 @@ int stream_pending_keys(struct redis *redis, const char *stream, const char *gro
                 return r == REDIS_REFUSED && strstr(redis_error(redis), "NOGROUP") ? STREAM_NO_GROUP : -1;
         const struct redis_reply *buckets = redis_reply_item(reply, 1), *terms = redis_reply_item(reply, 2);
         for (size_t i = 0; i < redis_reply_count(buckets); i++)
-                add(context, redis_reply_text(redis_reply_item(buckets, i), NULL), NULL);
+                if (redis_reply_text(redis_reply_item(buckets, i), NULL))
+                        add(context, redis_reply_text(redis_reply_item(buckets, i), NULL), NULL);
         for (size_t i = 0; i < redis_reply_count(terms); i++)
-                add(context, NULL, redis_reply_text(redis_reply_item(terms, i), NULL));
+                if (redis_reply_text(redis_reply_item(terms, i), NULL))
+                        add(context, NULL, redis_reply_text(redis_reply_item(terms, i), NULL));
         return 0;
 }

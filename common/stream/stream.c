@@ -60,15 +60,18 @@ struct stream_entry stream_entry_make(const char *stream, const char *id, const 
         return (struct stream_entry){.stream = stream, .id = id, .ms = at.ms, .seq = at.seq, .fields = fields};
 }
 
-void stream_batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries)
+int stream_batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries)
 {
         for (size_t i = 0; i < redis_reply_count(entries); i++) {
-                const struct redis_reply *item = redis_reply_item(entries, i);
-                const struct redis_reply *fields = redis_reply_item(item, 1);
+                const struct redis_reply *item = redis_reply_item(entries, i), *fields = redis_reply_item(item, 1);
+                const char *id = redis_reply_text(redis_reply_item(item, 0), NULL);
+                const bool trimmed = redis_reply_is_nil(fields);
+                if (!stream || !id || redis_reply_count(item) != 2 || (!trimmed && !redis_reply_count(fields)))
+                        return -1;
                 batch->entries = memory_grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
-                batch->entries[batch->count++] = stream_entry_make(
-                        stream, redis_reply_text(redis_reply_item(item, 0), NULL), redis_reply_is_nil(fields) ? NULL : fields);
+                batch->entries[batch->count++] = stream_entry_make(stream, id, trimmed ? NULL : fields);
         }
+        return 0;
 }
 
 void stream_batch_keep(struct stream_batch *batch, struct redis_reply *reply)
@@ -96,7 +99,7 @@ static int group_gone(const struct redis *redis, int r)
 static const char *stream_of(const struct stream_consumer *consumer, const char *name)
 {
         for (size_t i = 0; consumer->streams[i]; i++)
-                if (!strcmp(consumer->streams[i], name))
+                if (name && !strcmp(consumer->streams[i], name))
                         return consumer->streams[i];
         return NULL;
 }
@@ -127,12 +130,15 @@ int stream_read(const struct stream_consumer *consumer, const char *const *after
         *read = 0;
         if (r)
                 return group_gone(consumer->redis, r);
+        stream_batch_keep(batch, reply);
         for (size_t i = 0; i < redis_reply_count(reply); i++) {
                 const struct redis_reply *item = redis_reply_item(reply, i);
-                stream_batch_add(
-                        batch, stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL)), redis_reply_item(item, 1));
+                const char *stream = stream_of(consumer, redis_reply_text(redis_reply_item(item, 0), NULL));
+                if (stream_batch_add(batch, stream, redis_reply_item(item, 1))) {
+                        stream_batch_reset(batch);
+                        return redis_reject_reply(consumer->redis);
+                }
         }
-        stream_batch_keep(batch, reply);
         batch->redelivered = after != NULL;
         *read = batch->count - before;
         return 0;
@@ -188,7 +194,8 @@ static int run_lost(const struct stream_consumer *consumer, const char *stream, 
         *count = (size_t)redis_reply_number(redis_reply_item(reply, 1));
         const struct redis_reply *lost = redis_reply_item(reply, 2);
         for (size_t i = 0; i < redis_reply_count(lost); i++)
-                consumer->lost(consumer->context, stream, redis_reply_text(redis_reply_item(lost, i), NULL));
+                if (redis_reply_text(redis_reply_item(lost, i), NULL))
+                        consumer->lost(consumer->context, stream, redis_reply_text(redis_reply_item(lost, i), NULL));
         return 0;
 }
 

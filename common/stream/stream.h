@@ -43,8 +43,9 @@ struct stream_batch {
 
 void stream_batch_reset(struct stream_batch *batch);
 void stream_batch_deinit(struct stream_batch *batch);
-/* Appends the entries of a reply of XRANGE's form; the batch then owns the reply only after stream_batch_keep. */
-void stream_batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries);
+/* Appends the entries of a reply of XRANGE's form; the batch then owns the reply only after stream_batch_keep. -1: it has no such
+ * form, and some may have been added. */
+MUST_CHECK int stream_batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries);
 void stream_batch_keep(struct stream_batch *batch, struct redis_reply *reply);
 /* An entry from parts, which stay the caller's. */
 struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields);

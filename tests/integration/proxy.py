@@ -21,8 +21,9 @@ class Trap:
 class Proxy:
     def __init__(self, port, seed=0, delay=0):
         """delay: so many seconds does each reply come late. silent_to (assigned later, a pattern of bytes): a connection whose request
-        matches gets no answer, and is not passed on; the others are. silent: how many there were."""
-        self.silent_to, self.silent = None, 0
+        matches gets no answer, and is not passed on; the others are. silent: how many there were. garble (assigned later): what a reply
+        becomes, bytes -> bytes."""
+        self.silent_to, self.silent, self.garble = None, 0, None
         self.delay, self.target, self.port, self.rng = delay, port, free_port(), random.Random(seed)
         self.lock, self.pairs, self.trap, self.cuts = threading.Lock(), [], None, 0
         self.listener = socket.create_server(("127.0.0.1", self.port))
@@ -86,6 +87,8 @@ class Proxy:
                     seen = b""
                 if check == self._reply:
                     time.sleep(self.delay)
+                if check == self._reply and self.garble:
+                    data = self.garble(data)
                 if check == self._reply and self._cut_now():
                     to.sendall(data[:self.rng.randrange(len(data))])
                     break
