@@ -111,6 +111,7 @@ BEGIN
 ('orphaned_events', 'internal: events that left their table, as whole rows, with the reason.'),
 ('reorgs', 'internal: reorg notices as they came.'),
 ('repeated_sightings', 'internal: further stream positions of events that came more than once.'),
+('chain_position', 'internal: the ids up to which streams stood at a moment of reconciling.'),
 ('chain_block', 'internal: verdicts of reconciling on blocks.'),
 ('chain_absent', 'internal: verdicts of reconciling on events.'),
 ('chain_state', 'internal: how far reconciling came.'),
