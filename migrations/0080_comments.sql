@@ -119,6 +119,7 @@ BEGIN
 ('pinned_network', 'internal: the network whose events are stored.'),
 ('unfinished_replay', 'internal: a replay --reset under way.'),
 ('verify_result', 'internal: last result of each verify.'),
+('pipeline_identity', 'internal: the identity of this data, which consumer groups carry.'),
 ('pipeline_stream', 'internal: streams that the programs read.'),
 ('pipeline_replica', 'internal: programs that run.'),
 ('schema_migrations', 'internal: migrations applied.'),
