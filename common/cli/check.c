@@ -150,6 +150,21 @@ static void check_redis(struct report *report, struct service *service, struct r
                 check_clock(report, "redis clock", redis_reply_number(redis_reply_item(time, 0)));
 }
 
+static void check_rights(struct report *report, const struct service *service, struct db *db)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = service->program->rights, .rows = &rows};
+        if (!call.sql)
+                return;
+        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS))
+                tell(report, VERDICT_FAIL, "command privileges", "%s", db_error(db));
+        else if (!db_rows_count(rows))
+                tell(report, VERDICT_OK, "command privileges", "may make temporary tables, and empty all tables");
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                tell(report, *db_rows_text(rows, i, 0) == 't' ? VERDICT_FAIL : VERDICT_WARN, "command privileges", "%s",
+                        db_rows_text(rows, i, 1));
+}
+
 static bool check_schema(struct report *report, const struct program_database *database, struct db *db)
 {
         int64_t version = 0;
@@ -195,6 +210,7 @@ static bool check_postgres(struct report *report, struct service *service, struc
         tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
                 closed ? "SELECT, INSERT, UPDATE or DELETE is missing on " : "all tables can be read and written",
                 closed ? closed : "");
+        check_rights(report, service, db);
         check_clock(report, "postgresql clock", db_rows_number(rows, 0, 2));
         return check_schema(report, service->program->database, db);
 }

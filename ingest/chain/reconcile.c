@@ -96,6 +96,8 @@ static int connect_command(struct chain *chain)
 {
         const char *why = NULL;
         chain->db = connect_schema(chain->service);
+        if (chain->db && !chain->check && connect_may(chain->service, chain->db, false))
+                return -EIO;
         chain->redis = chain->db ? connect_redis(chain->service) : NULL;
         if (!chain->redis)
                 return -EIO;
