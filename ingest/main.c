@@ -188,6 +188,7 @@ int main(int argc, char **argv)
                 .verify_begin = audit_begin,
                 .gauge_sql = &sql_12_conflicting_count,
                 .gauges = gauges,
+                .rights = &sql_00_rights,
                 .checks = checks,
                 .verify_more = audit_verify,
                 .rebuild = rebuild,

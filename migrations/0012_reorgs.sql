@@ -8,7 +8,7 @@
 -- State of a block in a stream (block_state). The notices with fork_block <= its number cut the stream into epochs. A block that is seen in
 -- consecutive epochs is announced in the first, is a straggler in the second, is announced again in the third, and so on. It is live if the run
 -- of epochs that ends with the last one has odd length. Example: seen, notice, seen, notice, seen: three epochs in a row, live. A verdict stands
--- in every stream at its position, in place of all before it; while no notice behind it reaches the block, it is the block's state. Rows that
+-- in every stream at its position there, in place of all before it; while no notice behind it reaches the block, it is the block's state. Rows that
 -- came from the chain are sightings in a stream of their own, `chain`: their state is that of the verdict, and false once a notice has ended it.
 --
 -- Place of an event (event_verdict). A version is an event in one block. It is live if its block is live in a stream in which it was seen there.
@@ -88,20 +88,22 @@ FROM repeated_sightings;
 CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[])
 RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE sql STABLE AS $$
         WITH sighting AS MATERIALIZED ( -- each position once, with the verdict on its block
-                SELECT s.*, c.live AS ruled, c.stream_ms AS ruled_ms
+                SELECT s.*, c.live AS ruled, c.stream_ms AS ruled_ms, coalesce(p.stream_ms, c.stream_ms) AS from_ms, coalesce(p.stream_seq, -1) AS from_seq
                 FROM (SELECT DISTINCT e.stream, e.block_number, e.block_hash, e.stream_ms, e.stream_seq
                         FROM event_sighting e
                         WHERE e.block_number = ANY (numbers) AND (e.block_number, e.block_hash) IN (SELECT * FROM unnest(numbers, hashes))) s
                 LEFT JOIN LATERAL (SELECT * FROM chain_block x
                         WHERE x.block_number = s.block_number AND x.block_hash = s.block_hash OFFSET 0) c ON true
+                LEFT JOIN LATERAL (SELECT * FROM chain_position x WHERE x.moment = c.stream_ms AND x.stream = s.stream OFFSET 0) p ON true
         ), seen AS MATERIALIZED ( -- what a verdict leaves: what stands behind it, and itself
                 SELECT s.stream, s.block_number, s.block_hash, s.stream_ms, s.stream_seq FROM sighting s
-                WHERE s.ruled_ms IS NULL OR s.stream_ms >= s.ruled_ms
+                WHERE s.ruled_ms IS NULL OR (s.stream_ms, s.stream_seq) > (s.from_ms, s.from_seq)
                 UNION
-                SELECT s.stream, s.block_number, s.block_hash, s.ruled_ms, -1 FROM sighting s WHERE s.ruled
+                SELECT s.stream, s.block_number, s.block_hash, s.from_ms, s.from_seq FROM sighting s WHERE s.ruled
         ), behind AS MATERIALIZED ( -- each with the lowest fork block of the notices behind it, and the next one of its block
                 SELECT b.*, coalesce(b.lowest <= b.block_number, false) AS reached, lead(b.stream_ms) OVER w AS next_ms, lead(b.stream_seq) OVER w AS next_seq
-                FROM (SELECT u.*, min(u.fork_block) OVER (PARTITION BY u.stream ORDER BY u.stream_ms DESC, u.stream_seq DESC) AS lowest
+                FROM (SELECT u.*, min(u.fork_block) OVER (PARTITION BY u.stream
+                                ORDER BY u.stream_ms DESC, u.stream_seq DESC, u.fork_block NULLS FIRST) AS lowest -- a verdict may stand at a notice's id
                         FROM (SELECT s.*, NULL::bigint AS fork_block FROM seen s
                                 UNION ALL
                                 SELECT n.stream, NULL, NULL, n.stream_ms, n.stream_seq, n.fork_block FROM reorgs n
@@ -128,15 +130,26 @@ RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) 
                         UNION ALL
                         SELECT s.stream, s.block_number, s.block_hash, s.ruled, s.ruled_ms, NULL FROM sighting s) l
                 GROUP BY l.stream, l.block_number, l.block_hash
+        ), notice AS MATERIALIZED ( -- those that may stand behind a verdict
+                SELECT n.stream, n.stream_ms, n.stream_seq, n.fork_block FROM reorgs n
+                WHERE n.counts AND n.stream_ms >= (SELECT min(least(b.ruled_ms, (SELECT min(p.stream_ms) FROM chain_position p)))
+                        FROM block b WHERE b.ruled_ms IS NOT NULL)
+        ), place AS ( -- of each verdict in each of their streams
+                SELECT m.ruled_ms, n.stream, coalesce(p.stream_ms, m.ruled_ms) AS stream_ms, coalesce(p.stream_seq, -1) AS stream_seq
+                FROM (SELECT DISTINCT b.ruled_ms FROM block b WHERE b.ruled_ms IS NOT NULL) m CROSS JOIN (SELECT DISTINCT stream FROM notice) n
+                LEFT JOIN LATERAL (SELECT * FROM chain_position x WHERE x.moment = m.ruled_ms AND x.stream = n.stream OFFSET 0) p ON true
+        ), reach AS ( -- and how low the notices of the stream behind it reach
+                SELECT u.ruled_ms, min(u.fork_block) OVER (PARTITION BY u.stream
+                        ORDER BY u.stream_ms DESC, u.stream_seq DESC, u.fork_block NULLS FIRST) AS lowest
+                FROM (SELECT p.*, NULL::bigint AS fork_block FROM place p UNION ALL SELECT NULL, n.* FROM notice n) u
         )
         SELECT v.stream, v.block_number, v.block_hash,
                 CASE WHEN v.ruled_ms IS NOT NULL AND (v.lowest <= v.block_number) IS NOT TRUE THEN v.ruled
                         WHEN v.stream = 'chain' THEN false ELSE coalesce(v.live, false) END
-        FROM (SELECT u.*, min(u.fork_block) OVER (ORDER BY u.ruled_ms DESC NULLS LAST) AS lowest -- of the notices of any stream at or behind the verdict
-                FROM (SELECT b.*, NULL::bigint AS fork_block FROM block b
+        FROM (SELECT u.*, min(u.reached) OVER (PARTITION BY u.ruled_ms) AS lowest
+                FROM (SELECT b.*, NULL::bigint AS reached FROM block b
                         UNION ALL
-                        SELECT NULL, NULL, NULL, NULL, n.stream_ms, NULL, n.fork_block FROM reorgs n
-                        WHERE n.counts AND n.stream_ms >= (SELECT min(b.ruled_ms) FROM block b)) u) v
+                        SELECT NULL, NULL, NULL, NULL, r.ruled_ms, NULL, r.lowest FROM reach r WHERE r.ruled_ms IS NOT NULL) u) v
         WHERE v.block_number IS NOT NULL
 $$;
 
@@ -258,10 +271,18 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
                 SELECT b.stream, b.block_number, b.block_hash FROM (SELECT array_agg(v.block_number) AS n, array_agg(v.block_hash) AS h
                         FROM (SELECT DISTINCT block_number, block_hash FROM version) v) blocks
                 CROSS JOIN LATERAL block_state(blocks.n, blocks.h) b WHERE b.live
-        ), ranked AS (
-                SELECT j.*, first_value(j.block_hash) OVER (PARTITION BY j.source_table, j.transaction_hash, j.log_index
-                        ORDER BY j.live DESC, j.stream_ms DESC, j.stream_seq DESC, j.stream DESC, j.place, j.block_hash) AS winner
+        ), judged AS (
+                SELECT j.*, array_agg(j.stream_ms) FILTER (WHERE j.live AND j.stream = 'chain') OVER (
+                        PARTITION BY j.source_table, j.transaction_hash, j.log_index) AS moments
                 FROM (SELECT v.*, NOT v.absent AND (v.stream, v.block_number, v.block_hash) IN (SELECT * FROM alive) AS live FROM version v) j
+        ), ranked AS ( -- what stands behind a moment, by its position in the stream at hand, is later than a row of that moment
+                SELECT j.*, first_value(j.block_hash) OVER (PARTITION BY j.source_table, j.transaction_hash, j.log_index ORDER BY j.live DESC,
+                        j.moment DESC NULLS LAST, j.stream_ms DESC, j.stream_seq DESC, j.stream DESC, j.place, j.block_hash) AS winner
+                FROM (SELECT g.*, (
+                                SELECT max(m) FROM unnest(g.moments) m
+                                LEFT JOIN LATERAL (SELECT * FROM chain_position x WHERE x.moment = m AND x.stream = g.stream OFFSET 0) p ON true
+                                WHERE (g.stream_ms, g.stream_seq) > (coalesce(p.stream_ms, m), coalesce(p.stream_seq, -1))) AS moment
+                        FROM judged g) j
         )
         SELECT r.source_table, r.transaction_hash, r.log_index, r.block_hash, bool_or(r.live), bool_or(r.live) AND r.block_hash = min(r.winner),
                 coalesce(bool_or(r.stands), false), coalesce(bool_or(NOT r.stands), false), max(r.term_id), max(r.curve_id), max(r.block_number),
@@ -289,8 +310,9 @@ BEGIN
         LEFT JOIN LATERAL (
                 SELECT r.notice FROM reorgs r
                 WHERE NOT v.live AND r.counts AND (r.stream = v.stream OR v.stream = 'chain') AND r.fork_block <= v.block_number
-                        AND NOT EXISTS (SELECT FROM chain_block c WHERE (c.block_number, c.block_hash) = (v.block_number, v.block_hash)
-                                AND NOT c.live AND c.stream_ms > r.stream_ms)
+                        AND NOT EXISTS (SELECT FROM chain_block c LEFT JOIN chain_position p ON p.moment = c.stream_ms AND p.stream = r.stream
+                                WHERE (c.block_number, c.block_hash) = (v.block_number, v.block_hash) AND NOT c.live
+                                        AND (r.stream_ms, r.stream_seq) <= (coalesce(p.stream_ms, c.stream_ms), coalesce(p.stream_seq, -1)))
                         AND NOT EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
                                 = (v.source_table, v.transaction_hash, v.log_index, v.block_hash))
                 ORDER BY r.stream_ms DESC, r.stream_seq DESC LIMIT 1) n ON true;

@@ -25,7 +25,7 @@ BEGIN
         UPDATE chain_state SET notice_fork = least(notice_fork, (SELECT min(block_number) FROM chain_block),
                 (SELECT min(block_number) FROM chain_absent)), notices = notices + 1;
         TRUNCATE atom_created_events, triple_created_events, deposited_events, redeemed_events, share_price_changed_events, generic_events,
-                orphaned_events, reorgs, repeated_sightings, chain_block, chain_absent, atom, triple, position, vault, vault_outbox, term, term_outbox,
+                orphaned_events, reorgs, repeated_sightings, chain_block, chain_absent, chain_position, atom, triple, position, vault, vault_outbox, term, term_outbox,
                 triple_vault, triple_term, predicate_object, subject_predicate;
         INSERT INTO unfinished_replay (from_id) VALUES (from_id)
         ON CONFLICT (only_row) DO UPDATE SET from_id = excluded.from_id, started_at = now();

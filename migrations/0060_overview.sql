@@ -8,6 +8,33 @@ CREATE TABLE verify_result (
         sample BIGINT              -- of how many keys a table, NULL: all
 );
 
+-- The identity of this data: consumer groups carry it (common/stream/owner.h), so that no other database reads them.
+CREATE TABLE pipeline_identity (
+        only_row BOOLEAN PRIMARY KEY DEFAULT true CHECK (only_row),
+        id TEXT COLLATE "C" NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO pipeline_identity DEFAULT VALUES;
+
+-- Where it is: a dump that is restored, or a copy, is elsewhere; a standby that takes over is not.
+CREATE FUNCTION pipeline_place() RETURNS TEXT LANGUAGE plpgsql STABLE AS $$
+DECLARE
+        database CONSTANT TEXT := (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || current_schema()::regnamespace::oid;
+BEGIN
+        RETURN database || '/' || (SELECT system_identifier FROM pg_control_system());
+EXCEPTION WHEN insufficient_privilege THEN
+        RETURN database;
+END $$;
+
+CREATE FUNCTION pipeline_identity_get() RETURNS TEXT LANGUAGE plpgsql STABLE AS $$
+DECLARE
+        found CONSTANT TEXT := (SELECT id FROM pipeline_identity);
+BEGIN
+        IF found IS NULL THEN
+                RAISE EXCEPTION 'the database has no identity (a copy without all of its rows?): run INSERT INTO pipeline_identity DEFAULT VALUES';
+        END IF;
+        RETURN found;
+END $$;
+
 -- Which streams each program reads, so that any of them can show the whole pipeline.
 CREATE TABLE pipeline_stream (
         stream TEXT COLLATE "C" PRIMARY KEY,

@@ -161,6 +161,7 @@ const struct program_database schema_database = {
         .known = schema_known,
         .check = schema_check,
         .explain = schema_explain,
+        .identity = &sql_60_identity,
         .overview = &sql_60_overview,
         .replica_note = &sql_60_replica_note,
         .verify_note = &sql_60_verify_note,

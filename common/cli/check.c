@@ -8,6 +8,7 @@
 #include <string.h>
 #include "common/base/clean.h"
 #include "common/base/clock.h"
+#include "common/stage/ownership.h"
 #include "common/stream/state.h"
 #include "common_sql.h"
 
@@ -127,15 +128,16 @@ static void check_clock(struct report *report, const char *subject, int64_t serv
                 close ? "" : ": delays that are measured across machines will be off");
 }
 
-static void check_redis(struct report *report, struct service *service)
+static void check_redis(struct report *report, struct service *service, struct redis **out)
 {
-        AUTO(redis) struct redis *redis = NULL;
+        struct redis *redis = NULL;
         AUTO(redis_reply) struct redis_reply *time = NULL;
         AUTO(text) char *problem = NULL;
         if (service_open_redis(service, &redis, TIMEOUT_MS, &problem)) {
                 tell(report, VERDICT_FAIL, "redis", "cannot connect (REDIS_URL): %s", problem);
                 return;
         }
+        *out = redis;
         const char *route = redis_route(redis);
         tell(report, VERDICT_OK, "redis", "reachable%s%s", *route ? ": " : "", route);
         check_version(report, redis);
@@ -148,7 +150,22 @@ static void check_redis(struct report *report, struct service *service)
                 check_clock(report, "redis clock", redis_reply_number(redis_reply_item(time, 0)));
 }
 
-static void check_schema(struct report *report, const struct program_database *database, struct db *db)
+static void check_rights(struct report *report, const struct service *service, struct db *db)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = service->program->rights, .rows = &rows};
+        if (!call.sql)
+                return;
+        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS))
+                tell(report, VERDICT_FAIL, "command privileges", "%s", db_error(db));
+        else if (!db_rows_count(rows))
+                tell(report, VERDICT_OK, "command privileges", "may make temporary tables, and empty all tables");
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                tell(report, *db_rows_text(rows, i, 0) == 't' ? VERDICT_FAIL : VERDICT_WARN, "command privileges", "%s",
+                        db_rows_text(rows, i, 1));
+}
+
+static bool check_schema(struct report *report, const struct program_database *database, struct db *db)
 {
         int64_t version = 0;
         int r = database->check(db, &version);
@@ -157,21 +174,24 @@ static void check_schema(struct report *report, const struct program_database *d
                 database->explain(db, r, text);
         tell(report, !r ? VERDICT_OK : VERDICT_FAIL, "schema", "version %" PRId64 ", this program knows %" PRId64 "%s%s", version,
                 database->known(), r ? ": " : "", text);
+        return !r;
 }
 
-static void check_postgres(struct report *report, struct service *service)
+/* Whether its schema fits. */
+static bool check_postgres(struct report *report, struct service *service, struct db **out)
 {
-        AUTO(db) struct db *db = NULL;
+        struct db *db = NULL;
         AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO(text) char *problem = NULL;
         const struct db_call call = {.sql = &sql_00_server, .rows = &rows};
         if (service_open_db(service, &db, TIMEOUT_MS, NULL, NULL, &problem)) {
                 tell(report, VERDICT_FAIL, "postgresql", "cannot connect (DATABASE_URL): %s", problem);
-                return;
+                return false;
         }
+        *out = db;
         if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
                 tell(report, VERDICT_FAIL, "postgresql", "%s", db_error(db));
-                return;
+                return false;
         }
         const char *encoding = db_rows_text(rows, 0, 0), *may_create = db_rows_text(rows, 0, 1);
         bool utf8 = !strcmp(encoding, "UTF8"), creates = may_create && !strcmp(may_create, "t");
@@ -190,15 +210,39 @@ static void check_postgres(struct report *report, struct service *service)
         tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
                 closed ? "SELECT, INSERT, UPDATE or DELETE is missing on " : "all tables can be read and written",
                 closed ? closed : "");
-        check_schema(report, service->program->database, db);
+        check_rights(report, service, db);
         check_clock(report, "postgresql clock", db_rows_number(rows, 0, 2));
+        return check_schema(report, service->program->database, db);
+}
+
+static void check_ownership(struct report *report, struct service *service, struct redis *redis, struct db *db)
+{
+        const char *const *streams = service_inputs(service), *problem = NULL;
+        struct stream_owner self = {0}, other;
+        int r = ownership_read(service, db, &self, &problem);
+        for (size_t i = 0; !r && streams[i]; i++) {
+                char text[PROGRAM_EXPLAIN_SIZE];
+                r = stream_own(redis, streams[i], service->shared->group, &self, false, &other);
+                problem = r < 0 ? redis_error(redis) : NULL;
+                if (r > 0)
+                        ownership_explain(service, streams[i], &self, &other, text);
+                if (r > 0)
+                        tell(report, VERDICT_FAIL, "consumer group", "%s", text);
+        }
+        if (r < 0)
+                tell(report, VERDICT_FAIL, "consumer group", "%s", problem);
+        else if (!r)
+                tell(report, VERDICT_OK, "consumer group", "%s is of this database, or free", service->shared->group);
 }
 
 int check_run(struct service *service, bool json)
 {
         struct report report = {.json = json, .list = json ? cJSON_CreateArray() : NULL};
-        check_redis(&report, service);
-        check_postgres(&report, service);
+        AUTO(redis) struct redis *redis = NULL;
+        AUTO(db) struct db *db = NULL;
+        check_redis(&report, service, &redis);
+        if (check_postgres(&report, service, &db) && redis)
+                check_ownership(&report, service, redis, db);
         if (json) {
                 char *text = cJSON_Print(report.list);
                 puts(text);

@@ -129,7 +129,7 @@ bool command_needs_no_settings(const struct program *program, int argc, char **a
 static int command_rebuild(struct service *service)
 {
         AUTO(db) struct db *db = connect_schema(service);
-        if (!db)
+        if (!db || connect_may(service, db, false))
                 return 1;
         int r = service->program->rebuild(service, db);
         if (r)

@@ -1,6 +1,7 @@
 #include "common/cli/connect.h"
 
 #include <stdio.h>
+#include "common_sql.h"
 
 #define TIMEOUT_MS 5000
 
@@ -10,7 +11,11 @@ struct db *connect_db(struct service *service)
         AUTO(text) char *problem = NULL;
         if (service_open_db(service, &db, TIMEOUT_MS, NULL, NULL, &problem))
                 fprintf(stderr, "%s: cannot connect to PostgreSQL (DATABASE_URL): %s\n", service->program->name, problem);
-        return db;
+        const struct db_call session = {.sql = &sql_00_session};
+        if (!db || !db_run(db, &session, 1, DB_AUTOCOMMIT, TIMEOUT_MS))
+                return db;
+        fprintf(stderr, "%s: PostgreSQL: %s\n", service->program->name, db_error(db));
+        return db_close(db);
 }
 
 struct redis *connect_redis(struct service *service)
@@ -33,4 +38,24 @@ struct db *connect_schema(struct service *service)
         service->program->database->explain(db, r, text);
         fprintf(stderr, "%s: %s\n", service->program->name, text);
         return db_close(db);
+}
+
+int connect_may(const struct service *service, struct db *db, bool resets)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = service->program->rights, .rows = &rows};
+        int missing = 0;
+        if (!call.sql)
+                return 0;
+        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
+                fprintf(stderr, "%s: PostgreSQL: %s\n", service->program->name, db_error(db));
+                return -1;
+        }
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                if (resets || *db_rows_text(rows, i, 0) == 't') {
+                        fprintf(stderr, "%s: permission denied, nothing was changed: %s\n", service->program->name,
+                                db_rows_text(rows, i, 1));
+                        missing++;
+                }
+        return missing;
 }

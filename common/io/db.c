@@ -304,12 +304,14 @@ static int send_begin(struct db *db, unsigned mode, int64_t deadline_ms, size_t 
         const char *const commands[] = {
                 mode & DB_SNAPSHOT ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN ISOLATION LEVEL READ COMMITTED",
                 timeout, "SET LOCAL jit = off",
-                idle, /* who is stopped between two statements must not keep all others from its keys */
+                idle,                         /* who is stopped between two statements must not keep all others from its keys */
+                "SET LOCAL lock_timeout = 0", /* a role's own would fail what only has to wait */
+                PQserverVersion(db->conn) >= 170000 ? "SET LOCAL transaction_timeout = 0" : "SET LOCAL jit = off",
                 "SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_mergejoin = off",
                 "SET LOCAL enable_hashjoin = off",
                 "SET LOCAL plan_cache_mode = force_generic_plan", /* by key whatever the keys: planned once */
         };
-        for (size_t i = 0; i < (mode & DB_BY_KEY ? ARRAY_LENGTH(commands) : 4); i++) {
+        for (size_t i = 0; i < (mode & DB_BY_KEY ? ARRAY_LENGTH(commands) : 6); i++) {
                 int r = send_plain(db, commands[i]);
                 if (r)
                         return r;

@@ -93,7 +93,7 @@ bool health_is_ready(struct service *service)
         bool redis, postgres;
         health_get_servers(service, &redis, &postgres);
         return redis && postgres && breaker_get(&service->breaker) == BREAKER_CLOSED && atomic_load(&service->ready) &&
-               !stop_requested();
+               atomic_load(&service->owns) && !stop_requested();
 }
 
 bool health_is_alive(struct service *service)

@@ -8,23 +8,25 @@
 #include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/stage/link.h"
+#include "common/stage/ownership.h"
 #include "common/stage/stage.h"
 #include "common/stream/state.h"
 #include "common_sql.h"
 
-#define ROUND_MS         100
-#define TRIM_INTERVAL_MS 5000
-#define TRIM_ROUNDS      2000 /* calls a stream and interval; each drops up to 1,000 entries or 1 MB */
-#define GAPS_INTERVAL_MS 1000
-#define TIDY_INTERVAL_MS 30000
-#define QUERY_TIMEOUT_MS 30000
+#define ROUND_MS          100
+#define OWNED_INTERVAL_MS 5000 /* own.lua: who has not come for 15 seconds is gone */
+#define TRIM_INTERVAL_MS  5000
+#define TRIM_ROUNDS       2000 /* calls a stream and interval; each drops up to 1,000 entries or 1 MB */
+#define GAPS_INTERVAL_MS  1000
+#define TIDY_INTERVAL_MS  30000
+#define QUERY_TIMEOUT_MS  30000
 
 struct housekeeping {
         struct service *service;
         pthread_t thread;
         struct link link;
-        int64_t trimmed_ms, gaps_ms, tidied_ms, backfill_looked_ms; /* when it was due last, 0: never */
-        int64_t backfilled_ms;                                      /* when keys were last queued again, 0: never */
+        int64_t owned_ms, trimmed_ms, gaps_ms, tidied_ms, backfill_looked_ms; /* when it was due last, 0: never */
+        int64_t backfilled_ms;                                                /* when keys were last queued again, 0: never */
         bool failed;         /* told once, not every round; until all that needs servers has worked */
         char (*foreign)[64]; /* by input: the group that the log has named */
 };
@@ -193,6 +195,12 @@ static int run_round(struct housekeeping *house)
                 return 0;
         if (!link_open_redis(&house->link, service))
                 return -1;
+        if (clock_is_due(&house->owned_ms, OWNED_INTERVAL_MS)) {
+                const char *problem = NULL;
+                r = ownership_take(service, house->link.redis, NULL, &problem);
+        }
+        if (r || !atomic_load(&service->owns))
+                return r < 0 ? r : 0;
         if (clock_is_due(&house->trimmed_ms, TRIM_INTERVAL_MS)) {
                 r = trim(house);
                 house->failed = house->failed && (r || service->program->outbox_stale);

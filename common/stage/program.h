@@ -27,7 +27,7 @@ struct program_check {
 
 typedef void program_print(const void *options, const char *table, const char *key, const char *difference);
 
-#define PROGRAM_EXPLAIN_SIZE 600
+#define PROGRAM_EXPLAIN_SIZE 900
 
 /* The database that the programs share: its schema, and the statements of the tables that the status view reads and writes. */
 struct program_database {
@@ -35,6 +35,7 @@ struct program_database {
         /* 0: the schema fits. Positive: it does not, explain says why. *version: where the database stands, 0: empty. */
         int (*check)(struct db *db, int64_t *version);
         void (*explain)(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE]);
+        const struct sql *identity;     /* the data's id, the place of the database that holds it, its schema */
         const struct sql *overview;     /* $1 program: see view/model.c */
         const struct sql *replica_note; /* $1 the replica as JSON, $2 the streams it reads */
         const struct sql *verify_note;  /* $1 program, $2 differences, $3 keys in flight, $4 sample */
@@ -68,6 +69,9 @@ struct program {
         const struct sql *gauge_sql;   /* asked every now and then: a number for each of gauges, in their order */
         struct metric *const *gauges;  /* ends at NULL */
 
+        /* Rights that are missing, beyond those on rows: whether the service and all commands need it, or only what empties
+         * tables; and what to do. NULL: there are none. */
+        const struct sql *rights;
         const struct program_check *checks; /* verify's; ends at table NULL */
         const struct sql *in_flight;        /* how many keys are left out since a change of theirs is under way; may be NULL */
         int (*verify_begin)(struct service *service, struct db *db); /* before the snapshot is taken; may be NULL */

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/stage/keys.h"
+#include "common/stage/ownership.h"
 #include "common/stage/stage.h"
 #include "common/stream/state.h"
 
@@ -345,6 +346,9 @@ static int read_pending(struct reader *reader)
 
 static int make_groups(struct reader *reader)
 {
+        const char *problem;
+        if (ownership_take(reader->service, reader->consumer.redis, NULL, &problem))
+                return -1;
         for (size_t i = 0; i < reader->streams; i++) {
                 int r = stream_group_create(reader->consumer.redis, reader->consumer.streams[i], reader->consumer.group);
                 if (!r) /* before anything behind it is read */
@@ -414,7 +418,8 @@ int reader_connect(struct reader *reader, int64_t timeout_ms, char **problem)
         r = make_groups(reader);
         if (!r)
                 return 0;
-        *problem = memory_copy(redis_error(reader->consumer.redis));
+        *problem = memory_copy(atomic_load(&reader->service->owns) ? redis_error(reader->consumer.redis)
+                                                                   : "the consumer group is another database's");
         reader_disconnect(reader);
         return r;
 }

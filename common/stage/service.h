@@ -11,6 +11,7 @@
 #include "common/stage/config.h"
 #include "common/stage/lane.h"
 #include "common/stage/program.h"
+#include "common/stream/owner.h"
 
 #define SERVICE_WORKERS_MAX 256
 
@@ -22,8 +23,9 @@ struct service_health {
                 int64_t looked_ms; /* monotonic: when it answered, or failed, last */
                 int64_t since_ms;  /* wall clock: how long it has been as it is */
         } redis, postgres;
-        int64_t checked_ms; /* wall clock */
-        char waiting[600];  /* what the start waits for, "": nothing */
+        int64_t checked_ms;                 /* wall clock */
+        char waiting[600];                  /* what the start waits for, "": nothing */
+        char refused[PROGRAM_EXPLAIN_SIZE]; /* why the consumer group is not ours, "": it is (ownership.h) */
 };
 
 struct service {
@@ -35,6 +37,8 @@ struct service {
         struct limiter limiter;
         struct lane lane; /* of a stage whose input is keys */
         struct service_health health;
+        struct stream_owner owner;                  /* who we are, under health.lock */
+        atomic_bool owns;                           /* the consumer group is ours */
         atomic_bool ready;                          /* workers run */
         atomic_llong alive_ms[SERVICE_WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
         pthread_mutex_t mutexes[WORK_MUTEXES];      /* of the workers, see work_run_each */

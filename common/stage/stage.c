@@ -25,7 +25,8 @@ HISTOGRAM(stage_query_seconds, NULL, "query_duration_seconds", "Time of a round 
         "statement");
 HISTOGRAM(stage_batch_size, size_buckets, "batch_size", "Events or keys in a batch", NULL);
 COUNTER(stage_claims, "claims_total", "Pending entries taken over from other consumers", NULL);
-COUNTER(stage_lost_entries, "lost_entries_total", "Entries trimmed away while they were pending", "stream");
+COUNTER(stage_lost_entries, "lost_entries_total",
+        "Entries trimmed away while they were pending, or before the group had read them", "stream");
 COUNTER(stage_dead_letters, "dead_letters_total", "Dead letters written", "error_class");
 COUNTER(stage_retries, "batch_retries_total", "Batches that failed and are tried again", NULL);
 COUNTER(stage_reconnects, "reconnects_total", "Connections made again after a failure", "server");
@@ -40,6 +41,8 @@ GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this pro
 GAUGE(stage_trims, "stream_trimmed", "1 where this program trims the stream", "stream");
 GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group holds back our trimming of the stream",
         "stream", "group");
+GAUGE(stage_foreign_database, "foreign_database", "1 where the consumer group belongs to another database: nothing is read",
+        NULL);
 GAUGE(stage_redis_memory, "redis_memory_used_bytes", "used_memory of Redis", NULL);
 GAUGE(stage_redis_memory_max, "redis_memory_max_bytes", "maxmemory of Redis, 0: no limit", NULL);
 GAUGE(stage_redis_may_evict, "redis_may_evict", "1 where maxmemory-policy is not noeviction: streams may be evicted", NULL);
@@ -53,7 +56,7 @@ void stage_register(struct metrics *metrics, const char *program, struct metric 
                 &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims, &stage_lost_entries,
                 &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_backfilled_keys, &stage_outbox_age,
                 &stage_outbox_rows, &stage_verify_differences, &stage_verify_age, &stage_trims, &stage_foreign_group,
-                &stage_redis_memory, &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
+                &stage_foreign_database, &stage_redis_memory, &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         for (size_t i = 0; own && own[i]; i++)

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
+#include "common/stage/ownership.h"
 
 #define WAIT_TIMEOUT_MS 5000
 #define SAY_AGAIN_MS    30000
@@ -62,6 +63,24 @@ static bool is_redis_there(struct service *service, int64_t *said_ms)
         return true;
 }
 
+/* Whether the consumer group is of this database; ownership_take has said so where it is not. */
+static bool is_group_ours(struct service *service, struct db *db, int64_t *said_ms)
+{
+        AUTO(redis) struct redis *redis = NULL;
+        AUTO(text) char *problem = NULL;
+        const char *why = NULL;
+        if (service_open_redis(service, &redis, WAIT_TIMEOUT_MS, &problem)) {
+                tell_waiting(service, said_ms, "redis", problem);
+                return false;
+        }
+        int r = ownership_take(service, redis, db, &why);
+        if (r < 0)
+                tell_waiting(service, said_ms, "consumer group", why);
+        else
+                note_waiting(service, "");
+        return !r;
+}
+
 static bool is_postgres_there(struct service *service, int64_t *said_ms)
 {
         AUTO(db) struct db *db = NULL;
@@ -86,8 +105,9 @@ static bool is_postgres_there(struct service *service, int64_t *said_ms)
                 char text[PROGRAM_EXPLAIN_SIZE];
                 service->program->database->explain(db, r, text);
                 tell_waiting(service, said_ms, "schema", text);
+                return false;
         }
-        return !r;
+        return is_group_ours(service, db, said_ms);
 }
 
 bool startup_wait(struct service *service)

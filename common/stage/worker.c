@@ -9,12 +9,14 @@
 #include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/stage/keys.h"
+#include "common/stage/ownership.h"
 #include "common/stage/reader.h"
 #include "common/stage/stage.h"
 #include "common_sql.h"
 
 #define CONNECT_TIMEOUT_MS 5000
 #define REDIS_TIMEOUT_MS   10000
+#define REFUSED_MS         500
 #define STALE_MS           1000 /* a connection that was not used for so long may have died meanwhile */
 
 struct worker {
@@ -71,6 +73,17 @@ static int check_schema(struct worker *worker)
         return -1;
 }
 
+/* It may be another database than before: DATABASE_URL_FILE, a name that leads elsewhere. */
+static int check_ownership(struct worker *worker)
+{
+        const char *problem = NULL;
+        int r = ownership_take(worker->service, worker->reader.consumer.redis, worker->db, &problem);
+        if (r < 0)
+                log_write(LOG_WARN, "whose the consumer group is could not be asked", "worker=%d error=%s", worker->number,
+                        problem);
+        return r ? -1 : 0;
+}
+
 static void count_reconnect(struct worker *worker, bool *had, const char *server)
 {
         if (*had)
@@ -104,6 +117,8 @@ static int connect_db(struct worker *worker)
         if (service_open_db(worker->service, &worker->db, CONNECT_TIMEOUT_MS, reader_keep, &worker->reader, &problem))
                 return fail_to_connect(worker, "postgresql", problem);
         if (check_schema(worker))
+                return -1;
+        if (check_ownership(worker))
                 return -1;
         worker->used_ms = clock_ms();
         count_reconnect(worker, &worker->had_db, "postgresql");
@@ -316,6 +331,12 @@ static void *worker_run(void *argument)
         struct worker *worker = argument;
         while (goes_on(worker)) {
                 reader_keep(&worker->reader);
+                if (!atomic_load(&worker->service->owns)) {
+                        if (stop_requested())
+                                break;
+                        reader_rest(&worker->reader, REFUSED_MS);
+                        continue;
+                }
                 int64_t pause = breaker_ask(&worker->service->breaker, clock_ms());
                 if (pause && stop_requested())
                         break;

@@ -33,6 +33,17 @@ int stream_clock_read(struct redis *redis, int64_t *now_ms)
         return 0;
 }
 
+int stream_last_id_read(struct redis *redis, const char *stream, struct stream_position *last)
+{
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        *last = (struct stream_position){0};
+        int r = redis_call(redis, &reply, "XINFO", "STREAM", stream, NULL);
+        if (r)
+                return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
+        *last = stream_position_parse(redis_reply_text(redis_reply_field(reply, "last-generated-id"), NULL));
+        return 0;
+}
+
 static int read_lag(
         struct redis *redis, const char *stream, const char *last, const struct redis_reply *lag, struct stream_state *state)
 {

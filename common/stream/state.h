@@ -42,6 +42,8 @@ MUST_CHECK int stream_gap_read(
         struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap);
 /* Entries in all of these streams together; streams ends at NULL. */
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
+/* The id of the entry that was written last, there or trimmed since; 0-0 where there is no stream. */
+MUST_CHECK int stream_last_id_read(struct redis *redis, const char *stream, struct stream_position *last);
 /* Unix time by Redis's clock, which makes the entry ids. */
 MUST_CHECK int stream_clock_read(struct redis *redis, int64_t *now_ms);
 

@@ -286,6 +286,7 @@ static void add_servers(cJSON *root, struct service *service)
         add_server(servers, "redis", redis, service->health.redis.since_ms);
         add_server(servers, "postgresql", postgres, service->health.postgres.since_ms);
         cJSON_AddStringToObject(root, "waiting_for", service->health.waiting);
+        cJSON_AddStringToObject(root, "refused", service->health.refused);
         pthread_mutex_unlock(&service->health.lock);
 }
 
@@ -389,7 +390,7 @@ void model_add_problems(cJSON *root)
 {
         const cJSON *item, *database = cJSON_GetObjectItemCaseSensitive(root, "database");
         const char *own = text_of(root, "program"), *breaker = text_of(root, "circuit_breaker_state");
-        const char *waiting = text_of(root, "waiting_for");
+        const char *waiting = text_of(root, "waiting_for"), *refused = text_of(root, "refused");
         cJSON *problems = cJSON_AddArrayToObject(root, "problems");
         cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "servers"))
         {
@@ -398,6 +399,8 @@ void model_add_problems(cJSON *root)
         }
         if (*waiting)
                 add_problem(problems, "%s waits for %s", own, waiting);
+        if (*refused)
+                add_problem(problems, "%s reads nothing: %s", own, refused);
         if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "streams_old")))
                 add_problem(problems, "the streams were last seen %.0f s ago", number_of(root, "seen_ms_ago") / 1000);
         if (!cJSON_IsObject(database) || number_of(root, "database_seen_ms_ago") > DATABASE_FRESH_MS)

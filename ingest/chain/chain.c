@@ -184,5 +184,6 @@ void chain_deinit(struct chain *chain)
         chain->redis = redis_close(chain->redis);
         chain->db = db_close(chain->db);
         arena_deinit(&chain->arena);
+        changes_deinit(&chain->changes);
         free(chain->network);
 }

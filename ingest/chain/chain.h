@@ -6,6 +6,7 @@
 
 #include "common/base/arena.h"
 #include "common/stage/service.h"
+#include "ingest/chain/changes.h"
 
 /* What a step comes to, over and above 0 and negative (Redis or PostgreSQL). chain.why says what happened. */
 enum {
@@ -16,6 +17,7 @@ enum {
         STEP_ELSEWHERE, /* another process reconciles */
         STEP_UNSET,     /* NETWORK or CONTRACT_ADDRESS has to be set */
         STEP_FOREIGN,   /* the node is on another chain, or the contract is not there */
+        STEP_REPEATED,  /* a pass changed rows that the one before it had changed */
         STEP_STOPPED,
 };
 
@@ -36,6 +38,7 @@ struct chain {
         int64_t head;
         int64_t span, span_max;       /* of the next range */
         int64_t missing, gone, wrong; /* differences so far */
+        struct changes changes;       /* of this pass */
         char why[600];
 };
 

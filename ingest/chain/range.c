@@ -8,6 +8,8 @@
 #include "common/base/stop.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
+#include "common/stream/state.h"
+#include "ingest/ingest.h"
 #include "ingest_sql.h"
 #include "ingest/chain/rpc.h"
 #include "ingest/store/sighting.h"
@@ -23,6 +25,9 @@
 #define GONE_COLUMNS  7
 #define GONE_ELEMENTS "ntttnnt"
 _Static_assert(sizeof(GONE_ELEMENTS) == GONE_COLUMNS + 1, "one a column");
+#define POSITION_COLUMNS  3
+#define POSITION_ELEMENTS "tnn"
+_Static_assert(sizeof(POSITION_ELEMENTS) == POSITION_COLUMNS + 1, "one a column");
 
 struct metric range_rows = {.name = "reconcile_rows_total",
         .help = "Event rows that reconciling inserted, orphaned, corrected (ingest)",
@@ -41,14 +46,63 @@ struct findings {
         size_t gone; /* rows of either */
 };
 
-/* The moment from which on what the node says now counts: before it is asked. */
-static int read_time(struct chain *chain, int64_t *ms)
+/* The moment from which on what the node says counts: before it is asked. */
+struct moment {
+        int64_t last, number;         /* the moment before it, and itself; positions are relative to it */
+        struct db_columns *positions; /* of streams that stand elsewhere: stream, ms, seq of the last id */
+};
+
+static void push_position(struct db_columns *positions, const char *stream, int64_t ms, int64_t seq)
 {
-        AUTO(redis_reply) struct redis_reply *reply = NULL;
-        if (redis_call(chain->redis, &reply, "TIME", NULL) || redis_reply_count(reply) != 2)
+        db_array_push_text(&positions->arrays[0], stream);
+        db_array_push_number(&positions->arrays[1], ms);
+        db_array_push_number(&positions->arrays[2], seq);
+}
+
+static int read_moment(struct chain *chain, int64_t from, int64_t to, struct moment *out)
+{
+        const struct ingest_config *config = chain->service->config;
+        AUTO_COLUMNS struct db_columns last_ids;
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        int64_t now;
+        db_columns_init(&last_ids, POSITION_ELEMENTS);
+        int e = stream_clock_read(chain->redis, &now);
+        for (size_t i = 0; !e && config->streams[i]; i++) {
+                struct stream_position last;
+                e = stream_last_id_read(chain->redis, config->streams[i], &last);
+                push_position(&last_ids, config->streams[i], (int64_t)last.ms, (int64_t)last.seq);
+        }
+        if (e)
                 return chain_say(chain, -EIO, "Redis: %s", redis_error(chain->redis));
-        *ms = redis_reply_number(redis_reply_item(reply, 0)) * 1000 + redis_reply_number(redis_reply_item(reply, 1)) / 1000;
+        struct db_param params[POSITION_COLUMNS + 3] = {db_text(chain_number(chain, now))};
+        memcpy(params + 1, db_columns_params(&last_ids), POSITION_COLUMNS * sizeof(*params));
+        params[POSITION_COLUMNS + 1] = db_text(chain_number(chain, from));
+        params[POSITION_COLUMNS + 2] = db_text(chain_number(chain, to));
+        const struct db_call call = {
+                .sql = &sql_16_chain_look, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        e = chain_run(chain, &call, 1, DB_AUTOCOMMIT);
+        if (e)
+                return e;
+        out->last = db_rows_number(rows, 0, 0);
+        out->number = db_rows_number(rows, 0, 1);
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                if (db_rows_text(rows, i, 2))
+                        push_position(
+                                out->positions, db_rows_text(rows, i, 2), db_rows_number(rows, i, 3), db_rows_number(rows, i, 4));
         return 0;
+}
+
+/* Before the first verdict of the moment is written. */
+static int write_moment(struct chain *chain, struct moment *moment)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        struct db_param params[2 + POSITION_COLUMNS] = {
+                db_text(chain_number(chain, moment->last)), db_text(chain_number(chain, moment->number))};
+        memcpy(params + 2, db_columns_params(moment->positions), POSITION_COLUMNS * sizeof(*params));
+        const struct db_call call = {
+                .sql = &sql_16_chain_moment, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        int e = chain_run(chain, &call, 1, DB_AUTOCOMMIT);
+        return e || db_rows_count(rows) ? e : chain_say(chain, STEP_AGAIN, "another process has reconciled meanwhile");
 }
 
 /* Events of a moment, as the first parameters of a statement. */
@@ -253,10 +307,14 @@ static int judge(struct chain *chain, const struct rpc_events *events, const str
                 e = d.place ? judge_shown(chain, &d, &looked, &events->events[d.place - 1], out, &what[i])
                             : judge_stored(chain, &d, &looked, out, &what[i]);
         }
-        for (size_t i = 0; !e && chain->check && i < count; i++)
+        for (size_t i = 0; !e && i < count; i++)
                 if (what[i]) {
                         const struct difference d = difference_get(rows, i);
-                        print_difference(chain, &d, what[i]);
+                        if (chain->check)
+                                print_difference(chain, &d, what[i]);
+                        else
+                                changes_add(&chain->changes,
+                                        (const char *[]){d.kind, d.table, d.transaction, d.log_index, d.block_hash, NULL});
                 }
         return e == STEP_REFUSED ? STEP_NODE : e;
 }
@@ -327,15 +385,15 @@ static void count_findings(struct chain *chain, const struct findings *found)
 }
 
 /* Where nothing differs nothing is written. In between the others have room: as long as it took. */
-static int write_findings(struct chain *chain, struct findings *found, int64_t ms)
+static int write_findings(struct chain *chain, struct findings *found, struct moment *moment)
 {
-        int e = 0;
         size_t from = 0;
         bool any = found->missing_count || found->gone;
+        int e = any || found->wrong_count ? write_moment(chain, moment) : 0;
         while (!e && any) {
                 size_t left = found->missing_count - from, count = left < SLICE ? left : SLICE;
                 int64_t began = clock_ms();
-                e = settle(chain, found, from, count, ms);
+                e = settle(chain, found, from, count, moment->number);
                 from += count;
                 any = from < found->missing_count;
                 db_columns_deinit(found->columns); /* what is to go went with the first of the events */
@@ -343,7 +401,7 @@ static int write_findings(struct chain *chain, struct findings *found, int64_t m
                 if (!e && stop_wait(clock_ms() - began) && any)
                         e = chain_say(chain, STEP_STOPPED, "stopped");
         }
-        return e ? e : mend(chain, found, ms);
+        return e ? e : mend(chain, found, moment->number);
 }
 
 /* ---- ranges ---- */
@@ -369,11 +427,11 @@ static int take_turn(struct chain *chain)
 }
 
 static int read_range(
-        struct chain *chain, int64_t from, int64_t to, struct rpc_events *events, struct findings *found, int64_t *ms)
+        struct chain *chain, int64_t from, int64_t to, struct rpc_events *events, struct findings *found, struct moment *moment)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct rpc_block newest;
-        int e = read_time(chain, ms);
+        int e = read_moment(chain, from, to, moment);
         if (!e && !chain->head_seen) /* it may be nonsense, or another node's than the one that answers now */
                 e = chain_node(chain, rpc_get_block(chain->rpc, chain->head, &newest));
         if (!e)
@@ -396,22 +454,24 @@ static int read_range(
 static int do_range(struct chain *chain, int64_t from, int64_t to, size_t *count)
 {
         AUTO_COLUMNS struct db_columns columns;
+        AUTO_COLUMNS struct db_columns positions;
         struct findings found = {.columns = &columns};
+        struct moment moment = {.positions = &positions};
         struct rpc_events events = {0};
-        int64_t ms = 0;
         db_columns_init(&columns, GONE_ELEMENTS);
+        db_columns_init(&positions, POSITION_ELEMENTS);
         arena_reset(&chain->arena);
         int e = chain->check ? 0 : take_turn(chain);
         if (!e) /* whoever has begun a pass brings it to its end */
                 chain->waits = true;
         if (!e)
-                e = read_range(chain, from, to, &events, &found, &ms);
+                e = read_range(chain, from, to, &events, &found, &moment);
         int ended = !chain->check && db_alive(chain->db) ? chain_run(chain, NULL, 0, DB_ROLLBACK) : 0;
         if (e || ended)
                 return e ? e : ended;
         *count = events.count;
         if (!chain->check)
-                e = write_findings(chain, &found, ms);
+                e = write_findings(chain, &found, &moment);
         if (!e)
                 count_findings(chain, &found);
         return e;

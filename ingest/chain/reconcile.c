@@ -29,14 +29,14 @@ static struct metric metric_age = {.name = "reconcile_success_timestamp_seconds"
         .help = "When reconciling with the chain last came to its end, by any replica, or when this one began (ingest)",
         .kind = METRIC_GAUGE};
 static struct metric metric_failures = {.name = "reconcile_failures_total",
-        .help = "Times that reconciling failed; cause: node, servers, chain (ingest)",
+        .help = "Times that reconciling failed; cause: node, servers, chain, repeated (ingest)",
         .kind = METRIC_COUNTER,
         .labels = {"cause"}};
 
 static void register_metrics(struct metrics *metrics)
 {
-        static const char *const actions[] = {"inserted", "orphaned", "corrected"}, *const causes[] = {
-                                                                                            "node", "servers", "chain"};
+        static const char *const actions[] = {"inserted", "orphaned", "corrected"}, *const causes[] = {"node", "servers", "chain",
+                                                                                            "repeated"};
         struct metric *const all[] = {&metric_head, &metric_block, &metric_age, &range_rows, &metric_failures};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
@@ -96,6 +96,8 @@ static int connect_command(struct chain *chain)
 {
         const char *why = NULL;
         chain->db = connect_schema(chain->service);
+        if (chain->db && !chain->check && connect_may(chain->service, chain->db, false))
+                return -EIO;
         chain->redis = chain->db ? connect_redis(chain->service) : NULL;
         if (!chain->redis)
                 return -EIO;
@@ -166,6 +168,8 @@ struct beside {
         int64_t not_before_ms; /* monotonic */
         bool looked;           /* since it started */
         bool troubled;         /* and it was said */
+        struct changes before; /* of the last pass that came to its end, and how many notices there were */
+        int64_t notices;
 };
 
 /* What chain_state says. */
@@ -223,6 +227,25 @@ static int note_done(struct chain *chain, const struct due *due, bool reached_fo
         return chain_run(chain, &call, 1, DB_AUTOCOMMIT);
 }
 
+/* Whether the last pass changed the same rows, and no notice has come that could have undone it. Remembers this one's. */
+static int judge_changes(struct beside *beside, const struct due *due)
+{
+        struct chain *chain = &beside->chain;
+        struct due now = {0};
+        size_t repeated = due->notices == beside->notices ? changes_repeated(&chain->changes, &beside->before) : 0;
+        int e = repeated ? read_due(chain, &now) : 0;
+        changes_deinit(&beside->before);
+        beside->before = chain->changes;
+        beside->notices = due->notices;
+        chain->changes = (struct changes){0};
+        if (e || !repeated || now.notices != due->notices)
+                return e;
+        return chain_say(chain, STEP_REPEATED,
+                "%zu rows had to be changed that the last pass had changed the same way: what is written does not stay; does "
+                "something else change the event tables?",
+                repeated);
+}
+
 /* From the lowest block that something is to be done for, to the head: RECONCILE_DEPTH blocks below the head, or below what was
  * the head the last time, where the node was away or blocks come fast. */
 static int do_pass(struct beside *beside, const struct due *due)
@@ -241,7 +264,10 @@ static int do_pass(struct beside *beside, const struct due *due)
         if (from < 0)
                 from = 0;
         chain->waits = false;
+        chain->changes.count = 0;
         e = range_reconcile(chain, from, chain->head, NULL);
+        if (!e)
+                e = judge_changes(beside, due);
         if (!e)
                 e = note_done(chain, due, due->fork <= chain->head);
         if (e)
@@ -274,7 +300,7 @@ static int look_once(struct beside *beside, bool *worked)
 static void note_result(struct beside *beside, int e, bool worked)
 {
         struct chain *chain = &beside->chain;
-        const char *cause = e < 0 ? "servers" : e == STEP_FOREIGN ? "chain" : "node";
+        const char *cause = e < 0 ? "servers" : e == STEP_FOREIGN ? "chain" : e == STEP_REPEATED ? "repeated" : "node";
         if (e == STEP_STOPPED)
                 return;
         if (e == STEP_ELSEWHERE) {
@@ -316,6 +342,7 @@ void *reconcile_beside(void *argument)
                 if (stop_wait(LOOK_MS))
                         break;
         }
+        changes_deinit(&beside.before);
         chain_deinit(&beside.chain);
         return NULL;
 }

@@ -234,6 +234,8 @@ static int run(struct replay *replay)
         struct service *service = replay->service;
         const char *why = NULL;
         replay->db = connect_schema(service);
+        if (replay->db && connect_may(service, replay->db, replay->reset))
+                return -1;
         replay->redis = replay->db ? connect_redis(service) : NULL;
         if (!replay->redis)
                 return -1;

@@ -310,7 +310,7 @@ def _notices(found, window):
 
 @dataclass
 class Verdict:
-    """What the chain said of a block: from `milliseconds` on it is the block's state, until a notice of any stream reaches the block.
+    """What the chain said of a block: from `milliseconds` on, its moment, it is the block's state, until a notice of any stream reaches the block.
     live None: of the block nothing, but that some events are not in it; only a later verdict that has such an event ends that."""
     block_number: int
     block_hash: str
@@ -319,10 +319,15 @@ class Verdict:
     rows: tuple = ()     # (table, row): the events that were inserted with it
     absent: tuple = ()   # (table, transaction hash, log index)
     mends: bool = False  # the rows were corrected, where they stood
+    positions: tuple = ()   # (stream, (milliseconds, sequence)): the last id there at that moment, where that is not its own
+
+    def after(self, stream, position):
+        """Whether what has this position in the stream came after it."""
+        return position > dict(self.positions).get(stream, (self.milliseconds, -1))
 
 
-def _live_blocks(sightings, notices, latest=(), standing=()):
-    """sightings: {(number, hash): {position, …}} of one stream -> the blocks that are live there. latest: {block: its last verdict}."""
+def _live_blocks(stream, sightings, notices, latest=(), standing=()):
+    """sightings: {(number, hash): {position, …}} of a stream -> the blocks that are live there. latest: {block: its last verdict}."""
     live = set()
     for (number_, hash_), positions in sightings.items():
         cuts = sorted(at for at, fork_block in notices if fork_block <= number_)
@@ -331,8 +336,8 @@ def _live_blocks(sightings, notices, latest=(), standing=()):
             if (number_, hash_) in standing:
                 live |= {(number_, hash_)} if verdict.live else set()
                 continue
-            positions = {at for at in positions if at >= (verdict.milliseconds, 0)}
-            positions |= {(verdict.milliseconds, -1)} if verdict.live else set()
+            cuts = [at for at in cuts if verdict.after(stream, at)]
+            positions = {at for at in positions if verdict.after(stream, at)} | ({(-1, -1)} if verdict.live else set())
         epochs = {sum(at < position for at in cuts) for position in positions}
         announced = False
         for epoch in range(len(cuts) + 1):
@@ -376,26 +381,30 @@ def sort_out(entries, network=None, window=5000, verdicts=()):
     counting = {stream: _notices(found, window) for stream, found in notices.items()}
     latest = {(v.block_number, v.block_hash): v for v in sorted(verdicts, key=lambda v: v.milliseconds) if v.live is not None}
     standing = {block for block, v in latest.items()
-                if not any(fork <= block[0] and at >= (v.milliseconds, 0) for found in counting.values() for at, fork in found)}
-    live_blocks = {stream: _live_blocks(seen, counting.get(stream, []), latest, standing) for stream, seen in sightings.items()}
+                if not any(fork <= block[0] and v.after(stream, at) for stream, found in counting.items() for at, fork in found)}
+    live_blocks = {stream: _live_blocks(stream, seen, counting.get(stream, []), latest, standing) for stream, seen in sightings.items()}
     live_blocks["chain"] = {block for block in standing if latest[block].live}
     absent = {(*event, v.block_hash) for v in verdicts for event in v.absent
               if events.get(("chain", *event, v.block_hash), ((-1, 0),))[0] <= (v.milliseconds, 0)}
-    orphaned, live = {}, {}
+    orphaned, candidates, live = {}, defaultdict(list), {}
     for (stream, table, transaction, log_index, block), (position, row) in events.items():
         key = (table, transaction, log_index)
         if (row["block_number"], block) not in live_blocks[stream] or (*key, block) in absent:
             orphaned.setdefault((*key, block), "orphaned")
-            continue
-        order = (*position, stream)
-        if key in live and live[key][1]["block_hash"] != block:
-            loser = min(live[key], (order, row), key=lambda one: one[0])
-            orphaned[(*key, loser[1]["block_hash"])] = "superseded"
-        if key not in live or live[key][0] < order:
-            live[key] = (order, row)
-    for key, (_, row) in live.items():
+        else:
+            candidates[key].append((stream, position, row))
+    moments = {v.milliseconds: v for v in verdicts}
+    for key, found in candidates.items():
+        from_chain = [moments[position[0]] for stream, position, _ in found if stream == "chain"]
+
+        def order(one):
+            stream, position, _ = one
+            return max((v.milliseconds for v in from_chain if v.after(stream, position)), default=-1), *position, stream
+        live[key] = max(found, key=order)[2]   # of several in one entry the first one
+        orphaned.update({(*key, row["block_hash"]): "superseded" for _, _, row in found if row["block_hash"] != live[key]["block_hash"]})
+    for key, row in live.items():
         orphaned.pop((*key, row["block_hash"]), None)
-    return {key: row for key, (_, row) in live.items()}, orphaned, faults, all_notices
+    return live, orphaned, faults, all_notices
 
 
 # ---------------------------------------------------------------- the tables above the events

@@ -71,13 +71,18 @@ def removed(connection, query):
 
 
 @pytest.mark.parametrize("what", ["verify", "verdict", "state"])
-@pytest.mark.parametrize("verdicts", [0, 1500])
-def test_events_behind_a_notice_are_not_compared_each_with_each(connection, what, verdicts):
+@pytest.mark.parametrize("verdicts, ahead", [(0, False), (1500, False), (1500, True)])
+def test_events_behind_a_notice_are_not_compared_each_with_each(connection, what, verdicts, ahead):
+    """ahead: each verdict has a moment and a position of its own, just behind the notice."""
     blocks = 2000
     fill(connection, blocks)
     notices(connection, 1, fork="0", ms="1")
     notices(connection, 1, fork="1000", ms="2000000")
-    connection.execute("""INSERT INTO chain_block SELECT i, '0x' || lpad(to_hex(i), 64, '0'), true, 2000001 FROM generate_series(1, %s) i""", (verdicts,))
+    connection.execute("""INSERT INTO chain_block SELECT i, '0x' || lpad(to_hex(i), 64, '0'), true, 2000001 + i * %s FROM generate_series(1, %s) i""",
+                       (int(ahead), verdicts))
+    if ahead:
+        connection.execute("INSERT INTO chain_position SELECT DISTINCT stream_ms, 's', 2000000, 1000000 FROM chain_block")
+        notices(connection, 3000, fork="100000", ms="3000000 + g")
     query = {"verify": "SELECT count(*) FROM event_misplaced()",
              "verdict": "SELECT v.* FROM reorg_blocks() b CROSS JOIN LATERAL event_verdict(b.numbers, b.hashes) v",
              "state": "SELECT s.* FROM reorg_blocks() b CROSS JOIN LATERAL block_state(b.numbers, b.hashes) s"}[what]

@@ -646,8 +646,9 @@ def test_usage_and_configuration(make_pipeline, canonical, make_node):
 ABOUT = ("transaction_hash", "log_index", "address", "block_hash", "block_number", "network", "transaction_index")
 
 
-def made_verdicts(messages, rng, count=30):
-    """Verdicts on the feed's blocks, at moments among its entries: on the chain, with some of its events; not on it; events not in it."""
+def made_verdicts(messages, rng, count=30, elsewhere=0.5):
+    """Verdicts on the feed's blocks, at moments among its entries: on the chain, with some of its events; not on it; events not in it.
+    elsewhere: the share of streams that stand at any other entry at a moment, for ids and the clock disagree."""
     blocks, moments = {}, sorted({int(m.id.split("-")[0]) for m in messages})
     for stream, _, payload in feeds.as_entries(messages):
         for table, row in oracle.read_message(payload).rows:
@@ -657,12 +658,14 @@ def made_verdicts(messages, rng, count=30):
         block = rng.choice(sorted(blocks))
         events = [(key, row) for key, row in sorted(blocks[block].items()) if rng.random() < 0.5]
         kind = rng.choice(["live", "live", "mends", "dead", "absent"])
+        streams = rng.choice([(), (*feeds.streams_of(messages), "elsewhere")])
+        places = tuple((stream, oracle.position_of(rng.choice(messages).id)) for stream in streams if rng.random() < elsewhere)
         if kind in ("live", "mends") and events:
-            verdicts.append(oracle.Verdict(*block, True, moment, tuple((key[0], dict(row)) for key, row in events), (), kind == "mends"))
+            verdicts.append(oracle.Verdict(*block, True, moment, tuple((key[0], dict(row)) for key, row in events), (), kind == "mends", places))
         elif kind == "dead":
-            verdicts.append(oracle.Verdict(*block, False, moment))
+            verdicts.append(oracle.Verdict(*block, False, moment, positions=places))
         elif events:
-            verdicts.append(oracle.Verdict(*block, None, moment, (), tuple(key for key, _ in events[:2])))
+            verdicts.append(oracle.Verdict(*block, None, moment, (), tuple(key for key, _ in events[:2]), positions=places))
     return verdicts
 
 
@@ -675,6 +678,8 @@ def write_verdict(connection, verdict):
         time = None if row["block_timestamp"] is None else row["block_timestamp"] // 1_000_000
         rows.append(connection.execute("SELECT event_row(%s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s)",
                                        [json.dumps(own), *(row[name] for name in ABOUT), time]).fetchone()[0])
+    for stream, (milliseconds, sequence) in verdict.positions:
+        connection.execute("INSERT INTO chain_position VALUES (%s, %s, %s, %s)", [verdict.milliseconds, stream, milliseconds, sequence])
     dead, absent, block = verdict.live is False, verdict.absent, [verdict.block_number, verdict.block_hash]
     if verdict.mends:
         for name in {table for table, _ in verdict.rows}:   # one table a transaction

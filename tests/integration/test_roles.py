@@ -1,9 +1,14 @@
 """Three roles without ownership, a schema of its own, and sessions whose search_path is another one."""
+import time
+from dataclasses import replace
+
 import pytest
 from psycopg import errors
 
 import feeds
+from node import Chain
 from programs import PROJECT, SERVICES
+from test_reconcile_service import wait_for_chain
 from test_sequences import STREAM, deposit, deposits, notice
 from waiting import until
 
@@ -50,8 +55,71 @@ def test_a_role_has_no_more_than_it_needs(granted):
             connection.execute(f"SET ROLE pipeline_{name}")
             with pytest.raises(errors.InsufficientPrivilege):
                 connection.execute(statement)
+    checked = pipeline.run("ingest", "check", **as_role(pipeline, "ingest"))
+    assert "warn  command privileges" in checked.stdout and "replay --reset needs TRUNCATE on atom, " in checked.stdout
+    with pipeline.connect() as connection:
+        connection.execute("GRANT TRUNCATE ON ALL TABLES IN SCHEMA public TO pipeline_ingest; REVOKE TRUNCATE ON vault_outbox FROM pipeline_ingest")
     done = pipeline.run("ingest", "replay", "--reset", **as_role(pipeline, "ingest"))
     assert done.returncode == 1 and "permission denied" in done.stderr and "nothing was changed" in done.stderr, done.stderr
+    assert "TRUNCATE on vault_outbox:" in done.stderr
+    with pipeline.connect() as connection:
+        connection.execute("GRANT TRUNCATE ON ALL TABLES IN SCHEMA public TO pipeline_ingest")
+    assert pipeline.run("ingest", "replay", "--reset", **as_role(pipeline, "ingest")).returncode == 0
+
+
+def test_without_temporary_tables(granted, small, make_node):
+    """check says so, and each command that needs them, before it does anything; those that do not need them work."""
+    pipeline, node = granted, make_node(Chain.of(small))
+    pipeline.listen_to(small).start()
+    pipeline.feed(small)
+    pipeline.drain()
+    with pipeline.connect() as connection:
+        connection.execute(f'REVOKE TEMPORARY ON DATABASE "{pipeline.database}" FROM pipeline_ingest, pipeline_cascade, pipeline_analytics')
+    for command in (["verify"], ["rebuild"], ["replay"], ["replay", "--reset"], ["reconcile"]):
+        done = pipeline.run("ingest", *command, RPC_URL=node.url, **as_role(pipeline, "ingest"))
+        assert done.returncode == 1 and done.stdout == "", command
+        assert "permission denied, nothing was changed" in done.stderr and f"GRANT TEMPORARY ON DATABASE {pipeline.database} TO pipeline_ingest" in done.stderr
+    done = pipeline.run("ingest", "check", **as_role(pipeline, "ingest"))
+    assert done.returncode == 1 and "FAIL  command privileges" in done.stdout
+    for name in ("cascade", "analytics"):
+        for command in ("verify", "rebuild"):
+            assert pipeline.run(name, command, **as_role(pipeline, name)).returncode == 0, (name, command)
+
+
+def test_reconciling_under_its_role(granted, small, make_node):
+    chain = Chain.of(small)
+    node = make_node(chain)
+    pipeline = granted.listen_to(small)
+    pipeline.start("ingest", RPC_URL=node.url, RECONCILE_INTERVAL_MS=200, **as_role(pipeline, "ingest"))
+    pipeline.start("cascade", "analytics")
+    now = int(time.time() + 3600) * 1000   # ids ahead of the clock have rows of their own
+    pipeline.feed([replace(m, id=f"{now}-{i + 1}") for i, m in enumerate(small[::2])])
+    wait_for_chain(pipeline, chain)
+
+
+LIMITS = {"statement_timeout": "60ms", "lock_timeout": "30ms", "idle_in_transaction_session_timeout": "60ms", "idle_session_timeout": "300ms",
+          "transaction_timeout": "150ms"}
+
+
+def test_limits_of_the_role_do_not_reach_long_work(pipeline, recording):
+    """They are meant for people's queries. The services go on, and commands come to their end."""
+    pipeline.listen_to(recording).start()
+    pipeline.feed(recording)
+    pipeline.drain()
+    with pipeline.connect() as connection:
+        known = {row[0] for row in connection.execute("SELECT name FROM pg_settings").fetchall()}
+        for name in LIMITS.keys() & known:
+            connection.execute(f'ALTER DATABASE "{pipeline.database}" SET {name} = \'{LIMITS[name]}\'')
+    for name in SERVICES:
+        for command in ("verify", "rebuild"):
+            done = pipeline.run(name, command)
+            assert done.returncode == 0, f"{name} {command}\n{done.stdout}\n{done.stderr}"
+    done = pipeline.run("ingest", "replay", "--reset")
+    assert done.returncode == 0, done.stderr
+    pipeline.feed(feeds.new_ids(recording[:200]))
+    with pipeline.connect() as connection:   # the oracle has no other limits than people's queries
+        connection.execute(f'ALTER DATABASE "{pipeline.database}" RESET ALL')
+    pipeline.drain().assert_exact()
 
 
 def test_rows_written_from_another_schema(pipeline):

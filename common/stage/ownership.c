@@ -1,0 +1,79 @@
+#include "common/stage/ownership.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "common/base/log.h"
+#include "common/stage/stage.h"
+
+#define TIMEOUT_MS 5000
+
+int ownership_read(const struct service *service, struct db *db, struct stream_owner *self, const char **problem)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = service->program->database->identity, .rows = &rows};
+        char place[512];
+        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
+                *problem = db_error(db);
+                return -1;
+        }
+        db_url_place(service->shared->database_url, place, sizeof(place));
+        snprintf(self->id, sizeof(self->id), "%s", db_rows_text(rows, 0, 0));
+        snprintf(self->place, sizeof(self->place), "%s", db_rows_text(rows, 0, 1));
+        snprintf(self->name, sizeof(self->name), "%s (schema %s)", place, db_rows_text(rows, 0, 2));
+        return 0;
+}
+
+void ownership_explain(const struct service *service, const char *stream, const struct stream_owner *self,
+        const struct stream_owner *other, char text[PROGRAM_EXPLAIN_SIZE])
+{
+        char key[300];
+        const char *group = service->shared->group;
+        stream_owner_key(stream, group, key, sizeof(key));
+        bool copy = !strcmp(self->id, other->id);
+        snprintf(text, PROGRAM_EXPLAIN_SIZE,
+                "group %.60s of stream %.60s %s the database %.100s, %s %.100s: %s (CONSUMER_GROUP_SUFFIX)%s%.100s%s", group,
+                stream, copy ? "is read for" : "belongs to", other->name, copy ? "and this is a copy of it:" : "not to",
+                self->name,
+                copy ? "stop the programs of that one, or give this one a group of its own" : "give this one a group of its own",
+                copy ? "" : "; where the other is gone for good, delete the key ", copy ? "" : key,
+                copy ? "" : " from Redis and read the streams again (replay)");
+}
+
+static int note(struct service *service, const char *text)
+{
+        struct service_health *health = &service->health;
+        metrics_set(service->metrics, &stage_foreign_database, *text != 0, NULL, NULL, NULL);
+        pthread_mutex_lock(&health->lock);
+        bool news = strcmp(health->refused, text) != 0;
+        snprintf(health->refused, sizeof(health->refused), "%s", text);
+        pthread_mutex_unlock(&health->lock);
+        atomic_store(&service->owns, !*text);
+        if (news)
+                log_write(*text ? LOG_ERROR : LOG_INFO,
+                        *text ? "the consumer group is another database's; nothing is read" : "the consumer group is ours",
+                        *text ? "reason=%s" : NULL, text);
+        return *text ? OWNERSHIP_OTHER : 0;
+}
+
+int ownership_take(struct service *service, struct redis *redis, struct db *db, const char **problem)
+{
+        const char *const *streams = service_inputs(service);
+        struct stream_owner self = {0}, other;
+        char text[PROGRAM_EXPLAIN_SIZE] = "";
+        int r = db ? ownership_read(service, db, &self, problem) : 0;
+        if (r)
+                return r;
+        pthread_mutex_lock(&service->health.lock);
+        if (db)
+                service->owner = self;
+        self = service->owner;
+        pthread_mutex_unlock(&service->health.lock);
+        for (size_t i = 0; streams[i] && !r; i++)
+                if ((r = stream_own(redis, streams[i], service->shared->group, &self, true, &other)) > 0)
+                        ownership_explain(service, streams[i], &self, &other, text);
+        if (r < 0) {
+                *problem = redis_error(redis);
+                return r;
+        }
+        return note(service, text);
+}

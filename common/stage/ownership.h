@@ -1,0 +1,19 @@
+/*
+ * Whether the consumer group is of this program's database (stream/owner.h). It is asked at start, with each new connection to
+ * PostgreSQL, where groups are made, and every few seconds. While the group is another database's, nothing is read.
+ */
+#pragma once
+
+#include "common/stage/service.h"
+#include "common/stream/owner.h"
+
+enum { OWNERSHIP_OTHER = 1 };
+
+/* Who we are, as the database says. Negative: db_error, or *problem says why. */
+MUST_CHECK int ownership_read(const struct service *service, struct db *db, struct stream_owner *self, const char **problem);
+/* A sentence on a stream whose group is another's, with the way out. */
+void ownership_explain(const struct service *service, const char *stream, const struct stream_owner *self,
+        const struct stream_owner *other, char text[PROGRAM_EXPLAIN_SIZE]);
+/* Takes the group of every input stream. db: who we are is asked anew; NULL: it is known. OWNERSHIP_OTHER: it is another's, which
+ * is logged, shown and counted. Negative: PostgreSQL or Redis failed; *problem, static or the connection's own text, says why. */
+MUST_CHECK int ownership_take(struct service *service, struct redis *redis, struct db *db, const char **problem);
