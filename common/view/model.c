@@ -14,6 +14,7 @@
 #define SAMPLE_INTERVAL_MS 10000
 #define WATCHED_MS         30000
 #define SAMPLES            90 /* 15 minutes */
+#define PRINTED_MS         500
 #define ASK_TIMEOUT_MS     5000
 #define DATABASE_FRESH_MS  30000
 #define OUTBOXES_MAX       4
@@ -46,6 +47,8 @@ struct model {
         char *known[VIEW_STREAMS_MAX];       /* streams of the pipeline; only ever grows */
         size_t known_count;
         struct outbox outboxes[OUTBOXES_MAX];
+        char *printed; /* for all who look at about the same time; the HTTP thread's alone */
+        int64_t printed_ms;
 };
 
 struct model *model_new(void)
@@ -65,6 +68,7 @@ struct model *model_free(struct model *model)
         free(model->dead_letters);
         free(model->dead_letters_version);
         free(model->database);
+        free(model->printed);
         pthread_mutex_destroy(&model->lock);
         free(model);
         return NULL;
@@ -397,13 +401,16 @@ struct cJSON *model_object(struct model *model, const struct service *service, c
 char *model_json(struct model *model, struct service *service)
 {
         atomic_store(&model->watched_ms, clock_ms());
+        if (!clock_is_due(&model->printed_ms, PRINTED_MS))
+                return strdup(model->printed);
         cJSON *root = model_object(model, service, health_breaker_name(breaker_get(&service->breaker)));
         add_servers(root, service);
         model_add_counts(cJSON_AddObjectToObject(root, "counts"), service);
         pipeline_judge(root);
-        char *text = cJSON_PrintUnformatted(root);
+        free(model->printed);
+        model->printed = cJSON_PrintUnformatted(root);
         cJSON_Delete(root);
-        return text;
+        return strdup(model->printed);
 }
 
 bool model_is_watched(const struct model *model)
