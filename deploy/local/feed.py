@@ -92,16 +92,18 @@ def add(redis, entries, *more):
 
 
 def feed(redis, entries):
-    bar = Bar("Feeding", len(entries))
     before = int(redis.run(["GET", FED])[0] or 0)
+    if before:
+        print(f"{before} of {len(entries)} entries were fed by an earlier start.", flush=True)
+    if before >= len(entries):
+        return
+    bar = Bar("Feeding", len(entries))
     for start in range(before, len(entries), CHUNK):
         chunk = entries[start:start + CHUNK]
         add(redis, [(e["stream"], e["fields"]["payload"]) for e in chunk], ["SET", FED, start + len(chunk)])
         bar.show(start + len(chunk))
         time.sleep(max(0.0, bar.started + (start + len(chunk) - before) / RATE - time.monotonic()))
     bar.show(len(entries), last=True)
-    if before:
-        print(f"           {before} of them were fed by an earlier start.")
 
 
 def new_hash():
