@@ -97,6 +97,11 @@ def test_each_alert_has_a_runbook():
             assert parsed[alert][f"first_command_{key}"] == named, f"{alert} names another first command than its runbook"
 
 
+def test_the_status_page_names_runbooks_that_exist():
+    named = set(re.findall(r'"(Pipeline\w+)"', (FOLDER.parents[1] / "common/view/pipeline.c").read_text()))
+    assert len(named) > 5 and named <= set(re.findall(r"^## (\w+)$", (FOLDER / "runbooks.md").read_text(), re.M)), named
+
+
 def families(text):
     """-> {series name: label names} of /metrics; of a family without series no labels (None)"""
     found = {}
