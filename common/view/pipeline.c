@@ -106,10 +106,31 @@ static void add_stage_names(cJSON *root)
         }
 }
 
+/* Moves the streams of a stage, or with NULL all that are left, to the end of another list. */
+static void move_streams(cJSON *from, cJSON *to, const char *stage)
+{
+        for (cJSON *stream = from->child, *next; stream; stream = next) {
+                next = stream->next;
+                if (!stage || !strcmp(text_of(stream, "stage"), stage))
+                        cJSON_AddItemToArray(to, cJSON_DetachItemViaPointer(from, stream));
+        }
+}
+
+/* In the direction of the flow. */
+static void sort_streams(cJSON *root)
+{
+        const cJSON *name;
+        cJSON *sorted = cJSON_CreateArray(), *streams = cJSON_GetObjectItemCaseSensitive(root, "streams");
+        cJSON_ArrayForEach(name, get(get(root, "database"), "stages")) move_streams(streams, sorted, name->valuestring);
+        move_streams(streams, sorted, NULL);
+        cJSON_ReplaceItemInObjectCaseSensitive(root, "streams", sorted);
+}
+
 void pipeline_add_stages(cJSON *root)
 {
         const cJSON *name;
         add_stage_names(root);
+        sort_streams(root);
         double entries = 0, rows = 0, left = 0;
         cJSON *stages = cJSON_AddArrayToObject(root, "stages");
         cJSON_ArrayForEach(name, get(get(root, "database"), "stages"))

@@ -6,7 +6,7 @@
 
 struct cJSON;
 
-/* Adds "stages" and "waiting" to a model_object. */
+/* Adds "stages" and "waiting" to a model_object, and sorts its streams by stage. */
 void pipeline_add_stages(struct cJSON *root);
 /*
  * Adds "state" ("working", "degraded": it works, and somebody should look; "not working"), "problems" (severity "error" or

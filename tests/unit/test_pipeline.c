@@ -96,6 +96,18 @@ static void works(void **state)
         assert_true(at("waiting/entries")->valuedouble == 0 && at("waiting/seconds_left")->valuedouble == 0);
 }
 
+static void streams_stand_in_the_direction_of_the_flow(void **state)
+{
+        (void)state;
+        set("database/streams", "{\"in\":\"b\",\"keys\":\"a\"}");
+        cJSON_DeleteItemFromObjectCaseSensitive(at("streams/0"), "stage");
+        cJSON_AddItemToArray(at("streams"), cJSON_Parse("{\"stream\":\"of nobody\",\"lag\":0,\"pending\":0}"));
+        judge("working", NULL, NULL, NULL);
+        assert_string_equal(at("streams/0/stream")->valuestring, "keys");
+        assert_string_equal(at("streams/1/stream")->valuestring, "in");
+        assert_string_equal(at("streams/2/stream")->valuestring, "of nobody");
+}
+
 static void a_replica_is_not_ready(void **state)
 {
         (void)state;
@@ -235,6 +247,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(works),
+                TEST(streams_stand_in_the_direction_of_the_flow),
                 TEST(a_replica_is_not_ready),
                 TEST(none_is_ready),
                 TEST(no_replica),

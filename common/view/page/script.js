@@ -158,11 +158,9 @@ function table(caption, heads, rows, name) {
 
 function showStreams(status) {
         const heads = [["Stage"], ["Stream"], ["Lag", "number"], ["Pending", "number"], ["Rate", "number"], ["Oldest", "number"], ["Left", "number"], ["Rate, last 15 min"]];
-        const order = status.stages.map(stage => stage.name), rank = stream => order.indexOf(stream.stage) + 1 || order.length + 1;
-        const streams = [...status.streams].sort((a, b) => rank(a) - rank(b));
         put("streams", ...status.streams_old ? [make("p", { class: "bad" }, `Old figures, of ${duration(status.seen_ms_ago / 1000)} ago`)] : [],
-                make("div", { class: status.streams_old ? "card old" : "card" }, streams.length
-                        ? table("Streams, in the direction of the flow", heads, streams.map(stream => streamRow(status, stream)), "streams")
+                make("div", { class: status.streams_old ? "card old" : "card" }, status.streams.length
+                        ? table("Streams, in the direction of the flow", heads, status.streams.map(stream => streamRow(status, stream)), "streams")
                         : make("p", { class: "quiet" }, "No stream is known yet: they show once Redis has answered.")));
 }
 
