@@ -193,28 +193,42 @@ double metrics_get(struct metrics *metrics, struct metric *family, const char *l
         return value;
 }
 
-bool metrics_quantiles(struct metrics *metrics, struct metric *family, uint64_t *counts, double *half, double *most)
+void metrics_counts(struct metrics *metrics, struct metric *family, uint64_t *counts)
+{
+        pthread_mutex_lock(&metrics->lock);
+        memcpy(counts, family->series->buckets, metric_bucket_count(family) * sizeof(*counts));
+        pthread_mutex_unlock(&metrics->lock);
+}
+
+/* The value that the share's observation has if those of a bucket are spread evenly over it. */
+static double quantile(const double *bounds, const uint64_t *new, size_t size, double rank)
+{
+        double below = 0, seen = 0;
+
+        for (size_t i = 0; i < size; i++) {
+                if (seen + (double)new[i] >= rank)
+                        return below + (bounds[i] - below) * (rank - seen) / (double)new[i];
+                seen += (double)new[i];
+                below = bounds[i];
+        }
+        return below;
+}
+
+bool metrics_quantiles(struct metrics *metrics, struct metric *family, const uint64_t *before, double *half, double *most)
 {
         const double *bounds = metric_buckets(family);
         size_t size = metric_bucket_count(family);
-        uint64_t seen = 0, total = 0, new;
+        uint64_t total = 0;
 
-        pthread_mutex_lock(&metrics->lock);
-        for (size_t i = 0; i < size; i++) {
-                new = family->series->buckets[i] - counts[i];
-                counts[i] = new;
-                total += new;
-        }
-        for (size_t i = 0; i < size; i++) {
-                if (seen * 2 < total)
-                        *half = bounds[i];
-                if (seen * 100 < total * 99)
-                        *most = bounds[i];
-                seen += counts[i];
-                counts[i] = family->series->buckets[i];
-        }
-        pthread_mutex_unlock(&metrics->lock);
-        return total > 0;
+        uint64_t new[METRIC_BUCKETS_MAX];
+        metrics_counts(metrics, family, new);
+        for (size_t i = 0; i < size; i++)
+                total += new[i] -= before[i];
+        if (!total)
+                return false;
+        *half = quantile(bounds, new, size, (double)total * 0.5);
+        *most = quantile(bounds, new, size, (double)total * 0.99);
+        return true;
 }
 
 static void print_escaped(FILE *out, const char *text, const char *special)

@@ -43,9 +43,12 @@ void metrics_observe(
         struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3);
 /* 0 where untouched; a histogram's count */
 double metrics_get(struct metrics *metrics, struct metric *family, const char *label1, const char *label2, const char *label3);
-/* Upper bounds under which half and 99 % lie of what a histogram without labels saw since the call before, what lies beyond its
- * last bound left out. counts, as many as it has bounds, is kept in between and begins as zeros. False: it saw nothing. */
-bool metrics_quantiles(struct metrics *metrics, struct metric *family, uint64_t *counts, double *half, double *most);
+#define METRIC_BUCKETS_MAX 32
+/* What a histogram without labels has counted, one number a bound. */
+void metrics_counts(struct metrics *metrics, struct metric *family, uint64_t *counts);
+/* Half and 99 % of what it saw since `before` (of metrics_counts, or zeros) are at most these, interpolated between its bounds;
+ * what lies beyond the last bound is left out. False: it saw nothing. */
+bool metrics_quantiles(struct metrics *metrics, struct metric *family, const uint64_t *before, double *half, double *most);
 
 /* The whole exposition; malloc'd, caller frees. NULL: no memory. A counter or histogram without labels is shown from 0
  * on, a gauge from its first metrics_set on. */

@@ -5,15 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 #include "common/base/clock.h"
 #include "common/view/model.h"
+#include "common/view/pipeline.h"
 
 #define CONNECT_TIMEOUT_MS 3000
 #define WATCH_INTERVAL_MS  1000
-#define TREND_SAMPLES      6 /* a minute, as on the page */
+#define TREND_SAMPLES      6  /* a minute */
+#define STREAMS_LEAVE      12 /* lines of a terminal for all but the streams */
 
 struct terminal {
         struct service *service;
@@ -131,6 +134,12 @@ static void look(struct terminal *terminal)
 
 /* ---- showing ---- */
 
+/* A terminal shows so much that its size suffices, anything else gets all of it. */
+struct screen {
+        FILE *out;
+        int width, height; /* 0: no limit */
+};
+
 static const cJSON *item(const cJSON *object, const char *name)
 {
         return cJSON_GetObjectItemCaseSensitive(object, name);
@@ -150,12 +159,39 @@ static const char *time_text(const cJSON *object, const char *name, char out[32]
         return out;
 }
 
-static const char *number_text(const cJSON *value, double scale, int decimals, const char *unit, char out[32])
+static const char *count_text(const cJSON *value, char out[32])
 {
-        if (cJSON_IsNumber(value))
-                snprintf(out, 32, "%.*f%s", decimals, value->valuedouble * scale, unit);
-        else
+        if (!cJSON_IsNumber(value))
                 snprintf(out, 32, "-");
+        else if (value->valuedouble < 1e7)
+                snprintf(out, 32, "%.0f", value->valuedouble);
+        else
+                snprintf(out, 32, "%.1fM", value->valuedouble / 1e6);
+        return out;
+}
+
+static const char *rate_text(const cJSON *value, char out[32])
+{
+        if (!cJSON_IsNumber(value))
+                snprintf(out, 32, "-");
+        else
+                snprintf(out, 32, "%.*f/s", value->valuedouble < 100 ? 1 : 0, value->valuedouble);
+        return out;
+}
+
+static const char *span_text(const cJSON *value, double scale, char out[32])
+{
+        double seconds = cJSON_IsNumber(value) ? value->valuedouble * scale : 0;
+        if (!cJSON_IsNumber(value))
+                snprintf(out, 32, "-");
+        else if (seconds > 0 && seconds < 1)
+                snprintf(out, 32, "%.0f ms", seconds * 1000);
+        else if (seconds < 120)
+                snprintf(out, 32, "%.0f s", seconds);
+        else if (seconds < 7200)
+                snprintf(out, 32, "%.0f min", seconds / 60);
+        else
+                snprintf(out, 32, "%.0f h", seconds / 3600);
         return out;
 }
 
@@ -168,122 +204,178 @@ static const char *trend(const cJSON *stream)
         return lag > before ? "growing" : lag < before ? "shrinking" : "";
 }
 
-static void print_streams(const cJSON *root)
-{
-        const cJSON *stage, *stream, *stages = item(item(root, "database"), "streams");
-        char text_of[6][32];
-        if (cJSON_IsTrue(item(root, "streams_old")))
-                printf("\nold figures, of %.0f s ago:", cJSON_GetNumberValue(item(root, "seen_ms_ago")) / 1000);
-        printf("\n%-10s %-44s %10s %11s %-9s %9s %10s %10s %10s\n", "stage", "stream", "length", "lag", "trend", "pending",
-                "oldest", "rate/s", "left");
-        cJSON_ArrayForEach(stream, item(root, "streams"))
-        {
-                stage = item(stages, text(stream, "stream"));
-                snprintf(text_of[0], 32, "%s%.0f", cJSON_IsTrue(item(stream, "lag_known")) ? "" : "~",
-                        cJSON_GetNumberValue(item(stream, "lag")));
-                printf("%-10s %-44s %10s %11s %-9s %9s %10s %10s %10s%s\n", stage ? cJSON_GetStringValue(stage) : "-",
-                        text(stream, "stream"), number_text(item(stream, "length"), 1, 0, "", text_of[1]), text_of[0],
-                        trend(stream), number_text(item(stream, "pending"), 1, 0, "", text_of[2]),
-                        number_text(item(stream, "oldest_ms"), 0.001, 1, " s", text_of[3]),
-                        number_text(item(stream, "entries_per_second"), 1, 0, "", text_of[4]),
-                        number_text(item(stream, "seconds_left"), 1, 0, " s", text_of[5]),
-                        cJSON_IsTrue(item(stream, "exists")) ? "" : "  (not there yet)");
-        }
-}
-
-static void print_dead_letters(const cJSON *root)
-{
-        const cJSON *letter;
-        if (cJSON_GetArraySize(item(root, "letters")))
-                puts("\ndead letters, the newest (for all: dlq list)");
-        cJSON_ArrayForEach(letter, item(root, "letters"))
-        {
-                printf("  %-10s %s %s  %s: %s\n", text(letter, "stage"), text(letter, "stream"), text(letter, "id"),
-                        text(letter, "error_class"), text(letter, "error"));
-        }
-}
-
-/* Counts are those of the replicas that run, since each one's start; p50 and p99 from a batch's oldest entry to its commit,
- * lately. */
-static void print_programs(const cJSON *programs)
-{
-        static const struct {
-                const char *name, *head;
-                int decimals;
-        } columns[] = {{"replicas", "replicas", 0}, {"ready", "ready", 0}, {"events_per_second", "events/s", 1},
-                {"delay_p50", "p50 s", 3}, {"delay_p99", "p99 s", 3}, {"processed", "done", 0}, {"failed", "failed", 0},
-                {"retries", "retries", 0}, {"backfilled", "backfilled", 0}};
-        const cJSON *program;
-        char number[32];
-        printf("\n%-10s %-9s", "program", "breaker");
-        for (size_t i = 0; i < ARRAY_LENGTH(columns); i++)
-                printf(" %11s", columns[i].head);
-        cJSON_ArrayForEach(program, programs)
-        {
-                printf("\n%-10s %-9s", program->string, text(program, "breaker"));
-                for (size_t i = 0; i < ARRAY_LENGTH(columns); i++)
-                        printf(" %11s", number_text(item(program, columns[i].name), 1, columns[i].decimals, "", number));
-        }
-        puts("");
-}
-
-static void print_database(const cJSON *database, const cJSON *left)
+static void print_state(const struct screen *screen, const cJSON *root)
 {
         const cJSON *one;
-        char text_of[3][32];
+        fprintf(screen->out, "%s  %s %s, circuit breaker %s, group %s\n", text(root, "time"), text(root, "program"),
+                text(root, "version"), text(root, "circuit_breaker_state"), text(root, "group"));
+        fprintf(screen->out, "%s\n", strcmp(text(root, "state"), "degraded") ? text(root, "state") : "working, but");
+        cJSON_ArrayForEach(one, item(root, "problems"))
+                fprintf(screen->out, "  %s (runbook %s)\n", text(one, "text"), text(one, "runbook"));
+        cJSON_ArrayForEach(one, item(root, "notes")) fprintf(screen->out, "  %s\n", one->valuestring);
+}
+
+static void print_figures(const struct screen *screen, const cJSON *root)
+{
+        const cJSON *database = item(root, "database"), *block = item(database, "last_block"), *waiting = item(root, "waiting");
+        char of[5][32];
+        if (cJSON_IsObject(block))
+                fprintf(screen->out, "block %s, %s old; ", count_text(item(block, "number"), of[0]),
+                        span_text(item(block, "age_s"), 1, of[1]));
+        if (cJSON_IsNumber(item(database, "head_block")))
+                fprintf(screen->out, "chain's head %s; ", count_text(item(database, "head_block"), of[0]));
+        fprintf(screen->out, "waiting %s entries, %s rows, left %s; dead letters %s\n",
+                count_text(item(waiting, "entries"), of[0]), count_text(item(waiting, "rows"), of[1]),
+                span_text(item(waiting, "seconds_left"), 1, of[2]), count_text(item(item(root, "dead_letters"), "count"), of[3]));
+}
+
+/* Counts are those of the replicas that run, since each one's start; p50 and p99 from a batch's oldest entry to its commit, in
+ * the last minutes. */
+static void print_stages(const struct screen *screen, const cJSON *root)
+{
+        static const char *const counts[] = {"processed", "failed", "retries", "backfilled"};
+        const cJSON *stage;
+        char of[7][32];
+        bool wide = !screen->width || screen->width >= 120;
+        fprintf(screen->out, "%-10s%8s %-9s%9s%8s%9s%9s%8s%9s", "stage", "ready", "breaker", "rate", "p50", "p99", "outbox",
+                "oldest", "left");
+        fputs(wide ? "       done  failed retries backfilled\n" : "\n", screen->out);
+        cJSON_ArrayForEach(stage, item(root, "stages"))
+        {
+                snprintf(of[0], 32, cJSON_IsNumber(item(stage, "replicas")) ? "%.0f of %.0f" : "-",
+                        cJSON_GetNumberValue(item(stage, "ready")), cJSON_GetNumberValue(item(stage, "replicas")));
+                fprintf(screen->out, "%-10s%8s %-9s%9s%8s%9s%9s%8s%9s", text(stage, "name"), of[0], text(stage, "breaker"),
+                        rate_text(item(stage, "events_per_second"), of[1]), span_text(item(stage, "delay_p50"), 1, of[2]),
+                        span_text(item(stage, "delay_p99"), 1, of[3]), count_text(item(stage, "outbox_rows"), of[4]),
+                        span_text(item(stage, "outbox_oldest_s"), 1, of[5]), span_text(item(stage, "seconds_left"), 1, of[6]));
+                for (size_t i = 0; wide && i < ARRAY_LENGTH(counts); i++)
+                        fprintf(screen->out, i ? " %7s" : " %10s", count_text(item(stage, counts[i]), of[0]));
+                fputc('\n', screen->out);
+        }
+}
+
+/* Shortened in the middle: streams differ at both ends. */
+static const char *name_text(const char *name, int room, char out[256])
+{
+        int size = (int)strlen(name), head = room / 2 - 1;
+        if (!room || size <= room)
+                snprintf(out, 256, "%s", name);
+        else
+                snprintf(out, 256, "%.*s..%s", head, name, name + size - (room - head - 2));
+        return out;
+}
+
+static void print_stream(const struct screen *screen, const cJSON *stream, int room)
+{
+        char name[256], of[6][32];
+        snprintf(of[0], 32, "%s%s", cJSON_IsTrue(item(stream, "lag_known")) ? "" : "~", count_text(item(stream, "lag"), of[5]));
+        fprintf(screen->out, "%-10s%-*s%9s%9s%9s%8s%9s", text(stream, "stage"), room ? room : 40,
+                name_text(text(stream, "stream"), room, name), of[0], count_text(item(stream, "pending"), of[1]),
+                rate_text(item(stream, "entries_per_second"), of[2]), span_text(item(stream, "oldest_ms"), 0.001, of[3]),
+                span_text(item(stream, "seconds_left"), 1, of[4]));
+        if (!screen->width)
+                fprintf(screen->out, "%11s %-9s%s", count_text(item(stream, "length"), of[5]), trend(stream),
+                        cJSON_IsTrue(item(stream, "exists")) ? "" : "  (not there yet)");
+        fputc('\n', screen->out);
+}
+
+/* Where there are more streams than lines, those in which nothing waits are counted. */
+static void print_streams(const struct screen *screen, const cJSON *root)
+{
+        const cJSON *stream, *streams = item(root, "streams");
+        int room = screen->width ? screen->width - 54 : 0, hidden = 0;
+        bool all = !screen->height || cJSON_GetArraySize(streams) <= screen->height - STREAMS_LEAVE;
+        char old[32];
+        if (cJSON_IsTrue(item(root, "streams_old")))
+                fprintf(screen->out, "old figures, of %s ago:\n", span_text(item(root, "seen_ms_ago"), 0.001, old));
+        fprintf(screen->out, "%-10s%-*s%9s%9s%9s%8s%9s%s\n", "stage", room ? room : 40, "stream", "lag", "pending", "rate",
+                "oldest", "left", screen->width ? "" : "     length trend");
+        cJSON_ArrayForEach(stream, streams)
+        {
+                bool idle = item(stream, "lag")->valuedouble + item(stream, "pending")->valuedouble == 0;
+                if (all || !idle)
+                        print_stream(screen, stream, room);
+                hidden += !all && idle;
+        }
+        if (hidden)
+                fprintf(screen->out, "and %d streams in which nothing waits\n", hidden);
+}
+
+static void print_dead_letters(const struct screen *screen, const cJSON *root)
+{
+        const cJSON *group, *groups = item(item(root, "dead_letters"), "groups");
+        char count[32];
+        cJSON_ArrayForEach(group, groups) fprintf(screen->out, "dead letters %s  %s, class %s; %s dlq show %s  %s\n",
+                count_text(item(group, "count"), count), text(group, "stage"), text(group, "error_class"), text(group, "stage"),
+                text(group, "letter"), text(group, "error"));
+}
+
+static void print_database(const struct screen *screen, const cJSON *database)
+{
+        const cJSON *one;
+        char of[3][32];
         if (!cJSON_IsObject(database))
                 return;
-        print_programs(item(database, "programs"));
-        printf("\noutbox, oldest row");
-        cJSON_ArrayForEach(one, item(database, "outbox"))
-        {
-                printf("  %s %.1f s, %s rows, left %s", one->string, one->valuedouble,
-                        number_text(item(item(database, "outbox_rows"), one->string), 1, 0, "", text_of[0]),
-                        number_text(item(left, one->string), 1, 0, " s", text_of[1]));
-        }
-        if (cJSON_IsTrue(item(database, "replay_unfinished")))
-                printf("\na replay is under way: the tables do not hold all yet");
-        puts(cJSON_GetArraySize(item(database, "reorgs")) ? "\nreorgs, newest first" : "\nreorgs  none");
         cJSON_ArrayForEach(one, item(database, "reorgs"))
-        {
-                printf("  %s  %s  fork block %s, depth %s\n", time_text(one, "at", text_of[0]), text(one, "stream"),
-                        number_text(item(one, "fork_block"), 1, 0, "", text_of[1]),
-                        number_text(item(one, "depth"), 1, 0, "", text_of[2]));
-        }
-        puts(cJSON_GetArraySize(item(database, "verify")) ? "verify, the last of each" : "verify  never run");
+                fprintf(screen->out, "reorg  %s  %s  fork block %s, depth %s\n", time_text(one, "at", of[0]), text(one, "stream"),
+                        count_text(item(one, "fork_block"), of[1]), count_text(item(one, "depth"), of[2]));
+        if (!cJSON_GetArraySize(item(database, "verify")))
+                fputs("verify  never run\n", screen->out);
         cJSON_ArrayForEach(one, item(database, "verify"))
         {
-                printf("  %-10s %s  %.0f differences, %.0f keys in flight left out, %s%s\n", text(one, "program"),
-                        time_text(one, "finished_at", text_of[0]), cJSON_GetNumberValue(item(one, "differences")),
-                        cJSON_GetNumberValue(item(one, "in_flight")),
-                        cJSON_IsNumber(item(one, "sample")) ? "keys a table about " : "all keys",
-                        cJSON_IsNumber(item(one, "sample")) ? number_text(item(one, "sample"), 1, 0, "", text_of[1]) : "");
+                bool sample = cJSON_IsNumber(item(one, "sample"));
+                fprintf(screen->out, "verify %-10s %s  %.0f differences, %.0f keys in flight left out, %s%s\n",
+                        text(one, "program"), time_text(one, "finished_at", of[0]),
+                        cJSON_GetNumberValue(item(one, "differences")), cJSON_GetNumberValue(item(one, "in_flight")),
+                        sample ? "keys a table about " : "all keys", sample ? count_text(item(one, "sample"), of[1]) : "");
         }
-        printf("rows, about");
-        cJSON_ArrayForEach(one, item(database, "tables")) printf("  %s %.0f", one->string, one->valuedouble);
-        puts("");
+        fputs("rows, about", screen->out);
+        cJSON_ArrayForEach(one, item(database, "tables")) fprintf(screen->out, "  %s %.0f", one->string, one->valuedouble);
+        fputc('\n', screen->out);
 }
 
-static void print_server(const char *name, const char *problem)
+static void print_server(const struct screen *screen, const char *name, const char *problem)
 {
         if (*problem)
-                printf("%s away: %s\n", name, problem);
+                fprintf(screen->out, "%s away: %s\n", name, problem);
 }
 
-static void print(const struct terminal *terminal, const cJSON *root)
+/* What matters most stands first: the end is cut off. */
+static void print(const struct screen *screen, const struct terminal *terminal, const cJSON *root)
 {
-        const cJSON *problem;
-        printf("%s  %s %s, group %s, circuit breaker %s, dead letters %.0f\n", text(root, "time"), text(root, "program"),
-                text(root, "version"), text(root, "group"), text(root, "circuit_breaker_state"),
-                cJSON_GetNumberValue(item(root, "dead_letters")));
-        print_server("Redis", terminal->redis_problem);
-        print_server("PostgreSQL", terminal->db_problem);
-        if (!cJSON_GetArraySize(item(root, "problems")))
-                puts("working");
-        cJSON_ArrayForEach(problem, item(root, "problems")) puts(problem->valuestring);
-        print_streams(root);
-        print_dead_letters(root);
-        print_database(item(root, "database"), item(root, "outbox_seconds_left"));
+        print_state(screen, root);
+        print_server(screen, "Redis", terminal->redis_problem);
+        print_server(screen, "PostgreSQL", terminal->db_problem);
+        print_figures(screen, root);
+        print_stages(screen, root);
+        print_streams(screen, root);
+        print_dead_letters(screen, root);
+        print_database(screen, item(root, "database"));
+}
+
+/* A character is counted once, whatever its bytes. */
+static int bytes_of(const char *line, int width)
+{
+        int size = 0;
+        for (; line[size] && line[size] != '\n'; size++)
+                if (((unsigned char)line[size] & 0xc0) != 0x80 && width-- == 0)
+                        break;
+        return size;
+}
+
+static void print_cut(const struct terminal *terminal, const cJSON *root, struct winsize size)
+{
+        char *all = NULL, *line;
+        size_t length;
+        struct screen screen = {.out = memory_stream(&all, &length), .width = size.ws_col, .height = size.ws_row};
+        print(&screen, terminal, root);
+        memory_stream_end(screen.out);
+        line = all;
+        for (int left = size.ws_row - 1; *line && left > 0; left--) {
+                printf("%.*s\n", bytes_of(line, size.ws_col), line);
+                line = strchr(line, '\n') + 1;
+        }
+        free(all);
 }
 
 static void add_server(cJSON *servers, const char *name, const char *problem)
@@ -294,31 +386,38 @@ static void add_server(cJSON *servers, const char *name, const char *problem)
                 cJSON_AddStringToObject(server, "error", problem);
 }
 
-static void show(struct terminal *terminal, bool watch, bool json)
+/* Returns whether the pipeline works. */
+static bool show(struct terminal *terminal, bool watch, bool json)
 {
         char breaker[16];
+        struct winsize size = {0};
         ask_breaker(terminal->service, breaker);
         cJSON *root = model_object(terminal->model, terminal->service, breaker);
         cJSON *servers = cJSON_AddObjectToObject(root, "servers");
         add_server(servers, "redis", terminal->redis_problem);
         add_server(servers, "postgresql", terminal->db_problem);
-        model_add_problems(root);
+        pipeline_judge(root);
+        bool works = strcmp(text(root, "state"), "not working") != 0;
         if (json) {
                 char *document = watch ? cJSON_PrintUnformatted(root) : cJSON_Print(root);
                 puts(document);
                 free(document);
-        } else {
-                if (watch && isatty(STDOUT_FILENO))
+        } else if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col >= 60 && size.ws_row) {
+                if (watch)
                         printf("\033[H\033[2J");
-                print(terminal, root);
+                print_cut(terminal, root, size);
+        } else {
+                print(&(struct screen){.out = stdout}, terminal, root);
         }
         fflush(stdout);
         cJSON_Delete(root);
+        return works;
 }
 
 int status_run(struct service *service, bool watch, bool json)
 {
         struct terminal terminal = {.service = service, .model = model_new()};
+        bool works = false;
         look(&terminal);
         do { /* two looks make a rate */
                 if (!watch && *terminal.redis_problem)
@@ -326,11 +425,11 @@ int status_run(struct service *service, bool watch, bool json)
                 clock_sleep(WATCH_INTERVAL_MS);
                 look(&terminal);
                 if (watch || !*terminal.redis_problem)
-                        show(&terminal, watch, json);
+                        works = show(&terminal, watch, json);
         } while (watch);
         if (*terminal.redis_problem)
                 fprintf(stderr, "%s: cannot see the streams; Redis (REDIS_URL): %s\n", service->program->name,
                         terminal.redis_problem);
         terminal_deinit(&terminal);
-        return *terminal.redis_problem ? 1 : 0;
+        return *terminal.redis_problem || !works;
 }

@@ -7,5 +7,5 @@
 #include "common/stage/service.h"
 
 /* watch: every second until it is killed, through outages too; else once, after the second that a rate takes. Returns the exit
- * code: 1 where Redis is away. */
+ * code: 0 where the pipeline works, 1 where it does not, or Redis is away. */
 int status_run(struct service *service, bool watch, bool json);

@@ -38,6 +38,8 @@ GAUGE(stage_outbox_rows, "outbox_rows",
 COUNTER(stage_backfilled_keys, "backfilled_keys_total", "Keys queued again from the outbox", NULL);
 GAUGE(stage_verify_differences, "verify_differences", "Rows that the last verify of this program found different", NULL);
 GAUGE(stage_verify_age, "verify_age_seconds", "Since the last verify of this program", NULL);
+GAUGE(stage_last_block, "last_block_number", "Newest block of which an event is stored", NULL);
+GAUGE(stage_last_block_time, "last_block_timestamp_seconds", "Its time; where it has none, when the event was stored", NULL);
 GAUGE(stage_trims, "stream_trimmed", "1 where this program trims the stream", "stream");
 GAUGE(stage_foreign_group, "stream_foreign_group", "1 where another consumer group holds back our trimming of the stream",
         "stream", "group");
@@ -55,8 +57,9 @@ void stage_register(struct metrics *metrics, const char *program, struct metric 
                 &stage_stream_lag_known, &stage_stream_pending, &stage_stream_oldest_pending, &stage_block_delay,
                 &stage_entry_delay, &stage_query_seconds, &stage_batch_size, &stage_claims, &stage_lost_entries,
                 &stage_dead_letters, &stage_retries, &stage_reconnects, &stage_trimmed, &stage_backfilled_keys, &stage_outbox_age,
-                &stage_outbox_rows, &stage_verify_differences, &stage_verify_age, &stage_trims, &stage_foreign_group,
-                &stage_foreign_database, &stage_redis_memory, &stage_redis_memory_max, &stage_redis_may_evict, &stage_build_info};
+                &stage_outbox_rows, &stage_verify_differences, &stage_verify_age, &stage_last_block, &stage_last_block_time,
+                &stage_trims, &stage_foreign_group, &stage_foreign_database, &stage_redis_memory, &stage_redis_memory_max,
+                &stage_redis_may_evict, &stage_build_info};
         for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
                 metrics_register(metrics, all[i]);
         for (size_t i = 0; own && own[i]; i++)

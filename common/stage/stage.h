@@ -12,7 +12,8 @@ extern struct metric stage_stream_length, stage_stream_lag, stage_stream_lag_kno
 extern struct metric stage_block_delay, stage_entry_delay, stage_query_seconds, stage_batch_size, stage_messages;
 extern struct metric stage_claims, stage_lost_entries, stage_dead_letters, stage_retries, stage_reconnects, stage_trimmed;
 extern struct metric stage_backfilled_keys, stage_outbox_age, stage_outbox_rows;
-extern struct metric stage_verify_differences, stage_verify_age, stage_trims, stage_foreign_group, stage_foreign_database;
+extern struct metric stage_verify_differences, stage_verify_age, stage_last_block, stage_last_block_time, stage_trims,
+        stage_foreign_group, stage_foreign_database;
 extern struct metric stage_redis_memory, stage_redis_memory_max, stage_redis_may_evict;
 extern struct metric stage_build_info;
 

@@ -1,7 +1,6 @@
 #include "common/view/model.h"
 
 #include <cjson/cJSON.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +9,12 @@
 #include "lua.h"
 #include "common/stage/health.h"
 #include "common/stage/stage.h"
+#include "common/view/pipeline.h"
 
 #define SAMPLE_INTERVAL_MS 10000
 #define WATCHED_MS         30000
 #define SAMPLES            90 /* 15 minutes */
+#define PRINTED_MS         500
 #define ASK_TIMEOUT_MS     5000
 #define DATABASE_FRESH_MS  30000
 #define OUTBOXES_MAX       4
@@ -23,12 +24,15 @@ struct history {
         const char *stream;
         double rate[SAMPLES]; /* entries acked a second; -1: not known */
         double lag[SAMPLES];
+        double top;         /* the most that waited since little did */
+        int64_t pending_ms; /* since when something is pending, monotonic; 0: nothing is */
 };
 
 /* Rows that wait in a stage's outbox, as PostgreSQL said last: an entry that names a bucket does not tell how much waits. */
 struct outbox {
         char program[32];
         double rows, fewer_per_second; /* since the answer before; 0: not known */
+        double top;                    /* the most since there were few */
         int64_t asked_ms;              /* monotonic */
 };
 
@@ -43,6 +47,8 @@ struct model {
         char *known[VIEW_STREAMS_MAX];       /* streams of the pipeline; only ever grows */
         size_t known_count;
         struct outbox outboxes[OUTBOXES_MAX];
+        char *printed; /* for all who look at about the same time; the HTTP thread's alone */
+        int64_t printed_ms;
 };
 
 struct model *model_new(void)
@@ -62,6 +68,7 @@ struct model *model_free(struct model *model)
         free(model->dead_letters);
         free(model->dead_letters_version);
         free(model->database);
+        free(model->printed);
         pthread_mutex_destroy(&model->lock);
         free(model);
         return NULL;
@@ -85,29 +92,39 @@ static struct history *history_of(struct model *model, const char *stream)
         return model->streams[i];
 }
 
+/* A backlog ends when a hundredth of it is left. */
+static void note_top(double *top, double waiting)
+{
+        if (waiting > *top || waiting < *top / 100)
+                *top = waiting;
+}
+
 /* A stream that is seen for the first time has no rate yet. */
 void model_note_streams(struct model *model, const struct view_streams *now)
 {
         const struct view_streams *before = &model->sampled; /* only this thread looks at it */
+        bool first = !before->looked_ms, sample = !first && now->looked_ms - before->looked_ms >= SAMPLE_INTERVAL_MS;
         pthread_mutex_lock(&model->lock);
         model->latest = *now;
-        if (before->looked_ms && now->looked_ms - before->looked_ms < SAMPLE_INTERVAL_MS) {
-                pthread_mutex_unlock(&model->lock);
-                return;
-        }
-        for (size_t i = 0; before->looked_ms && i < now->count; i++) {
+        for (size_t i = 0; i < now->count; i++) {
+                const struct stream_state *state = &now->rows[i].state;
                 struct history *history = history_of(model, now->rows[i].stream);
                 if (!history)
                         continue;
-                history->rate[model->next] = view_streams_rate(before, now, &now->rows[i]);
-                history->lag[model->next] = (double)now->rows[i].state.lag;
+                note_top(&history->top, (double)(state->lag + state->pending));
+                history->pending_ms = !state->pending ? 0 : history->pending_ms ? history->pending_ms : now->looked_ms;
+                if (sample) {
+                        history->rate[model->next] = view_streams_rate(before, now, &now->rows[i]);
+                        history->lag[model->next] = (double)state->lag;
+                }
         }
-        if (before->looked_ms) {
+        if (sample) {
                 model->next = (model->next + 1) % SAMPLES;
                 model->count += model->count < SAMPLES;
         }
         pthread_mutex_unlock(&model->lock);
-        model->sampled = *now;
+        if (first || sample)
+                model->sampled = *now;
 }
 
 /* ---- what is asked now and then ---- */
@@ -143,11 +160,11 @@ int model_ask_dead_letters(struct model *model, const struct service *service, s
         const char *version = model->dead_letters_version ? model->dead_letters_version : "";
         if (redis_call(redis, &reply, "EVAL", text_newest_dead_letters, "1", service->shared->dead_letter_stream, version, NULL))
                 return -1;
-        const char *letters = redis_reply_text(redis_reply_item(reply, 1), NULL);
+        const char *groups = redis_reply_text(redis_reply_item(reply, 1), NULL);
         pthread_mutex_lock(&model->lock);
         replace(&model->dead_letters_version, redis_reply_text(redis_reply_item(reply, 0), NULL));
-        if (letters && *letters)
-                replace(&model->dead_letters, letters);
+        if (groups && *groups)
+                replace(&model->dead_letters, groups);
         pthread_mutex_unlock(&model->lock);
         return 0;
 }
@@ -183,6 +200,7 @@ static void note_outboxes(struct model *model, const char *database)
                 double seconds = (double)(clock_ms() - outbox->asked_ms) / 1000.0;
                 outbox->fewer_per_second = outbox->asked_ms && seconds > 0 ? (outbox->rows - rows->valuedouble) / seconds : 0;
                 outbox->rows = rows->valuedouble;
+                note_top(&outbox->top, outbox->rows);
                 outbox->asked_ms = clock_ms();
         }
         cJSON_Delete(root);
@@ -201,10 +219,14 @@ int model_ask_database(struct model *model, const struct service *service, struc
                 metrics_set(service->metrics, &stage_verify_differences, (double)db_rows_number(rows, 0, 1), NULL, NULL, NULL);
                 metrics_set(service->metrics, &stage_verify_age, (double)db_rows_number(rows, 0, 2), NULL, NULL, NULL);
         }
+        if (db_rows_text(rows, 0, 3)) {
+                metrics_set(service->metrics, &stage_last_block, (double)db_rows_number(rows, 0, 3), NULL, NULL, NULL);
+                metrics_set(service->metrics, &stage_last_block_time, (double)db_rows_number(rows, 0, 4), NULL, NULL, NULL);
+        }
         pthread_mutex_lock(&model->lock);
         for (size_t i = 0; i < db_rows_count(rows); i++)
-                if (db_rows_text(rows, i, 3))
-                        learn_stream(model, db_rows_text(rows, i, 3));
+                if (db_rows_text(rows, i, 5))
+                        learn_stream(model, db_rows_text(rows, i, 5));
         replace(&model->database, db_rows_text(rows, 0, 0));
         note_outboxes(model, model->database);
         model->database_ms = clock_ms();
@@ -238,13 +260,15 @@ static cJSON *streams_object(const struct service *service, const struct view_st
         cJSON_AddStringToObject(root, "time", now);
         cJSON_AddStringToObject(root, "group", service->shared->group);
         cJSON_AddStringToObject(root, "circuit_breaker_state", breaker);
-        cJSON_AddNumberToObject(root, "dead_letters", (double)status->dead_letters);
+        cJSON_AddStringToObject(root, "runbooks", PROJECT_RUNBOOKS);
         cJSON *streams = cJSON_AddArrayToObject(root, "streams");
         for (size_t i = 0; i < status->count; i++) {
                 const struct view_stream *row = &status->rows[i];
                 cJSON *item = cJSON_CreateObject();
                 cJSON_AddItemToArray(streams, item);
                 cJSON_AddStringToObject(item, "stream", row->stream);
+                if (row->own)
+                        cJSON_AddStringToObject(item, "stage", service->program->name);
                 cJSON_AddBoolToObject(item, "exists", row->state.exists);
                 cJSON_AddNumberToObject(item, "length", (double)row->state.length);
                 cJSON_AddNumberToObject(item, "lag", (double)row->state.lag);
@@ -297,6 +321,15 @@ static double oldest_ms(const struct stream_state *state)
         return (double)(state->waiting_ms > pending ? state->waiting_ms : pending);
 }
 
+/* How long something has been pending for certain: an id may be older than its entry. */
+static double stuck_ms(const struct stream_state *state, const struct history *history)
+{
+        if (!state->pending || !history || !history->pending_ms)
+                return 0;
+        int64_t seen = clock_ms() - history->pending_ms;
+        return (double)(seen < state->oldest_pending_ms ? seen : state->oldest_pending_ms);
+}
+
 /* What PostgreSQL and Redis wrote as JSON; null where it was not asked yet. */
 static void add_parsed(cJSON *root, const char *name, const char *text)
 {
@@ -304,16 +337,15 @@ static void add_parsed(cJSON *root, const char *name, const char *text)
         cJSON_AddItemToObject(root, name, value ? value : cJSON_CreateNull());
 }
 
-/* Null where it is not getting less. */
 static void add_outboxes(cJSON *root, const struct model *model)
 {
-        cJSON *left = cJSON_AddObjectToObject(root, "outbox_seconds_left");
+        cJSON *outboxes = cJSON_AddObjectToObject(root, "outboxes");
         for (size_t i = 0; i < OUTBOXES_MAX && *model->outboxes[i].program; i++) {
                 const struct outbox *outbox = &model->outboxes[i];
-                add_number(left, outbox->program,
-                        outbox->rows <= 0              ? 0
-                        : outbox->fewer_per_second > 0 ? outbox->rows / outbox->fewer_per_second
-                                                       : -1);
+                cJSON *item = cJSON_AddObjectToObject(outboxes, outbox->program);
+                cJSON_AddNumberToObject(item, "rows", outbox->rows);
+                add_number(item, "fewer_per_second", outbox->fewer_per_second > 0 ? outbox->fewer_per_second : -1);
+                cJSON_AddNumberToObject(item, "most", outbox->top);
         }
 }
 
@@ -345,89 +377,41 @@ struct cJSON *model_object(struct model *model, const struct service *service, c
         {
                 const struct history *ring = history_of(model, status->rows[i].stream);
                 cJSON_AddNumberToObject(item, "oldest_ms", oldest_ms(&status->rows[i].state));
+                cJSON_AddNumberToObject(item, "most", ring ? ring->top : 0);
+                cJSON_AddNumberToObject(item, "stuck_ms", stuck_ms(&status->rows[i].state, ring));
                 add_ring(item, "rate_history", model, ring ? ring->rate : NULL);
                 add_ring(item, "lag_history", model, ring ? ring->lag : NULL);
                 i++;
         }
-        add_parsed(root, "letters", model->dead_letters);
+        cJSON *letters = cJSON_AddObjectToObject(root, "dead_letters");
+        cJSON_AddNumberToObject(letters, "count", (double)status->dead_letters);
+        add_parsed(letters, "groups", model->dead_letters);
         add_parsed(root, "database", model->database);
         add_outboxes(root, model);
         pthread_mutex_unlock(&model->lock);
-        if (is_old(root, "database_seen_ms_ago", DATABASE_FRESH_MS)) /* how replicas were says nothing of how they are */
+        cJSON_AddBoolToObject(root, "database_old", is_old(root, "database_seen_ms_ago", DATABASE_FRESH_MS));
+        if (cJSON_IsTrue(
+                    cJSON_GetObjectItemCaseSensitive(root, "database_old"))) /* how replicas were says nothing of how they are */
                 cJSON_DeleteItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "database"), "programs");
         cJSON_AddBoolToObject(root, "streams_old", is_old(root, "seen_ms_ago", STREAMS_FRESH_MS));
         clean_strings(root);
+        pipeline_add_stages(root);
         return root;
-}
-
-static void PRINTF_LIKE(2, 3) add_problem(cJSON *problems, const char *format, ...)
-{
-        char text[700];
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(text, sizeof(text), format, arguments);
-        va_end(arguments);
-        cJSON_AddItemToArray(problems, cJSON_CreateString(text));
-}
-
-static const char *text_of(const cJSON *object, const char *name)
-{
-        const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-        return text ? text : "";
-}
-
-static double number_of(const cJSON *object, const char *name)
-{
-        return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, name));
-}
-
-static bool is_open(const char *breaker)
-{
-        return !strcmp(breaker, "Open") || !strcmp(breaker, "HalfOpen");
-}
-
-void model_add_problems(cJSON *root)
-{
-        const cJSON *item, *database = cJSON_GetObjectItemCaseSensitive(root, "database");
-        const char *own = text_of(root, "program"), *breaker = text_of(root, "circuit_breaker_state");
-        const char *waiting = text_of(root, "waiting_for"), *refused = text_of(root, "refused");
-        cJSON *problems = cJSON_AddArrayToObject(root, "problems");
-        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "servers"))
-        {
-                if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "up")))
-                        add_problem(problems, "%s away", !strcmp(item->string, "redis") ? "Redis" : "PostgreSQL");
-        }
-        if (*waiting)
-                add_problem(problems, "%s waits for %s", own, waiting);
-        if (*refused)
-                add_problem(problems, "%s reads nothing: %s", own, refused);
-        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "streams_old")))
-                add_problem(problems, "the streams were last seen %.0f s ago", number_of(root, "seen_ms_ago") / 1000);
-        if (!cJSON_IsObject(database) || number_of(root, "database_seen_ms_ago") > DATABASE_FRESH_MS)
-                add_problem(problems, "how the replicas are is not known");
-        cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(database, "programs"))
-        {
-                double replicas = number_of(item, "replicas"), ready = number_of(item, "ready");
-                const char *worst = !strcmp(item->string, own) && is_open(breaker) ? breaker : text_of(item, "breaker");
-                if (replicas == 0)
-                        add_problem(problems, "%s: no replica runs", item->string);
-                else if (is_open(worst))
-                        add_problem(problems, "%s: circuit breaker %s", item->string, worst);
-                else if (ready < replicas)
-                        add_problem(problems, "%s: %.0f of %.0f replicas not ready", item->string, replicas - ready, replicas);
-        }
 }
 
 char *model_json(struct model *model, struct service *service)
 {
         atomic_store(&model->watched_ms, clock_ms());
+        if (!clock_is_due(&model->printed_ms, PRINTED_MS))
+                return memory_copy(model->printed);
         cJSON *root = model_object(model, service, health_breaker_name(breaker_get(&service->breaker)));
         add_servers(root, service);
         model_add_counts(cJSON_AddObjectToObject(root, "counts"), service);
-        model_add_problems(root);
-        char *text = cJSON_PrintUnformatted(root);
+        pipeline_judge(root);
+        free(model->printed);
+        model->printed = cJSON_PrintUnformatted(root);
         cJSON_Delete(root);
-        return text;
+        return memory_copy(model->printed);
 }
 
 bool model_is_watched(const struct model *model)

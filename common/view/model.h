@@ -22,12 +22,10 @@ MUST_CHECK int model_ask_dead_letters(struct model *model, const struct service 
 MUST_CHECK int model_ask_database(struct model *model, const struct service *service, struct db *db);
 /* All of it, from memory: while a server is away, what was seen last. breaker: its state's name. Freed with cJSON_Delete. */
 struct cJSON *model_object(struct model *model, const struct service *service, const char *breaker);
-/* Appends what keeps the pipeline from working, as short texts; "servers" and what else it looks at are in root. */
-void model_add_problems(struct cJSON *root);
 /* Adds what the program has counted since its start. */
 void model_add_counts(struct cJSON *object, const struct service *service);
-/* For a running service: with its own servers, since when they are up or away, what its start waits for, its counters, and
- * problems. malloc'd. */
+/* For a running service: with its own servers, since when they are up or away, what its start waits for, its counters, and the
+ * verdict of pipeline_judge. malloc'd. */
 char *model_json(struct model *model, struct service *service);
 /* Whether somebody asked for it within the last half minute. */
 bool model_is_watched(const struct model *model);

@@ -17,6 +17,7 @@
 #define ASK_INTERVAL_MS     15000 /* it reads both outboxes */
 #define WATCHED_INTERVAL_MS 3000  /* while somebody looks at it */
 #define NOTE_INTERVAL_MS    10000
+#define DELAYS_INTERVAL_MS  120000
 #define QUERY_TIMEOUT_MS    5000
 
 struct watch {
@@ -24,8 +25,9 @@ struct watch {
         struct model *model;
         pthread_t stream_thread, database_thread;
         struct link stream_link, link;
-        struct view_streams before; /* the look that rates are counted from */
-        uint64_t delays[32];        /* entry_to_commit_seconds as it was at the last note */
+        struct view_streams before;             /* the look that rates are counted from */
+        uint64_t delays[2][METRIC_BUCKETS_MAX]; /* entry_to_commit_seconds as it was up to four, and up to two minutes ago */
+        int64_t delays_ms;
         int64_t gauged_ms, noted_ms, asked_ms;
         enum breaker_state noted_breaker; /* as last noted */
         bool noted_ready;
@@ -99,7 +101,11 @@ static char *print_replica(struct watch *watch, bool ready)
         cJSON_AddStringToObject(replica, "breaker", health_breaker_name(watch->noted_breaker));
         cJSON_AddBoolToObject(replica, "ready", ready);
         model_add_counts(replica, service);
-        if (metrics_quantiles(service->metrics, &stage_entry_delay, watch->delays, &half, &most)) {
+        if (clock_is_due(&watch->delays_ms, DELAYS_INTERVAL_MS)) {
+                memcpy(watch->delays[0], watch->delays[1], sizeof(watch->delays[0]));
+                metrics_counts(service->metrics, &stage_entry_delay, watch->delays[1]);
+        }
+        if (metrics_quantiles(service->metrics, &stage_entry_delay, watch->delays[0], &half, &most)) {
                 cJSON_AddNumberToObject(replica, "delay_p50", half);
                 cJSON_AddNumberToObject(replica, "delay_p99", most);
         }

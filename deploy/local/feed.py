@@ -1,13 +1,18 @@
 #!/usr/bin/python3
-"""Feeds a recording into Redis at a visible pace, then waits until the pipeline has processed it.
+"""Feeds a recording into Redis at a visible pace, then waits until the pipeline has processed it; or feeds on.
 
     feed.py PORT RECORDING.jsonl.xz GROUP INTERNAL_STREAM…
+    feed.py --live PORT RECORDING.jsonl.xz
 
-Entries keep their recorded ids, so what an earlier run fed is refused by Redis and skipped here. Processed means: GROUP has read and
-acked everything in the recording's streams and in the internal ones. Exit 1 when that stands still for PATIENCE seconds.
+Redis itself counts what was fed, so a later start goes on behind that. Processed means: GROUP has read and acked
+everything in the recording's streams and in the internal ones. Exit 1 when that stands still for PATIENCE seconds.
+
+--live feeds the deposits, redemptions and prices of one of the recording's blocks every LIVE_PAUSE seconds, as a new block, until it is ended.
 """
 import json
 import lzma
+import random
+import secrets
 import signal
 import socket
 import sys
@@ -16,6 +21,8 @@ import time
 RATE = 150      # entries a second: slow enough to watch, some 2,000 events
 CHUNK = 10      # entries per round trip
 PATIENCE = 120
+LIVE_PAUSE = 2
+FED, BLOCK = "demo:fed", "demo:block"   # counters in Redis: the recording's entries that were fed, the live blocks
 
 
 class Redis:
@@ -75,22 +82,61 @@ class Bar:
             print(f"{self.label:<11}{text}", flush=True)
 
 
+def add(redis, entries, *more):
+    """All entries and commands, or none of them."""
+    added = [["XADD", stream, "*", "payload", payload] for stream, payload in entries]
+    done = redis.run(["MULTI"], *added, *more, ["EXEC"])[-1]
+    for answer in done if isinstance(done, list) else [done]:
+        if isinstance(answer, RuntimeError):
+            raise answer
+
+
 def feed(redis, entries):
+    before = int(redis.run(["GET", FED])[0] or 0)
+    if before:
+        print(f"{before} of {len(entries)} entries were fed by an earlier start.", flush=True)
+    if before >= len(entries):
+        return
     bar = Bar("Feeding", len(entries))
-    added = 0
-    for start in range(0, len(entries), CHUNK):
+    for start in range(before, len(entries), CHUNK):
         chunk = entries[start:start + CHUNK]
-        answers = redis.run(*(["XADD", e["stream"], e["id"], *(part for field in e["fields"].items() for part in field)] for e in chunk))
-        for answer in answers:
-            if not isinstance(answer, RuntimeError):
-                added += 1
-            elif "equal or smaller" not in str(answer):
-                raise answer
+        add(redis, [(e["stream"], e["fields"]["payload"]) for e in chunk], ["SET", FED, start + len(chunk)])
         bar.show(start + len(chunk))
-        time.sleep(max(0.0, bar.started + added / RATE - time.monotonic()))
+        time.sleep(max(0.0, bar.started + (start + len(chunk) - before) / RATE - time.monotonic()))
     bar.show(len(entries), last=True)
-    if added < len(entries):
-        print(f"           {len(entries) - added} of them stood in Redis from an earlier start and were skipped.")
+
+
+def new_hash():
+    return "0x" + secrets.token_hex(32)
+
+
+def feed_block(redis, last, messages):
+    number, block_hash, hashes, now = last + redis.run(["INCR", BLOCK])[0], new_hash(), {}, int(time.time())
+    for _, message in messages:
+        message["block_number"] = number
+        for event in message["event_data"]:
+            about = event["transaction_information"]
+            about["transaction_hash"] = hashes.setdefault(about["transaction_hash"], new_hash())
+            about.update(block_number=number, block_hash=block_hash, block_timestamp=now)
+    add(redis, [(stream, json.dumps(message)) for stream, message in messages])
+
+
+def live(port, entries):
+    blocks, last = {}, 0
+    for entry in entries:
+        message = json.loads(entry["fields"]["payload"])
+        number = message["block_number"]
+        last = max(last, number)
+        if message["event_name"] in ("Deposited", "Redeemed", "SharePriceChanged"):
+            blocks.setdefault(number, []).append((entry["stream"], message))
+    redis = None
+    while True:
+        try:
+            redis = redis or Redis(port)
+            feed_block(redis, last, random.choice(list(blocks.values())))
+        except (OSError, RuntimeError):   # Redis is away, or is just starting
+            redis = None
+        time.sleep(LIVE_PAUSE)
 
 
 def number(entry_id):
@@ -134,6 +180,8 @@ def drain(redis, streams, group):
 def main(port, recording, group, *internal):
     with lzma.open(recording, "rt", encoding="utf-8") as lines:
         entries = [json.loads(line) for line in lines]
+    if group is None:
+        live(int(port), entries)
     redis = Redis(int(port))
     feed(redis, entries)
     drain(redis, [*dict.fromkeys(e["stream"] for e in entries), *internal], group)
@@ -143,4 +191,4 @@ if __name__ == "__main__":
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    main(*sys.argv[1:])
+    main(*(sys.argv[2:4] + [None] if sys.argv[1] == "--live" else sys.argv[1:]))

@@ -198,8 +198,10 @@ static int take_notice(
                 db_text(work->batch->redelivered ? "true" : "false"),
         };
         sighting_notice(params, entry, notice, work->arena);
+        const struct db_param announced[] = {params[0], params[4]};
         const struct db_call calls[] = {
                 {.sql = &sql_10_event_lock_alone},
+                {.sql = &sql_12_reorg_announce, .params = announced, .param_count = ARRAY_LENGTH(announced)},
                 {.sql = &sql_10_reorg_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},
         };
         int r = DB_BAD_DATA;

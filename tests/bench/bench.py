@@ -1,5 +1,6 @@
 """The benchmark; `run` beside this file says how to start it, README.md what it measures."""
 import argparse
+import asyncio
 import itertools
 import json
 import math
@@ -18,14 +19,14 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
 
 import programs   # noqa: E402
 from events import FIRST_BLOCK, MIXES, PER_BLOCK, Chain, Term, blocks, entry, notices, packed   # noqa: E402
-from measure import Meter, Profile, Rig, peak_megabytes, yardstick   # noqa: E402
+from measure import Meter, Profile, Rig, peak_megabytes, seconds_of, yardstick   # noqa: E402
 from programs import SERVICES, executable   # noqa: E402
 
 # What a full run measures, and what --quick does.
 FULL = {"events": 200_000, "runs": 3, "pairs": 7, "per_message": (1, 10, 100), "long": 1_000_000, "rates": (100, 1000, 5000, 15_000), "seconds": 20, "vault": (1000, 1_000_000),
-        "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000}
+        "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000, "viewers": 200, "viewed": 60}
 QUICK = {"events": 3000, "runs": 1, "pairs": 1, "per_message": (1, 10, 100), "long": 6000, "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
-         "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000}
+         "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000, "viewers": 200, "viewed": 3}
 PROBES_PER_SECOND = 50
 WINDOW = 64   # probes looked for at once
 
@@ -371,7 +372,52 @@ def replay(options):
 
 # ---- the report
 
-PARTS = {"throughput": throughput, "long": long, "delay": delay, "growth": growth, "replicas": replicas, "reorg": reorg, "verify": verify, "replay": replay}
+# ---- the status page
+
+VIEWER_PAUSE = 2   # as the page asks
+
+
+async def view(number, port, end, answers):
+    """One viewer, from an address of its own, as the page asks: /status every two seconds. Seconds of each request go to answers."""
+    await asyncio.sleep(number % 100 / 100 * VIEWER_PAUSE)
+    while time.monotonic() < end:
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.1.{number % 250 + 1}", 0))
+        writer.write(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = await reader.read(-1)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"}"), answer[:200]
+        answers.append(time.monotonic() - began)
+        await asyncio.sleep(max(0, began + VIEWER_PAUSE - time.monotonic()))
+
+
+async def view_all(count, port, seconds):
+    answers = []
+    await asyncio.gather(*(view(number, port, time.monotonic() + seconds, answers) for number in range(count)))
+    return answers
+
+
+def viewers(options):
+    count, seconds = options.form["viewers"], options.form["viewed"]
+    with Rig(options) as rig:
+        rig.load(packed(mixed(options, 3000), 10))
+        rig.pipeline.start()
+        rig.pipeline.drain()
+        ingest = next(service for service in rig.services() if service.name == "ingest")
+        ingest.get("/status")
+        cost = []
+        for many in (0, count):
+            before = seconds_of(ingest.process.pid)
+            answers = asyncio.run(view_all(many, ingest.port, seconds)) if many else time.sleep(seconds)
+            cost.append((seconds_of(ingest.process.pid) - before) / seconds)
+        answers.sort()
+        result = {"viewers": count, "seconds": seconds, "requests": len(answers), "core_without": rounded(cost[0]), "core": rounded(cost[1]),
+                  "p50_ms": rounded(answers[len(answers) // 2] * 1000), "p99_ms": rounded(answers[len(answers) * 99 // 100] * 1000), "max_ms": rounded(answers[-1] * 1000)}
+    say(f"viewers: {result}")
+    return [result]
+
+
+PARTS = {"throughput": throughput, "long": long, "delay": delay, "growth": growth, "replicas": replicas, "reorg": reorg, "verify": verify, "replay": replay, "viewers": viewers}
 
 _METERED = {"events": 0, "seconds": 0, "machine_idle": 0, "others_on_the_machine": 0,
             "cpu_seconds_per_100000_events": dict.fromkeys((*SERVICES, "redis", "postgres"), 0)}
@@ -388,6 +434,7 @@ FIELDS = {   # of each element of a part's list; 0 stands for any number
     "delay": {**_METERED, "rate": 0, "fed_per_second": 0, "probes": 0, "p50_ms": 0, "p99_ms": 0, "max_ms": 0, "first_ms": 0},
     "growth": {"what": "", "sizes": [], "seconds": [], "cpu_seconds": [], "ratio": 0, "cpu_ratio": 0},
     "verify": {"events": 0, "verify_seconds": _EACH, "rebuild_seconds": _EACH},
+    "viewers": dict.fromkeys(("viewers", "seconds", "requests", "core_without", "core", "p50_ms", "p99_ms", "max_ms"), 0),
     "replay": {**_METERED, "command_seconds": 0, "events_per_second": 0},
 }
 
@@ -464,6 +511,9 @@ def tables(report):
     for r in report.get("replay") or ():
         yield from table("ingest replay --reset, the pipeline running:", ("events", "seconds", "events/s"),
                          ((r["events"], f"{r['seconds']:.1f}", r["events_per_second"]),))
+    for r in report.get("viewers") or ():
+        yield from table(f"{r['viewers']} viewers of the status page for {r['seconds']} s, share of a core:", ("requests", "without them", "with them", "p50 ms", "p99 ms", "max ms"), (
+            (r["requests"], f"{r['core_without']:.1%}", f"{r['core']:.1%}", r["p50_ms"], r["p99_ms"], r["max_ms"]),))
     for r in (*through, *(pair[which] for pair in report.get("replicas") or () for which in ("one", "two"))):
         if "profile" in r:
             yield from table(f"Sessions at {r['per_message']} a message, {r['replicas']} replica(s), on average:", ("program", "event", "sessions"), (

@@ -314,7 +314,7 @@ def test_the_runbooks_commands_run(worked, tmp_path):
     for command in found - script:
         if command.startswith("kubectl"):
             assert command.startswith("kubectl -n intuition-sync ") and "name: intuition-sync" in objects, command
-            assert re.search(r"(deploy|deployment)/(\$X|ingest)\b|name=\$X$|cronjobs$", command), command
+            assert re.search(r"(deploy|deployment)/(\$X|ingest)\b|name=\$X$|(cronjobs|pods)$", command), command
         elif command.startswith(("systemctl", "journalctl")):
             assert re.search(r"intuition-(\$X|ingest|\*)", command), command
 

@@ -69,7 +69,7 @@ def test_old_figures_are_shown_as_old(make_pipeline, own_redis, small):
     own_redis.process.send_signal(signal.SIGSTOP)
     try:
         until(lambda: status()["streams_old"], "its figures are old", alive=[ingest])
-        assert any("last seen" in problem for problem in status()["problems"])
+        assert any("last seen" in problem["text"] for problem in status()["problems"])
     finally:
         own_redis.process.send_signal(signal.SIGCONT)
     until(lambda: not status()["streams_old"], "they are new again", alive=[ingest])

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 import programs
 from ports import free_port
@@ -87,6 +88,18 @@ def test_each_alert_has_a_runbook():
     assert ALERT.findall(alerts) and set(ALERT.findall(alerts)) == set(re.findall(r"^## (\w+)$", books, re.M))
     links = re.findall(r"runbook: deploy/monitoring/runbooks.md#(\w+)", alerts)
     assert links == [name.lower() for name in ALERT.findall(alerts)]
+    parsed = {rule["alert"]: rule["annotations"] for group in yaml.safe_load(alerts)["groups"] for rule in group["rules"]}
+    for book in re.split(r"^## ", books, flags=re.M)[2:]:
+        alert, row = book.split("\n")[0], next(line for line in book.splitlines() if re.match(r"\| .*`", line))
+        systemd, kubernetes = ((re.findall("`([^`]+)`", cell) or [None])[0] for cell in row.split(" | ")[1:3])
+        for key, command in (("systemd", systemd), ("kubernetes", kubernetes or systemd)):
+            named = command.replace("$X", "{{ $labels.job }}").replace("STREAM", "{{ $labels.stream }}")
+            assert parsed[alert][f"first_command_{key}"] == named, f"{alert} names another first command than its runbook"
+
+
+def test_the_status_page_names_runbooks_that_exist():
+    named = set(re.findall(r'"(Pipeline\w+)"', (FOLDER.parents[1] / "common/view/pipeline.c").read_text()))
+    assert len(named) > 5 and named <= set(re.findall(r"^## (\w+)$", (FOLDER / "runbooks.md").read_text(), re.M)), named
 
 
 def families(text):

@@ -138,7 +138,7 @@ static void quantiles(void **state)
 {
         static const double sizes[] = {1, 2, 5, 10, 0};
         static struct metric delay = {.name = "delay", .help = "h", .kind = METRIC_HISTOGRAM, .buckets = sizes};
-        uint64_t counts[ARRAY_LENGTH(sizes)] = {0};
+        uint64_t counts[METRIC_BUCKETS_MAX] = {0};
         double half = 0, most = 0;
 
         (void)state;
@@ -148,10 +148,15 @@ static void quantiles(void **state)
                 metrics_observe(metrics, &delay, i < 50 ? 0.5 : i < 99 ? 1.5 : 7, NULL, NULL, NULL);
         assert_true(metrics_quantiles(metrics, &delay, counts, &half, &most));
         assert_true(half == 1 && most == 2);
+        metrics_counts(metrics, &delay, counts);
         assert_false(metrics_quantiles(metrics, &delay, counts, &half, &most));
         metrics_observe(metrics, &delay, 4, NULL, NULL, NULL);
         assert_true(metrics_quantiles(metrics, &delay, counts, &half, &most));
-        assert_true(half == 5 && most == 5);
+        assert_true(half == 3.5 && most > 4.96 && most < 4.98);
+        for (int i = 0; i < 3; i++)
+                metrics_observe(metrics, &delay, 100, NULL, NULL, NULL);
+        assert_true(metrics_quantiles(metrics, &delay, counts, &half, &most));
+        assert_true(half == 3.5);
 }
 
 static void histogram_of_seconds(void **state)

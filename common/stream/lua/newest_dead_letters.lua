@@ -1,4 +1,4 @@
--- For people: the newest dead letters, as JSON. Letters may be large: they are only looked at when the stream has changed.
+-- For people: the 50 newest dead letters by stage and class, as JSON. Letters may be large: they are only looked at when the stream has changed.
 -- KEYS: the dead letters. ARGV: the version of the letters known. Returns the version, and the letters ('' where the known ones are right).
 local info, version = redis.pcall('XINFO', 'STREAM', KEYS[1]), 'none'
 if not info.err then
@@ -14,13 +14,21 @@ end
 local function short(text)
         return (text or ''):sub(1, 200):gsub('[^\32-\126]', '?')
 end
-local letters = {}
-for n, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 5)) do
+-- Of each stage and class: how many of the newest, and the newest one.
+local groups, of = {}, {}
+for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 50)) do
         local field = {}
         for j = 1, #entry[2], 2 do
                 field[entry[2][j]] = entry[2][j + 1]
         end
-        letters[n] = {letter = entry[1], stage = short(field['stage']), stream = short(field['stream']), id = short(field['id']),
-                error_class = short(field['error_class']), error = short(field['error'])}
+        local stage, class = short(field['stage']), short(field['error_class'])
+        local group = of[stage .. '/' .. class]
+        if not group then
+                group = {stage = stage, error_class = class, count = 0, letter = entry[1], stream = short(field['stream']), id = short(field['id']),
+                        error = short(field['error'])}
+                of[stage .. '/' .. class] = group
+                groups[#groups + 1] = group
+        end
+        group.count = group.count + 1
 end
-return {version, #letters > 0 and cjson.encode(letters) or '[]'}
+return {version, #groups > 0 and cjson.encode(groups) or '[]'}

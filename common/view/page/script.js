@@ -2,46 +2,131 @@
 "use strict";
 
 const EVERY_MS = 2000, PATIENCE_MS = 5000;
-const STAGES = ["ingest", "cascade", "analytics"];
+const STATES = { "working": ["Working", "#10693a", "✓"], "degraded": ["Working, but", "#8a5200", "!"], "not working": ["Not working", "#b3261e", "✗"] };
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const place = id => document.getElementById(id);
+const known = (value, show = number.format) => value === null || value === undefined ? "–" : show(value);
 
-function make(tag, text, name) {
+function make(tag, attributes, ...children) {
         const element = document.createElement(tag);
-        if (text !== undefined) element.textContent = text;
-        if (name) element.className = name;
+        for (const [name, value] of Object.entries(attributes || {})) element.setAttribute(name, value);
+        element.append(...children);
         return element;
 }
 
-// Only what has changed is made anew: focus and selection stay where they are.
-function put(where, ...children) {
-        const fresh = make("div");
-        fresh.append(...children);
-        if (fresh.innerHTML !== where.innerHTML) where.replaceChildren(...fresh.childNodes);
+// Changes what differs and nothing else: focus, selection and scrolling stay where they are.
+function patch(old, fresh) {
+        if (old.nodeType === Node.TEXT_NODE) {
+                if (old.data !== fresh.data) old.data = fresh.data;
+                return;
+        }
+        for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+        for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+        patchChildren(old, [...fresh.childNodes]);
 }
 
+function patchChildren(where, fresh) {
+        while (where.childNodes.length > fresh.length) where.lastChild.remove();
+        fresh.forEach((child, i) => {
+                const old = where.childNodes[i];
+                if (!old) where.append(child);
+                else if (old.nodeName !== child.nodeName) old.replaceWith(child);
+                else patch(old, child);
+        });
+}
+
+const put = (id, ...children) => patchChildren(place(id), children);
+
 function duration(seconds) {
-        if (seconds < 1) return Math.round(seconds * 1000) + " ms";
-        if (seconds < 120) return number.format(seconds) + " s";
+        if (seconds > 0 && seconds < 1) return Math.round(seconds * 1000) + " ms";
+        if (seconds < 120) return Math.round(seconds) + " s";
         if (seconds < 7200) return Math.round(seconds / 60) + " min";
         return seconds < 172800 ? Math.round(seconds / 3600) + " h" : Math.round(seconds / 86400) + " days";
 }
 
-const known = (value, show = number.format) => value === null || value === undefined ? "not known yet" : show(value);
-const time = text => new Date(text).toLocaleString();
+const timeLeft = seconds => seconds === null ? "time left not known" : `${duration(seconds)} left`;
 
-function fact(list, name, value, judgement) {
-        const pair = make("div");
-        pair.append(make("dt", name), make("dd", value, judgement));
-        list.append(pair);
+// Relative to the program's clock; exact where the pointer rests.
+function ago(status, text) {
+        const seconds = Math.max(0, (Date.parse(status.time) - Date.parse(text)) / 1000);
+        return make("time", { datetime: text, title: new Date(text).toLocaleString() }, `${duration(seconds)} ago`);
 }
 
-function chart(title, values, interval) {
-        const figure = make("figure"), shown = values.map(value => value === null ? 0 : value);
-        const highest = Math.max(1, ...shown), last = shown.length ? shown[shown.length - 1] : 0;
-        const minutes = Math.max(1, Math.round(shown.length * interval / 60));
-        const words = shown.length ? `${title}: last ${number.format(last)}, at most ${number.format(Math.max(...shown))} in ${minutes} min`
-                : `${title}: nothing recorded yet`;
+// Names of streams differ at their ends: what has no room is left out in the middle.
+function middle(name) {
+        const cut = Math.max(0, name.length - 16);
+        return make("span", { class: "middle", title: name }, make("span", {}, name.slice(0, cut)), make("span", {}, name.slice(cut)));
+}
+
+function runbook(status, name) {
+        if (!name) return "";
+        return status.runbooks ? make("a", { href: `${status.runbooks}#${name.toLowerCase()}` }, `Runbook ${name}`) : `Runbook ${name}`;
+}
+
+function showBanner(status) {
+        const [words, colour, mark] = STATES[status.state];
+        say(status.state, words);
+        put("problems", ...status.problems.map(p => make("li", {}, `${p.text}. `, runbook(status, p.runbook))), ...status.notes.map(note => make("li", {}, note)));
+        put("seen", `${status.program} ${status.version}, group ${status.group}`);
+        document.title = `${mark} ${status.problems.length ? status.problems.map(p => p.text).join("; ") : words} – ${status.program}`;
+        icon(colour);
+}
+
+function icon(colour) {
+        const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${colour}"/></svg>`;
+        place("icon").href = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+}
+
+function say(state, words) {
+        place("banner").dataset.state = state;
+        if (place("state").textContent !== words) place("state").textContent = words;   // said aloud only when it changes
+}
+
+function figure(name, value, more, kind) {
+        return make("div", { class: kind || "" }, make("dt", {}, name), make("dd", {}, value), make("dd", {}, more));
+}
+
+function showFigures(status) {
+        const database = status.database || {}, block = database.last_block, waiting = status.waiting, dead = status.dead_letters.count;
+        const stored = status.stages.find(stage => stage.events_per_second !== undefined);
+        const sum = name => status.stages.length && status.stages.every(stage => typeof stage[name] === "number")
+                ? status.stages.reduce((total, stage) => total + stage[name], 0) : null;
+        const half = sum("delay_p50"), old = status.database_old ? "old" : "";
+        const since = (status.database_seen_ms_ago || 0) / 1000, head = database.head_block;
+        put("figures",
+                figure("Last stored block", known(block && block.number), block ? make("span", { title: new Date(block.time).toLocaleString() },
+                        `${duration(block.age_s + since)} old${typeof head === "number" ? `, chain's head ${number.format(head)}` : ""}`) : "no event yet", old),
+                figure("Events a second", known(stored && stored.events_per_second), "stored, in the last 10 s", old),
+                figure("Delay to the last table", known(half, s => `about ${duration(s)}`),
+                        half === null ? "not known for each stage" : `99 % within ${duration(sum("delay_p99"))}, last minutes`),
+                figure("Waiting", number.format(waiting.entries + waiting.rows), !waiting.entries && !waiting.rows ? "nothing waits"
+                        : `${number.format(waiting.entries)} entries, ${number.format(waiting.rows)} rows; ${timeLeft(waiting.seconds_left)}`, status.streams_old ? "old" : ""),
+                figure("Dead letters", number.format(dead), dead ? "see below" : "every message could be stored", status.streams_old ? "old" : ""));
+}
+
+function stageCard(status, stage) {
+        const units = stage.name === "ingest" ? "events" : "keys", card = make("li");
+        const well = stage.replicas && stage.ready === stage.replicas && stage.breaker === "Closed";
+        card.append(make("div", { class: "line" }, make("h3", {}, stage.name), make("span", well ? {} : { class: "bad" },
+                stage.replicas === undefined ? "replicas not known" : stage.replicas ? `${stage.ready} of ${stage.replicas} ready` : "no replica runs")));
+        if (stage.replicas) {
+                if (stage.breaker !== "Closed") card.append(make("p", { class: "bad" }, `circuit breaker ${stage.breaker}`));
+                card.append(make("div", { class: "line", title: `Since the start: ${number.format(stage.processed)} ${units}, ${number.format(stage.failed)} failed, ` +
+                        `${number.format(stage.retries)} batches tried again, ${number.format(stage.backfilled)} keys backfilled` },
+                make("span", {}, `${number.format(stage.events_per_second)} ${units}/s`),
+                make("span", { class: "quiet" }, typeof stage.delay_p50 === "number"
+                        ? `delay ${duration(stage.delay_p50)}, 99 % ${duration(stage.delay_p99)}` : "delay not known")));
+        }
+        if (typeof stage.progress === "number")
+                card.append(make("progress", { max: 1, value: stage.progress.toFixed(3), "aria-label": `${stage.name}, backlog done` }));
+        card.append(make("p", { class: "quiet" }, !stage.waiting ? "nothing waits"
+                : `${stage.waiting >= 100000 && stage.unit === "rows" ? "at least " : ""}${number.format(stage.waiting)} ${stage.unit} wait, ` +
+                        `${stage.done_per_second === null ? "" : `${number.format(stage.done_per_second)}/s, `}${timeLeft(stage.seconds_left)}`));
+        return card;
+}
+
+function chart(values, interval) {
+        const shown = values.map(value => value === null ? 0 : value), highest = Math.max(1, ...shown);
         const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
         const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
         svg.setAttribute("viewBox", "0 0 89 20");
@@ -49,127 +134,109 @@ function chart(title, values, interval) {
         svg.setAttribute("aria-hidden", "true");   // the caption says it
         line.setAttribute("points", shown.map((value, i) => `${90 - shown.length + i},${19 - 18 * value / highest}`).join(" "));
         svg.append(line);
-        figure.append(svg, make("figcaption", words));
-        return figure;
+        return make("figure", {}, svg, make("figcaption", {}, shown.length
+                ? `max ${number.format(Math.max(...shown))}/s, ${duration(shown.length * interval)}` : "nothing recorded yet"));
 }
 
-function table(where, caption, heads, rows, nothing) {
-        if (!rows || !rows.length) {
-                put(where, make("p", rows ? nothing : "Not known yet.", "quiet"));
+const cell = (text, name) => make("td", { class: "number", "data-name": name }, text);
+
+function streamRow(status, stream) {
+        const left = stream.lag + stream.pending ? known(stream.seconds_left, duration) : "–";
+        return make("tr", {}, make("td", {}, stream.stage || "–"), make("th", { scope: "row" }, middle(stream.stream)),
+                cell(`${stream.lag_known ? "" : "at least "}${number.format(stream.lag)}`, "lag"), cell(number.format(stream.pending), "pending"),
+                cell(known(stream.entries_per_second, rate => `${number.format(rate)}/s`), "rate"),
+                cell(stream.oldest_ms > 0 ? duration(stream.oldest_ms / 1000) : "–", "oldest"), cell(left, "left"),
+                make("td", {}, chart(stream.rate_history, status.history_interval_s)));
+}
+
+function table(caption, heads, rows, name) {
+        return make("table", { class: name || "" }, make("caption", { class: "unseen" }, caption),
+                make("colgroup", {}, ...heads.map(() => make("col"))),
+                make("thead", {}, make("tr", {}, ...heads.map(([text, kind]) => make("th", { scope: "col", class: kind || "" }, text)))),
+                make("tbody", {}, ...rows));
+}
+
+function showStreams(status) {
+        const heads = [["Stage"], ["Stream"], ["Lag", "number"], ["Pending", "number"], ["Rate", "number"], ["Oldest", "number"], ["Left", "number"], ["Rate, last 15 min"]];
+        put("streams", ...status.streams_old ? [make("p", { class: "bad" }, `Old figures, of ${duration(status.seen_ms_ago / 1000)} ago`)] : [],
+                make("div", { class: status.streams_old ? "card old" : "card" }, status.streams.length
+                        ? table("Streams, in the direction of the flow", heads, status.streams.map(stream => streamRow(status, stream)), "streams")
+                        : make("p", { class: "quiet" }, "No stream is known yet: they show once Redis has answered.")));
+}
+
+async function copy(event) {
+        const button = event.target.closest("button[data-copy]");
+        if (!button) return;
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.textContent = "Copied";
+}
+
+// Without https the browser gives no clipboard, but for this machine: then the command can be selected.
+function command(text) {
+        const shown = make("code", {}, text);
+        return navigator.clipboard ? make("span", {}, shown, " ", make("button", { type: "button", "data-copy": text, "aria-label": `Copy ${text}` }, "Copy")) : shown;
+}
+
+function showDead(status) {
+        const groups = status.dead_letters.groups, looked = (groups || []).reduce((sum, group) => sum + group.count, 0);
+        const text = !groups ? "Not known yet." : "No dead letters: every message could be stored. One that never can be would stand here with its reason.";
+        put("dead", make("div", { class: status.streams_old ? "card old" : "card" }, ...groups && groups.length ? groups.map(group => make("div", { class: "letter" },
+                make("div", {}, make("strong", {}, `${number.format(group.count)} of class ${group.error_class}`), ` in ${group.stage}; the newest is of ${group.stream} ${group.id}`),
+                make("p", {}, group.error), command(`${group.stage} dlq show ${group.letter}`)))
+                : [make("p", { class: "quiet" }, text)],
+        ...looked && looked < status.dead_letters.count ? [make("p", { class: "quiet" }, `Of the ${looked} newest; for all: dlq list`)] : []));
+}
+
+function showDatabase(status) {
+        const database = status.database, card = children => make("div", { class: status.database_old ? "card old" : "card" }, ...children);
+        const old = status.database_old ? [make("p", { class: "bad" }, `Old, of ${duration(status.database_seen_ms_ago / 1000)} ago`)] : [];
+        const quiet = text => make("p", { class: "quiet" }, text);
+        if (!database) {
+                for (const id of ["reorgs", "verify", "tables"]) put(id, card([quiet("Not known yet: PostgreSQL has not been asked.")]));
                 return;
         }
-        const box = make("div", undefined, "scroll"), made = make("table"), head = make("tr"), body = make("tbody"), top = make("thead");
-        box.tabIndex = 0;
-        box.setAttribute("role", "region");
-        box.setAttribute("aria-label", caption);
-        heads.forEach(text => { const cell = make("th", text); cell.scope = "col"; head.append(cell); });
-        rows.forEach(row => { const line = make("tr"); row.forEach(text => line.append(make("td", text))); body.append(line); });
-        top.append(head);
-        made.append(make("caption", caption), top, body);
-        box.append(made);
-        put(where, box);
-}
-
-function stageOf(status, stream) {
-        const streams = status.database ? status.database.streams : {};
-        return streams[stream.stream] || (status.streams[0] === stream ? status.program : null);
-}
-
-function showStage(status, name) {
-        const card = make("article", undefined, "card"), streams = status.streams.filter(stream => stageOf(status, stream) === name);
-        const program = status.database && status.database.programs[name], units = name === "ingest" ? "events" : "keys";
-        card.append(make("h3", name));
-        if (program) {
-                const facts = make("div", undefined, "numbers"), well = program.replicas && program.ready === program.replicas;
-                facts.append(make("span", `${program.replicas} ${program.replicas === 1 ? "replica" : "replicas"}, ${program.ready} ready`, well ? undefined : "bad"));
-                if (program.replicas) facts.append(make("span", `circuit breaker ${program.breaker}`, program.breaker === "Closed" ? undefined : "bad"));
-                facts.append(make("span", `${number.format(program.events_per_second)} ${units}/s`));
-                if (program.delay_p50 !== null)
-                        facts.append(make("span", `half of the last batches committed within ${duration(program.delay_p50)} of their oldest entry, ` +
-                                `99 % within ${duration(program.delay_p99)}`));
-                card.append(facts, make("p", `Since they started: ${number.format(program.processed)} ${units} done, ${number.format(program.failed)} failed, ` +
-                        `${number.format(program.retries)} batches tried again, ${number.format(program.backfilled)} keys backfilled`, "quiet"));
-        } else {
-                card.append(make("p", "replicas not known yet", "quiet"));
-        }
-        const rows = status.database && status.database.outbox_rows[name];
-        if (rows) card.append(make("p", `${number.format(rows)} ${rows === 1 ? "row waits" : "rows wait"} in the outbox, ` +
-                `oldest ${duration(status.database.outbox[name])}, done in ${known(status.outbox_seconds_left[name], duration)}`));
-        for (const stream of streams) {
-                const part = make("div", undefined, "stream"), numbers = make("div", undefined, "numbers"), charts = make("div", undefined, "charts");
-                const before = stream.lag_history[Math.max(0, stream.lag_history.length - 7)];   // a minute ago
-                const trend = before === undefined || before === stream.lag ? "" : stream.lag > before ? ", growing" : ", shrinking";
-                part.append(make("strong", stream.stream));
-                if (status.streams_old) numbers.append(make("span", `old figures, of ${duration(status.seen_ms_ago / 1000)} ago:`, "bad"));
-                for (const text of [`lag ${stream.lag_known ? "" : "at least "}${number.format(stream.lag)}${trend}`,
-                        `pending ${number.format(stream.pending)}`,
-                        `${known(stream.entries_per_second)} entries/s`, `length ${number.format(stream.length)}`,
-                        ...status.streams_old ? [] : stream.lag + stream.pending === 0 ? ["nothing waits"]
-                                : [`oldest ${duration(stream.oldest_ms / 1000)}`, `done in ${known(stream.seconds_left, duration)}`]])
-                        numbers.append(make("span", text));
-                charts.append(chart("entries/s", stream.rate_history, status.history_interval_s),
-                        chart("lag", stream.lag_history, status.history_interval_s));
-                part.append(numbers, charts);
-                card.append(part);
-        }
-        if (!streams.length) card.append(make("p", "no stream known yet", "quiet"));
-        return card;
-}
-
-function showGlance(status) {
-        const list = make("dl"), database = status.database;
-        const delay = STAGES.reduce((sum, name) => sum + Math.max(0, ...status.streams.filter(s => stageOf(status, s) === name).map(s => s.oldest_ms)), 0);
-        fact(list, "End to end, oldest entry under way", delay ? duration(delay / 1000) : "nothing under way");
-        for (const [name, server] of Object.entries(status.servers))
-                fact(list, name === "redis" ? "Redis" : "PostgreSQL", `${server.up ? "up" : "away"} since ${time(server.since)}`, server.up ? "good" : "bad");
-        fact(list, "Dead letters", number.format(status.dead_letters), status.dead_letters ? "bad" : "good");
-        for (const stage of ["cascade", "analytics"])
-                fact(list, `Outbox of ${stage}, oldest row`, known(database ? database.outbox[stage] : null, duration));
-        if (database && database.replay_unfinished) fact(list, "Replay", "under way: the tables do not hold all yet", "bad");
-        put(place("glance"), ...list.children);
-}
-
-function say(words, judgement) {
-        const state = place("state");
-        if (state.textContent !== words) state.textContent = words;   // said aloud only when it changes
-        state.className = `state ${judgement}`;
+        const running = database.reorgs_running.map(r => make("p", {}, make("strong", {}, "Under way: "),
+                `from block ${number.format(r.fork_block)} on, it moves up to ${number.format(r.events)} events`));
+        put("reorgs", card([...old, ...running, database.reorgs.length ? table("The last reorgs", [["When"], ["Stream"], ["Fork block", "number"], ["Depth", "number"]],
+                database.reorgs.map(r => make("tr", {}, make("td", {}, ago(status, r.at)), make("td", {}, middle(r.stream)), cell(String(r.fork_block), "fork block"), cell(String(r.depth), "depth"))), "reorgs")
+                : running.length ? "" : quiet("None yet. When the chain drops blocks, their events leave the tables; each such notice stands here.")]));
+        put("verify", card([...old, database.verify.length ? table("The last verify of each program", [["Program"], ["When"], ["Differences", "number"], ["In flight", "number"], ["Keys", "number"]],
+                database.verify.map(v => make("tr", {}, make("td", {}, v.program), make("td", {}, ago(status, v.finished_at)),
+                        make("td", { class: v.differences ? "number bad" : "number" }, number.format(v.differences)), cell(number.format(v.in_flight), "in flight"),
+                        cell(v.sample === null ? "all" : `about ${number.format(v.sample)}`, "keys"))), "verify")
+                : make("p", { class: "quiet" }, "Never run. It recomputes the tables and shows each difference: ", command("ingest verify"))]));
+        put("tables", card([...old, make("div", { class: "levels" }, ...database.levels.map(([level, names]) => make("div", {}, make("h3", {}, level),
+                ...names.map(name => make("div", { class: "line" }, make("span", {}, name), make("span", {}, known(database.tables[name])))))))]));
 }
 
 function show(status) {
-        const database = status.database;
-        const words = status.problems.join("; ") || (status.dead_letters ? "Working; there are dead letters" : "Working");
-        say(words, status.problems.length ? "bad" : "good");
-        document.title = `${words} – ${status.program}`;
-        place("seen").textContent = `${status.program} ${status.version}, group ${status.group}; ` +
-                (status.seen_ms_ago < 0 ? "streams not seen yet" : `streams as of ${duration(status.seen_ms_ago / 1000)} ago`);
-        showGlance(status);
-        put(place("stages"), ...STAGES.map(name => showStage(status, name)));
-        table(place("letters"), "The newest; for all: dlq list", ["Stage", "Stream and id", "Class", "Error"],
-                status.letters && status.letters.map(l => [l.stage, `${l.stream} ${l.id}`, l.error_class, l.error]), "None.");
-        table(place("reorgs"), "Newest first", ["Handled", "Stream", "Fork block", "Depth"],
-                database && database.reorgs.map(r => [time(r.at), r.stream, String(r.fork_block), String(r.depth)]), "None.");
-        table(place("verify"), "The last of each program", ["Program", "When", "Differences", "Left out, in flight", "Keys"],
-                database && database.verify.map(v => [v.program, time(v.finished_at), number.format(v.differences), number.format(v.in_flight),
-                        v.sample === null ? "all" : `about ${number.format(v.sample)} a table`]), "Never run: ingest verify, cascade verify, analytics verify.");
-        const tables = make("dl");
-        Object.entries(database ? database.tables : {}).forEach(([name, rows]) => fact(tables, name, number.format(rows)));
-        put(place("tables"), ...tables.children);
+        showBanner(status);
+        showFigures(status);
+        put("stages", ...status.stages.map(stage => stageCard(status, stage)));
+        place("stages").className = status.streams_old || status.database_old ? "old" : "";
+        showStreams(status);
+        showDead(status);
+        showDatabase(status);
 }
 
-let seen = "";   // when /status answered last
+let seen = 0;   // when /status answered last
 
 async function look() {
         try {
                 const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
                 if (!answer.ok) throw new Error(`it answers ${answer.status}`);
                 show(await answer.json());
-                seen = new Date().toLocaleTimeString();
-                document.body.className = "";
+                seen = Date.now();
+                document.querySelector("main").className = "";
         } catch (problem) {
-                say(`No status from this program: ${problem.message}${seen && `; last seen at ${seen}`}`, "bad");
-                document.body.className = "stale";
+                say("", `No answer from this program: ${problem.message}`);
+                put("problems", make("li", {}, seen ? `What follows is ${duration((Date.now() - seen) / 1000)} old.` : "Nothing is known yet."));
+                document.title = "? No answer";
+                icon("#46505c");
+                document.querySelector("main").className = "old";
         }
         setTimeout(look, EVERY_MS);
 }
 
+document.addEventListener("click", copy);
 look();
