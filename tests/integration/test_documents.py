@@ -30,9 +30,9 @@ WORDS_OF_A_SENTENCE = 35
 # Commands that do not run here: a pattern, and why.
 NOT_RUN = {
     r"deploy/local/run\b.*": "it builds and feeds for minutes; its options are compared with its --help",
-    r"tests/(run|chaos/run|bench/run)\b.*": "it is a test itself, of minutes to hours; its options are compared with its --help",
+    r"tests/(run|chaos/run|faults/run|bench/run)\b.*": "it is a test itself, of minutes to hours; its options are compared with its --help",
     r"meson .*|meson setup .*": "it is how the programs under test are built; test_install.py installs",
-    r"meson test .*|BUILD_DIR=.* \.venv/bin/pytest .*": "it runs tests",
+    r"meson test .*|(NONSENSE_ROUNDS=\d+ )?BUILD_DIR=.* \.venv/bin/pytest .*": "it runs tests",
     r"(install|editor|chmod) .*": "it writes to /etc",
     r"deploy/release|apt install .*": "tests/package/run makes the package, and installs it in a fresh system",
     r"(systemctl|journalctl) .*": "there is no systemd that runs; test_install.py checks the units",
