@@ -1,5 +1,5 @@
--- $1 term ids, $2 a number: so many of the outbox rows that wait for them, and the triple (its own or its counter's term) each one means, NULL
--- where it means none; and in each row how many outbox rows these are. A triple that comes or goes later leaves an outbox row of its own.
+-- $1 term ids, $2 a number: so many of the outbox rows (term, id) that wait for them, and the triple (its own or its counter's term) each one means,
+-- NULL where it means none; and in each row how many outbox rows these are. A triple that comes or goes later leaves an outbox row of its own.
 -- One look into the index a term: compared with a parameter's array, each row of the outbox is compared with each of its terms.
 WITH waiting AS MATERIALIZED (
         SELECT o.id, k.term_id
@@ -7,7 +7,7 @@ WITH waiting AS MATERIALIZED (
         CROSS JOIN LATERAL (SELECT id FROM term_outbox w WHERE w.term_id = k.term_id OFFSET 0) o
         LIMIT $2::bigint
 )
-SELECT unnest(o.ids), t.term_id, t.counter_term_id, (SELECT count(*) FROM waiting)
+SELECT o.term_id, unnest(o.ids), t.term_id, t.counter_term_id, (SELECT count(*) FROM waiting)
 FROM (SELECT term_id, array_agg(id) AS ids FROM waiting GROUP BY term_id) o
 LEFT JOIN LATERAL (
         SELECT term_id, counter_term_id FROM triple WHERE term_id = o.term_id
