@@ -65,9 +65,14 @@ def test_triple_goes_while_analytics_makes_it(filled, lock):
     assert_gone(pipeline, term)
 
 
-def test_triple_that_comes_and_goes_between_two_looks_of_cascade(filled):
+@pytest.mark.parametrize("also", ["nothing else", "an atom", "a counter triple"])
+def test_triple_that_comes_and_goes_between_two_looks_of_cascade(filled, also):
     pipeline, services, (term, *_) = filled
     with pipeline.connect() as connection:
+        if also != "nothing else":
+            table, column = ("atom_created_events", "term_id") if also == "an atom" else ("triple_created_events", "counter_term_id")
+            connection.execute(f"""INSERT INTO {table} SELECT (jsonb_populate_record(e, jsonb_build_object('{column}', %s::text) ||
+                                   '{{"transaction_hash": "0xanother"}}')).* FROM {table} e WHERE e.term_id <> %s LIMIT 1""", (term, term))
         pipeline.stop(services["analytics"])
         row = remove(connection, term)
         pipeline.drain(["ingest", "cascade"])
@@ -95,19 +100,19 @@ def test_triple_goes_while_another_replica_makes_it_anew(filled):
         holder.execute("SELECT 1 FROM predicate_object WHERE (predicate_id, object_id) = (%s, %s) FOR UPDATE", (predicate, object_))
         bring_back(other, row)
         until(lambda: waiters(watcher), "a replica makes the triple's rows and waits at its pair", alive=pipeline.alive())
-        first = watcher.execute("SELECT max(id) FROM term_outbox").fetchone()[0]
+        first = watcher.execute("SELECT max(created_at) FROM term_outbox").fetchone()[0]
         remove(other, term)
 
         def handled():
             told = watcher.execute("SELECT count(*) FROM vault_outbox").fetchone()[0] == 0
-            return waiters(watcher) > 1 or (told and not watcher.execute("SELECT count(*) FROM term_outbox WHERE id > %s", (first,)).fetchone()[0])
+            return waiters(watcher) > 1 or (told and not watcher.execute("SELECT count(*) FROM term_outbox WHERE created_at > %s", (first,)).fetchone()[0])
         until(handled, "the other replica waits for it, or has taken the row", alive=pipeline.alive())
         holder.rollback()
     assert_gone(pipeline, term)
 
 
 @pytest.mark.parametrize("table, key, lock, tell, take", [
-    ("term", ("id",), "SELECT pg_advisory_xact_lock(hashtext('bucket'), vault_bucket(%s))", "SELECT vault_tell_of_terms(ARRAY[%s], 0)",
+    ("term", ("id",), "SELECT pg_advisory_xact_lock('vault_outbox'::regclass::oid::int, vault_bucket(%s))", "SELECT vault_tell_of_terms(ARRAY[%s], 0)",
      "DELETE FROM vault_outbox WHERE term_ids = ARRAY[%s]"),
     ("triple_term", ("term_id", "counter_term_id"), "SELECT FROM triple_term WHERE term_id = %s FOR UPDATE",
      "INSERT INTO term_outbox (term_id, block_number) VALUES (%s, 0)", "DELETE FROM term_outbox WHERE term_id = %s"),
