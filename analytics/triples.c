@@ -40,26 +40,18 @@ static void push_triples(struct triples *triples, const struct db_rows *rows, si
         }
 }
 
-/* settled: after all who are writing triples. */
+/* settled: after all who may be writing triples that went. */
 static int find_waiting(struct db *db, struct db_array *keys, bool settled, struct db_rows **rows, int64_t until_ms)
 {
         char rows_max[16];
         snprintf(rows_max, sizeof(rows_max), "%d", ROWS_MAX);
         const struct db_param params[] = {db_array_param(keys), db_text(rows_max)};
         const struct db_call calls[] = {
-                {.sql = &sql_40_triple_settle},
+                {.sql = &sql_40_triple_settle, .params = params, .param_count = 1},
                 {.sql = &sql_40_outbox_waiting, .params = params, .param_count = ARRAY_LENGTH(params), .rows = rows},
         };
         const size_t skipped = settled ? 0 : 1;
         return db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, clock_left(until_ms));
-}
-
-static bool has_strays(const struct db_rows *rows)
-{
-        size_t i = 0;
-        while (i < db_rows_count(rows) && db_rows_text(rows, i, 2))
-                i++;
-        return i < db_rows_count(rows);
 }
 
 /* Of triples that are locked. */
@@ -84,6 +76,7 @@ static int take(struct db *db, struct triples *waiting, int64_t until_ms)
         const struct db_param params[] = {db_array_param(&waiting->outbox_terms), db_array_param(&waiting->outbox_ids),
                 db_array_param(&waiting->terms), db_array_param(&waiting->counters)};
         const struct db_call calls[] = {
+                {.sql = &sql_40_triple_share, .params = params + 2, .param_count = 1},
                 {.sql = &sql_40_triple_lock, .params = params + 2, .param_count = 2, .rows = &made},
                 {.sql = &sql_40_outbox_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &taken},
         };
@@ -103,7 +96,7 @@ static int run_some(struct db *db, struct db_array *keys, int64_t until_ms, int6
         AUTO(db_rows) struct db_rows *rows = NULL;
         triples_init(&triples);
         int r = find_waiting(db, keys, false, &rows, until_ms);
-        if (!r && has_strays(rows))
+        if (!r && db_rows_count(rows) && db_rows_number(rows, 0, 5))
                 r = find_waiting(db, keys, true, &rows, until_ms);
         *found = !r && db_rows_count(rows) ? db_rows_number(rows, 0, 4) : 0;
         for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
@@ -143,9 +136,10 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
         triples_init(&triples);
         push_triples(&triples, rows, from, count);
         const struct db_param pair[] = {db_array_param(&triples.terms), db_array_param(&triples.counters)};
-        const struct db_call lock = {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2};
+        const struct db_call lock[] = {{.sql = &sql_40_triple_share, .params = pair, .param_count = 1},
+                {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2}};
         int64_t until_ms = clock_ms() + REBUILD_TIMEOUT_MS;
-        int r = db_run(db, &lock, 1, DB_BEGIN | DB_BY_KEY, REBUILD_TIMEOUT_MS);
+        int r = db_run(db, lock, ARRAY_LENGTH(lock), DB_BEGIN | DB_BY_KEY, REBUILD_TIMEOUT_MS);
         return r ? r : make_anew(db, &triples, until_ms);
 }
 

@@ -17,6 +17,7 @@ CREATE TABLE term_outbox (
         term_id TEXT COLLATE "C" NOT NULL,
         id BIGINT NOT NULL DEFAULT (random() * 9007199254740992)::bigint,
         block_number BIGINT NOT NULL,
+        gone BOOLEAN NOT NULL DEFAULT false, -- the triple of this term went
         created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
         PRIMARY KEY (term_id, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = -1,
@@ -25,7 +26,7 @@ CREATE TABLE term_outbox (
 -- That a triple went is said here by who takes it away: it may have come and gone again before cascade looks, which sees nothing of it then.
 CREATE FUNCTION triple_gone() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-        INSERT INTO term_outbox (term_id, block_number) SELECT term_id, 0 FROM old_rows;
+        INSERT INTO term_outbox (term_id, block_number, gone) SELECT term_id, 0, true FROM old_rows;
         RETURN NULL;
 END $$;
 CREATE TRIGGER gone AFTER DELETE ON triple REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION triple_gone();
