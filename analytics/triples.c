@@ -12,13 +12,14 @@
 
 /* Triples by both their terms, and the outbox rows that name them, side by side; NULL where such a row means no triple. */
 struct triples {
-        struct db_array terms, counters, outbox_ids;
+        struct db_array terms, counters, outbox_terms, outbox_ids;
 };
 
 static void triples_init(struct triples *triples)
 {
         db_array_init(&triples->terms, DB_TEXT);
         db_array_init(&triples->counters, DB_TEXT);
+        db_array_init(&triples->outbox_terms, DB_TEXT);
         db_array_init(&triples->outbox_ids, DB_BIGINT);
 }
 
@@ -26,6 +27,7 @@ static void triples_deinit(struct triples *triples)
 {
         db_array_deinit(&triples->terms);
         db_array_deinit(&triples->counters);
+        db_array_deinit(&triples->outbox_terms);
         db_array_deinit(&triples->outbox_ids);
 }
 #define AUTO_TRIPLES __attribute__((cleanup(triples_deinit)))
@@ -38,26 +40,18 @@ static void push_triples(struct triples *triples, const struct db_rows *rows, si
         }
 }
 
-/* settled: after all who are writing triples. */
+/* settled: after all who may be writing triples that went. */
 static int find_waiting(struct db *db, struct db_array *keys, bool settled, struct db_rows **rows, int64_t until_ms)
 {
         char rows_max[16];
         snprintf(rows_max, sizeof(rows_max), "%d", ROWS_MAX);
         const struct db_param params[] = {db_array_param(keys), db_text(rows_max)};
         const struct db_call calls[] = {
-                {.sql = &sql_40_triple_settle},
+                {.sql = &sql_40_triple_settle, .params = params, .param_count = 1},
                 {.sql = &sql_40_outbox_waiting, .params = params, .param_count = ARRAY_LENGTH(params), .rows = rows},
         };
         const size_t skipped = settled ? 0 : 1;
         return db_run(db, calls + skipped, ARRAY_LENGTH(calls) - skipped, DB_BEGIN | DB_BY_KEY | DB_COMMIT, clock_left(until_ms));
-}
-
-static bool has_strays(const struct db_rows *rows)
-{
-        size_t i = 0;
-        while (i < db_rows_count(rows) && db_rows_text(rows, i, 1))
-                i++;
-        return i < db_rows_count(rows);
 }
 
 /* Of triples that are locked. */
@@ -67,8 +61,7 @@ static int make_anew(struct db *db, struct triples *triples, int64_t until_ms)
         const struct db_call calls[] = {
                 {.sql = &sql_40_triple_vault_recompute, .params = pair, .param_count = 2},
                 {.sql = &sql_41_triple_term_recompute, .params = pair, .param_count = 2},
-                {.sql = &sql_42_predicate_object_clear},
-                {.sql = &sql_42_subject_predicate_clear},
+                {.sql = &sql_42_pair_clear},
         };
         return db_run(db, calls, triples->terms.count ? ARRAY_LENGTH(calls) : 0, DB_COMMIT, clock_left(until_ms));
 }
@@ -80,11 +73,12 @@ static int take(struct db *db, struct triples *waiting, int64_t until_ms)
         AUTO_TRIPLES struct triples triples;
         AUTO(db_rows) struct db_rows *made = NULL;
         AUTO(db_rows) struct db_rows *taken = NULL;
-        const struct db_param params[] = {
-                db_array_param(&waiting->outbox_ids), db_array_param(&waiting->terms), db_array_param(&waiting->counters)};
+        const struct db_param params[] = {db_array_param(&waiting->outbox_terms), db_array_param(&waiting->outbox_ids),
+                db_array_param(&waiting->terms), db_array_param(&waiting->counters)};
         const struct db_call calls[] = {
-                {.sql = &sql_40_triple_lock, .params = params + 1, .param_count = 2, .rows = &made},
-                {.sql = &sql_40_outbox_take, .params = params, .param_count = 3, .rows = &taken},
+                {.sql = &sql_40_triple_share, .params = params + 2, .param_count = 1},
+                {.sql = &sql_40_triple_lock, .params = params + 2, .param_count = 2, .rows = &made},
+                {.sql = &sql_40_outbox_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &taken},
         };
         triples_init(&triples);
         int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY, clock_left(until_ms));
@@ -102,13 +96,14 @@ static int run_some(struct db *db, struct db_array *keys, int64_t until_ms, int6
         AUTO(db_rows) struct db_rows *rows = NULL;
         triples_init(&triples);
         int r = find_waiting(db, keys, false, &rows, until_ms);
-        if (!r && has_strays(rows))
+        if (!r && db_rows_count(rows) && db_rows_number(rows, 0, 5))
                 r = find_waiting(db, keys, true, &rows, until_ms);
-        *found = !r && db_rows_count(rows) ? db_rows_number(rows, 0, 3) : 0;
+        *found = !r && db_rows_count(rows) ? db_rows_number(rows, 0, 4) : 0;
         for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
-                db_array_push_number(&triples.outbox_ids, db_rows_number(rows, i, 0));
-                db_array_push_text(&triples.terms, db_rows_text(rows, i, 1));
-                db_array_push_text(&triples.counters, db_rows_text(rows, i, 2));
+                db_array_push_text(&triples.outbox_terms, db_rows_text(rows, i, 0));
+                db_array_push_number(&triples.outbox_ids, db_rows_number(rows, i, 1));
+                db_array_push_text(&triples.terms, db_rows_text(rows, i, 2));
+                db_array_push_text(&triples.counters, db_rows_text(rows, i, 3));
         }
         return r || !*found ? r : take(db, &triples, until_ms);
 }
@@ -141,9 +136,10 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
         triples_init(&triples);
         push_triples(&triples, rows, from, count);
         const struct db_param pair[] = {db_array_param(&triples.terms), db_array_param(&triples.counters)};
-        const struct db_call lock = {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2};
+        const struct db_call lock[] = {{.sql = &sql_40_triple_share, .params = pair, .param_count = 1},
+                {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2}};
         int64_t until_ms = clock_ms() + REBUILD_TIMEOUT_MS;
-        int r = db_run(db, &lock, 1, DB_BEGIN | DB_BY_KEY, REBUILD_TIMEOUT_MS);
+        int r = db_run(db, lock, ARRAY_LENGTH(lock), DB_BEGIN | DB_BY_KEY, REBUILD_TIMEOUT_MS);
         return r ? r : make_anew(db, &triples, until_ms);
 }
 
@@ -152,10 +148,7 @@ int triples_rebuild(struct db *db)
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct progress progress;
         const struct db_call list = {.sql = &sql_40_rebuild_list, .rows = &rows};
-        const struct db_call pairs[][2] = {
-                {{.sql = &sql_42_predicate_object_lock}, {.sql = &sql_42_predicate_object_rebuild}},
-                {{.sql = &sql_42_subject_predicate_lock}, {.sql = &sql_42_subject_predicate_rebuild}},
-        };
+        const struct db_call pairs = {.sql = &sql_42_pair_rebuild};
         int r = db_run(db, &list, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
         size_t total = r ? 0 : db_rows_count(rows);
         progress_begin(&progress, "making triples anew", "triples", (int64_t)total);
@@ -168,11 +161,9 @@ int triples_rebuild(struct db *db)
                 return r;
         progress_end(&progress);
         printf("%-24s %zu triples made anew\n", "triple_vault, triple_term", total);
-        for (size_t i = 0; i < ARRAY_LENGTH(pairs); i++) {
-                r = db_run(db, pairs[i], 2, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
-                if (r)
-                        return r;
-        }
+        r = db_run(db, &pairs, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
+        if (r)
+                return r;
         printf("%-24s made anew\n", "predicate_object, subject_predicate");
         return 0;
 }

@@ -23,8 +23,8 @@ static int rebuild(struct service *service, struct db *db)
 }
 
 static const struct program_check checks[] = {
-        {"vault", &sql_30_vault_count_verify},
-        {"term", &sql_31_term_verify},
+        {"vault", "vault_count_expected", "term_waiting"},
+        {"term", "term_expected", "term_waiting"},
         {0},
 };
 

@@ -19,7 +19,7 @@ END $$;
 GRANT INSERT, UPDATE, DELETE ON atom_created_events, triple_created_events, deposited_events, redeemed_events, share_price_changed_events,
         generic_events, orphaned_events, reorgs, repeated_sightings, chain_block, chain_absent, chain_position, chain_state, atom_enrichment, pinned_network,
         unfinished_replay, atom, triple, position, vault TO pipeline_ingest;
-GRANT INSERT ON vault_outbox TO pipeline_ingest;
+GRANT INSERT ON vault_outbox, term_outbox TO pipeline_ingest;
 
 GRANT INSERT, UPDATE, DELETE ON vault TO pipeline_cascade;
 GRANT INSERT, UPDATE, DELETE ON vault_outbox, term, term_outbox TO pipeline_cascade;

@@ -2,7 +2,7 @@
 -- One row per (transaction, log index). stream, stream_ms and stream_seq say where the row came from (the Redis entry id is ms-seq):
 -- liveness under reorgs is decided by stream positions. All ids are COLLATE "C": locks are taken in byte order, whatever the database's locale.
 
--- What all of them have. Their own columns follow in the order of ingest/decode/event.c: audit_begin (0014) copies these tables.
+-- What all of them have. Their own columns follow in the order of ingest/decode/event.c, and created_at, which no batch brings.
 CREATE TABLE event_common (
         transaction_hash TEXT COLLATE "C" NOT NULL,
         log_index BIGINT NOT NULL,
@@ -15,7 +15,6 @@ CREATE TABLE event_common (
         stream TEXT COLLATE "C" NOT NULL,
         stream_ms BIGINT NOT NULL,
         stream_seq BIGINT NOT NULL,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
         PRIMARY KEY (transaction_hash, log_index)
 );
 
@@ -115,12 +114,16 @@ CREATE INDEX ON generic_events USING hash (event_name);
 CREATE INDEX ON generic_events (block_number);
 CREATE INDEX ON generic_events USING brin (block_timestamp);
 
+CREATE FUNCTION event_tables() RETURNS TEXT[] LANGUAGE sql IMMUTABLE AS $$
+        SELECT ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events', 'share_price_changed_events', 'generic_events']
+$$;
+
 DO $$
 DECLARE
         name TEXT;
 BEGIN
-        FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
-                'share_price_changed_events', 'generic_events'] LOOP
+        FOREACH name IN ARRAY event_tables() LOOP
+                EXECUTE format('ALTER TABLE %I ADD created_at TIMESTAMPTZ NOT NULL DEFAULT now()', name);
                 EXECUTE format('ALTER TABLE %I SET (autovacuum_vacuum_insert_threshold = 20000, autovacuum_vacuum_insert_scale_factor = 0)', name);
         END LOOP;
 END $$;
@@ -168,15 +171,30 @@ CREATE FUNCTION row_difference(expected JSONB, actual JSONB) RETURNS TEXT LANGUA
         END
 $$;
 
--- to_timestamp() takes a double, and rounds far years. 24 hours are no day: those are longer or shorter twice a year in some time zones.
-CREATE FUNCTION event_time(seconds BIGINT) RETURNS TIMESTAMPTZ LANGUAGE sql STABLE AS $$
-        SELECT 'epoch'::timestamptz + seconds / 86400 * interval '24 hours' + seconds % 86400 * interval '1 second'
-$$;
+-- For verify and rebuild: the rows of a table that are not as its definition has them, a view with the same columns, in one key of so many (1: all).
+-- Left out are keys that the view `waiting` names, in the columns that it shares with the table's key: work for them is under way.
+CREATE FUNCTION table_difference(name TEXT, definition TEXT, waiting TEXT, every INT)
+RETURNS TABLE (keys TEXT[], key TEXT, expected JSONB, actual JSONB) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+        named CONSTANT TEXT[] := ARRAY(SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+                WHERE i.indrelid = name::regclass AND i.indisprimary ORDER BY a.attnum);
+        waited CONSTANT TEXT := (SELECT string_agg(a.attname, ', ') FROM pg_attribute a WHERE a.attrelid = to_regclass(waiting) AND a.attname = ANY (named));
+BEGIN
+        RETURN QUERY EXECUTE format('SELECT d.keys, format(%L, VARIADIC d.keys), d.expected, d.actual
+                FROM (SELECT ARRAY[%2$s] AS keys, to_jsonb(e) AS expected, to_jsonb(a) AS actual
+                        FROM (SELECT %3$s FROM %4$I WHERE hashtext(concat(%2$s)) %% %6$s = 0) e
+                        FULL JOIN (SELECT %3$s FROM %5$I WHERE hashtext(concat(%2$s)) %% %6$s = 0) a USING (%2$s)
+                        WHERE e IS DISTINCT FROM a AND %7$s) d',
+                array_to_string(named, '=%s ') || '=%s', array_to_string(named, ', '),
+                (SELECT string_agg(a.attname, ', ') FROM pg_attribute a WHERE a.attrelid = definition::regclass AND a.attnum > 0),
+                definition, name, every,
+                CASE WHEN waiting IS NULL THEN 'true' ELSE format('(%1$s) NOT IN (SELECT %1$s FROM %2$I WHERE (%1$s) IS NOT NULL)', waited, waiting) END);
+END $$;
 
 -- A whole event row as JSON: what its type has of its own, and what all have.
 CREATE FUNCTION event_row(own JSONB, transaction_hash TEXT, log_index BIGINT, address TEXT, block_hash TEXT, block_number BIGINT, network TEXT,
-        transaction_index BIGINT, block_timestamp BIGINT) RETURNS JSONB LANGUAGE sql STABLE AS $$
+        transaction_index BIGINT, block_timestamp TIMESTAMPTZ) RETURNS JSONB LANGUAGE sql STABLE AS $$
         SELECT own || jsonb_build_object('transaction_hash', transaction_hash, 'log_index', log_index, 'address', address,
                 'block_hash', block_hash, 'block_number', block_number, 'network', network, 'transaction_index', transaction_index,
-                'block_timestamp', event_time(block_timestamp))
+                'block_timestamp', block_timestamp)
 $$;

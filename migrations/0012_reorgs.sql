@@ -53,29 +53,21 @@ CREATE TABLE repeated_sightings (
 CREATE INDEX ON repeated_sightings (block_number);
 
 -- The event tables as one, with the keys that their rows are about, and all sightings.
-CREATE VIEW event_standing AS
-SELECT 'atom_created_events' COLLATE "C" AS source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq,
-        term_id, NULL COLLATE "C" AS counter_term_id, NULL COLLATE "C" AS curve_id
-FROM atom_created_events
-UNION ALL
-SELECT 'triple_created_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, counter_term_id, NULL
-FROM triple_created_events
-UNION ALL
-SELECT 'deposited_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, NULL, curve_id
-FROM deposited_events
-UNION ALL
-SELECT 'redeemed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, NULL, curve_id
-FROM redeemed_events
-UNION ALL
-SELECT 'share_price_changed_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, NULL, curve_id
-FROM share_price_changed_events
-UNION ALL
-SELECT 'generic_events', transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL, NULL, NULL
-FROM generic_events;
+DO $make$
+BEGIN
+        EXECUTE 'CREATE VIEW event_standing AS ' || (SELECT string_agg(format('SELECT %1$L::text COLLATE "C" AS source_table, transaction_hash, log_index,
+                        block_number, block_hash, address, stream, stream_ms, stream_seq, %2$s COLLATE "C" AS term_id, %3$s COLLATE "C" AS counter_term_id,
+                        %4$s COLLATE "C" AS curve_id, to_jsonb(t) AS event_row FROM %1$I t', name, term, counter, curve), ' UNION ALL ')
+                FROM (VALUES ('atom_created_events', 'term_id', 'NULL::text', 'NULL::text'), ('triple_created_events', 'term_id', 'counter_term_id', 'NULL::text'),
+                        ('deposited_events', 'term_id', 'NULL::text', 'curve_id'), ('redeemed_events', 'term_id', 'NULL::text', 'curve_id'),
+                        ('share_price_changed_events', 'term_id', 'NULL::text', 'curve_id'), ('generic_events', 'NULL::text', 'NULL::text', 'NULL::text')) e (name, term, counter, curve));
+END $make$;
 
 -- stands: true in an event table, false in orphaned_events, NULL where it is only one more position.
 CREATE VIEW event_sighting AS
-SELECT *, NULL::bigint AS place, true AS stands FROM event_standing
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, counter_term_id, curve_id,
+        NULL::bigint AS place, true AS stands
+FROM event_standing
 UNION ALL
 SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq,
         event_row ->> 'term_id', event_row ->> 'counter_term_id', event_row ->> 'curve_id', NULL, false
@@ -324,10 +316,9 @@ BEGIN
         ORDER BY 1, 2
         ON CONFLICT (term_id, curve_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
 
-        -- An atom whose event moves to another block stays, and so does what others write to it meanwhile: it is made anew once, at the end.
-        PERFORM set_config('events.atoms_later', 'true', true);
-        FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
-                'share_price_changed_events', 'generic_events'] LOOP
+        -- An atom whose event moves to another block stays, and so does what others write to it meanwhile: it is made anew once, at the end, as are triples.
+        PERFORM set_config('events.created_later', 'true', true);
+        FOREACH name IN ARRAY event_tables() LOOP
                 CONTINUE WHEN NOT EXISTS (SELECT FROM event_version v WHERE v.source_table = name);
                 EXECUTE format('WITH gone AS (
                                 DELETE FROM %1$I t USING event_version v
@@ -356,9 +347,10 @@ BEGIN
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
-        PERFORM set_config('events.atoms_later', '', true);
-        PERFORM atom_recompute(array_agg(DISTINCT v.term_id)) FROM event_version v
-        WHERE v.source_table = 'atom_created_events' AND v.wins <> v.stands HAVING count(*) > 0;
+        PERFORM set_config('events.created_later', '', true);
+        PERFORM CASE v.source_table WHEN 'atom_created_events' THEN atom_recompute(array_agg(DISTINCT v.term_id))
+                ELSE triple_recompute(array_agg(DISTINCT v.term_id)) END
+        FROM event_version v WHERE v.source_table IN ('atom_created_events', 'triple_created_events') AND v.wins <> v.stands GROUP BY v.source_table;
         -- what was away before, and stays, may have another reason now
         UPDATE orphaned_events o SET reason = w.reason, notice = w.notice
         FROM (

@@ -7,8 +7,7 @@ DECLARE
         name TEXT;
         all_of_them TEXT := '';
 BEGIN
-        FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
-                'share_price_changed_events', 'generic_events'] LOOP
+        FOREACH name IN ARRAY event_tables() LOOP
                 EXECUTE format('CREATE TEMP TABLE %I AS SELECT %s, true AS settled, 0::bigint AS place FROM %I WITH NO DATA',
                         'audit_' || name, event_columns(name), name);
                 all_of_them := all_of_them || format('UNION ALL SELECT %L, transaction_hash, log_index, block_hash, stream, stream_ms, stream_seq FROM %I ',

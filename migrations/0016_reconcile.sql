@@ -1,26 +1,6 @@
 -- Reconciling with the chain: the events that a node has of a range of blocks against those that stand in the tables. The verdicts that come of
 -- it, and what they do, are in 0011 and 0012.
 
--- What stands, with its content; judged: an event of this kind is on the chain, or it is wrong. Of others only the block can be judged.
-CREATE VIEW chain_standing AS
-SELECT 'atom_created_events' COLLATE "C" AS source_table, transaction_hash, log_index, block_number, block_hash, address, true AS judged,
-        stream, stream_ms, stream_seq, to_jsonb(t) AS content FROM atom_created_events t
-UNION ALL
-SELECT 'triple_created_events', transaction_hash, log_index, block_number, block_hash, address, true, stream, stream_ms, stream_seq, to_jsonb(t)
-FROM triple_created_events t
-UNION ALL
-SELECT 'deposited_events', transaction_hash, log_index, block_number, block_hash, address, true, stream, stream_ms, stream_seq, to_jsonb(t)
-FROM deposited_events t
-UNION ALL
-SELECT 'redeemed_events', transaction_hash, log_index, block_number, block_hash, address, true, stream, stream_ms, stream_seq, to_jsonb(t)
-FROM redeemed_events t
-UNION ALL
-SELECT 'share_price_changed_events', transaction_hash, log_index, block_number, block_hash, address, true, stream, stream_ms, stream_seq, to_jsonb(t)
-FROM share_price_changed_events t
-UNION ALL
-SELECT 'generic_events', transaction_hash, log_index, block_number, block_hash, address, false, stream, stream_ms, stream_seq, NULL
-FROM generic_events t;
-
 -- The content of an event row as its table would have it.
 CREATE FUNCTION chain_content(name TEXT, event_row JSONB) RETURNS JSONB LANGUAGE sql STABLE AS $$
         SELECT event_content(CASE name
@@ -46,8 +26,10 @@ BEGIN
         WITH shown AS MATERIALIZED (
                 SELECT * FROM unnest(tables, transactions, indexes, blocks, block_hashes, event_rows) WITH ORDINALITY e (t, x, i, b, h, r, n)
         ), stored AS MATERIALIZED (
-                SELECT s.source_table, s.transaction_hash, s.log_index, s.block_number, s.block_hash, s.judged AND s.address = contract AS judged
-                FROM chain_standing s WHERE s.block_number BETWEEN lo AND hi
+                -- of events of another kind, and of another contract, only the block can be judged
+                SELECT s.source_table, s.transaction_hash, s.log_index, s.block_number, s.block_hash,
+                        s.source_table <> 'generic_events' AND s.address = contract AS judged
+                FROM event_standing s WHERE s.block_number BETWEEN lo AND hi
         ), odd AS MATERIALIZED (
                 SELECT s.* FROM stored s
                 WHERE CASE WHEN s.judged THEN (s.source_table, s.transaction_hash, s.log_index, s.block_hash) NOT IN (SELECT e.t, e.x, e.i, e.h FROM shown e)
@@ -55,8 +37,8 @@ BEGIN
         )
         SELECT CASE WHEN s.block_hash IS NULL THEN 'missing' ELSE 'wrong' END, e.n, e.t, e.x, e.i, e.b, e.h, true
         FROM shown e LEFT JOIN LATERAL (
-                SELECT v.block_hash, event_content(v.content) AS content
-                FROM chain_standing v
+                SELECT v.block_hash, event_content(v.event_row) AS content
+                FROM event_standing v
                 WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i AND v.block_hash = e.h OFFSET 0) s ON true
         WHERE s.block_hash IS NULL
                 -- a producer may have had no time of the block; that stays

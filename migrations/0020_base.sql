@@ -109,17 +109,23 @@ CREATE TABLE vault_outbox (
         curve_ids TEXT[] COLLATE "C" NOT NULL,
         position_deltas BIGINT[] NOT NULL,
         block_number BIGINT NOT NULL,
-        created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+        xid XID8 NOT NULL DEFAULT pg_current_xact_id() -- see 30_vault_fold
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = -1,
         autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_scale_factor = 0.0, toast.autovacuum_vacuum_threshold = 2000,
         toast.autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE vault_outbox ALTER term_ids SET STORAGE EXTERNAL, ALTER curve_ids SET STORAGE EXTERNAL, ALTER position_deltas SET STORAGE EXTERNAL;
-CREATE INDEX ON vault_outbox (bucket);
+CREATE INDEX ON vault_outbox (bucket, xid);
+ALTER TABLE vault_outbox REPLICA IDENTITY FULL; -- for logical replication; a key would be one more index
 
 -- The same, a row a change.
 CREATE VIEW vault_waiting AS
 SELECT k.term_id, k.curve_id, k.position_delta, o.block_number, o.created_at
 FROM vault_outbox o CROSS JOIN LATERAL unnest(o.term_ids, o.curve_ids, o.position_deltas) k (term_id, curve_id, position_delta);
+
+-- What verify leaves out: terms that the outbox names, and vaults without events that cascade has not deleted yet.
+CREATE VIEW term_waiting AS SELECT DISTINCT term_id, term_id AS id FROM vault_waiting;
+CREATE VIEW vault_emptied AS SELECT term_id, curve_id FROM vault WHERE first_event_block IS NULL AND term_id IN (SELECT w.term_id FROM vault_waiting w);
 
 CREATE FUNCTION vault_tell_of_terms(terms TEXT[], block_number BIGINT) RETURNS void LANGUAGE sql AS $$
         INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
@@ -134,32 +140,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$ SELECT div(total_shares * share_price + 500000000000000000, 1000000000000000000) $$;
 
 -- Expected: the definition of each table -----------------------------------------------------------------------------------------------
-
-CREATE VIEW atom_expected AS
-SELECT DISTINCT ON (term_id)
-        term_id, atom_wallet AS wallet_id, creator AS creator_id, atom_data AS data, raw_data,
-        block_number AS last_event_block, log_index AS last_event_log_index, transaction_hash AS last_event_transaction,
-        last_value(block_number) OVER w AS first_event_block, last_value(log_index) OVER w AS first_event_log_index,
-        last_value(coalesce(block_timestamp, e.created_at)) OVER w AS created_at,
-        coalesce(block_timestamp, e.created_at) AS updated_at
-FROM atom_created_events e
-WINDOW w AS (PARTITION BY term_id
-        ORDER BY block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC
-        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-ORDER BY term_id, block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC;
-
-CREATE VIEW triple_expected AS
-SELECT DISTINCT ON (term_id)
-        term_id, creator AS creator_id, subject_id, predicate_id, object_id, counter_term_id,
-        block_number AS last_event_block, log_index AS last_event_log_index, transaction_hash AS last_event_transaction,
-        last_value(block_number) OVER w AS first_event_block, last_value(log_index) OVER w AS first_event_log_index,
-        last_value(coalesce(block_timestamp, e.created_at)) OVER w AS created_at,
-        coalesce(block_timestamp, e.created_at) AS updated_at
-FROM triple_created_events e
-WINDOW w AS (PARTITION BY term_id
-        ORDER BY block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC
-        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-ORDER BY term_id, block_number DESC, log_index DESC, coalesce(block_timestamp, e.created_at) DESC, transaction_hash DESC;
 
 -- One shape for what moves a position and for what moves a vault.
 CREATE VIEW position_event AS
@@ -347,80 +327,14 @@ BEGIN
         RETURN true;
 END $$;
 
-CREATE FUNCTION atom_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
-BEGIN
-        INSERT INTO atom (term_id, wallet_id, creator_id, last_event_block, last_event_log_index, last_event_transaction,
-                first_event_block, first_event_log_index, created_at, updated_at)
-        SELECT DISTINCT t COLLATE "C", '', '', -1, -1, '', -1, -1, now(), now() FROM unnest(terms) t ORDER BY 1
-        ON CONFLICT (term_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
-
-        UPDATE atom a SET
-                wallet_id = e.wallet_id, creator_id = e.creator_id, data = e.data, raw_data = e.raw_data,
-                last_event_block = e.last_event_block, last_event_log_index = e.last_event_log_index,
-                last_event_transaction = e.last_event_transaction,
-                first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
-                created_at = e.created_at, updated_at = e.updated_at
-        FROM atom_expected e WHERE e.term_id = ANY (terms) AND a.term_id = e.term_id;
-
-        DELETE FROM atom a
-        WHERE term_id = ANY (terms) AND NOT EXISTS (SELECT FROM atom_created_events e WHERE e.term_id = a.term_id);
-
-        PERFORM vault_tell_of_terms(terms, 0);
-END $$;
-
-CREATE FUNCTION triple_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
-BEGIN
-        -- the counter terms as they are now, and below as they will be: both ends of a change have to hear of it
-        PERFORM vault_tell_of_terms(array_agg(counter_term_id), 0) FROM triple WHERE term_id = ANY (terms);
-
-        INSERT INTO triple (term_id, creator_id, subject_id, predicate_id, object_id, counter_term_id,
-                last_event_block, last_event_log_index, last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
-        SELECT DISTINCT t COLLATE "C", '', '', '', '', '', -1, -1, '', -1, -1, now(), now() FROM unnest(terms) t ORDER BY 1
-        ON CONFLICT (term_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
-
-        UPDATE triple a SET
-                creator_id = e.creator_id, subject_id = e.subject_id, predicate_id = e.predicate_id, object_id = e.object_id,
-                counter_term_id = e.counter_term_id,
-                last_event_block = e.last_event_block, last_event_log_index = e.last_event_log_index,
-                last_event_transaction = e.last_event_transaction,
-                first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
-                created_at = e.created_at, updated_at = e.updated_at
-        FROM triple_expected e WHERE e.term_id = ANY (terms) AND a.term_id = e.term_id;
-
-        DELETE FROM triple a
-        WHERE term_id = ANY (terms) AND NOT EXISTS (SELECT FROM triple_created_events e WHERE e.term_id = a.term_id);
-
-        PERFORM vault_tell_of_terms(terms || array_agg(counter_term_id), 0) FROM triple WHERE term_id = ANY (terms);
-END $$;
-
--- X_difference: what verify shows and rebuild makes anew: the rows of X that differ from X_expected, in one key of so many (1: all).
-DO $make$
-DECLARE
-        t RECORD;
-BEGIN
-        FOR t IN SELECT *, (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-                        WHERE attrelid = to_regclass(name || '_expected') AND attnum > 0) AS columns
-                FROM (VALUES ('atom', 'term_id', 'true'), ('triple', 'term_id', 'true'), ('position', 'account_id, term_id, curve_id', 'true'),
-                        -- without events, and not yet buried by cascade
-                        ('vault', 'term_id, curve_id', 'NOT (first_event_block IS NULL AND term_id IN (SELECT w.term_id FROM vault_waiting w))')) k (name, keys, ripe)
-        LOOP
-                EXECUTE format('CREATE FUNCTION %5$I(every INT) RETURNS TABLE (keys TEXT[], expected JSONB, actual JSONB) LANGUAGE sql STABLE AS
-                        $$ SELECT ARRAY[%2$s], to_jsonb(e), to_jsonb(a)
-                        FROM (SELECT %3$s FROM %6$I WHERE hashtext(concat(%2$s)) %% every = 0) e
-                        FULL JOIN (SELECT %3$s FROM %1$I WHERE hashtext(concat(%2$s)) %% every = 0 AND %4$s) a USING (%2$s)
-                        WHERE e IS DISTINCT FROM a $$', t.name, t.keys, t.columns, t.ripe, t.name || '_difference', t.name || '_expected');
-        END LOOP;
-END $make$;
-
 -- rebuild: the keys first, without any lock; then 1,000 rows at a time. The count of holders does not move: whatever changed a position by hand did
 -- not move it either; cascade's rebuild counts anew.
 CREATE FUNCTION base_find(name TEXT) RETURNS BIGINT LANGUAGE plpgsql AS $$
 BEGIN
         DROP TABLE IF EXISTS base_found;
         CREATE TEMP TABLE base_found (part BIGINT, keys TEXT[] COLLATE "C");
-        EXECUTE format('INSERT INTO base_found SELECT row_number() OVER () / 1000, keys FROM %I(1)', name || '_difference');
+        INSERT INTO base_found SELECT row_number() OVER () / 1000, d.keys
+        FROM table_difference(name, name || '_expected', CASE name WHEN 'vault' THEN 'vault_emptied' END, 1) d;
         RETURN (SELECT coalesce(max(f.part) + 1, 0) FROM base_found f);
 END $$;
 
@@ -441,25 +355,68 @@ END $$;
 
 -- Triggers: set-based, once a statement ------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION atom_created_events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+-- Atoms and triples: one text for the definition, recompute and trigger.
+DO $make$
+DECLARE
+        kind RECORD;
+        columns TEXT;
+BEGIN
+        FOR kind IN
+                SELECT * FROM (VALUES -- table, columns of its own, what they are of an event; those that may not be NULL, and no value for each; its terms
+                        ('atom', 'wallet_id, creator_id, data, raw_data', 'atom_wallet, creator, atom_data, raw_data', 'wallet_id, creator_id', $$'', ''$$,
+                                'array_agg(term_id)'),
+                        ('triple', 'creator_id, subject_id, predicate_id, object_id, counter_term_id', 'creator, subject_id, predicate_id, object_id, counter_term_id',
+                                'creator_id, subject_id, predicate_id, object_id, counter_term_id', $$'', '', '', '', ''$$,
+                                'array_agg(term_id) || array_agg(counter_term_id)')
+                ) k (name, own, of_event, filled, blanks, terms)
+        LOOP
+                columns := kind.own || ', last_event_block, last_event_log_index, last_event_transaction, first_event_block, first_event_log_index,
+                        created_at, updated_at';
+                EXECUTE format($f$
+CREATE VIEW %1$s_expected (term_id, %2$s) AS
+SELECT DISTINCT ON (term_id) term_id, %3$s, block_number, log_index, transaction_hash,
+        last_value(block_number) OVER w, last_value(log_index) OVER w, last_value(coalesce(block_timestamp, created_at)) OVER w,
+        coalesce(block_timestamp, created_at)
+FROM %1$s_created_events
+WINDOW w AS (PARTITION BY term_id
+        ORDER BY block_number DESC, log_index DESC, coalesce(block_timestamp, created_at) DESC, transaction_hash DESC
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+ORDER BY term_id, block_number DESC, log_index DESC, coalesce(block_timestamp, created_at) DESC, transaction_hash DESC;
+
+CREATE FUNCTION %1$s_recompute(terms TEXT[]) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+        -- a triple's counter term as it is now, and below as it will be: both ends of a change have to hear of it
+        PERFORM vault_tell_of_terms(%6$s, 0) FROM %1$s WHERE term_id = ANY (terms);
+
+        INSERT INTO %1$s (term_id, %4$s, last_event_block, last_event_log_index, last_event_transaction, first_event_block, first_event_log_index,
+                created_at, updated_at)
+        SELECT DISTINCT t COLLATE "C", %5$s, -1, -1, '', -1, -1, now(), now() FROM unnest(terms) t ORDER BY 1
+        ON CONFLICT (term_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
+        DELETE FROM %1$s a WHERE a.term_id = ANY (terms) AND NOT EXISTS (SELECT FROM %1$s_created_events e WHERE e.term_id = a.term_id);
+        UPDATE %1$s a SET (%2$s) = (SELECT %2$s FROM %1$s_expected e WHERE e.term_id = a.term_id) WHERE a.term_id = ANY (terms);
+
+        PERFORM vault_tell_of_terms(terms || %6$s, 0) FROM %1$s WHERE term_id = ANY (terms);
+END $$;
+
+CREATE FUNCTION %1$s_created_events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
         again TEXT[];
 BEGIN
-        IF current_setting('events.atoms_later', true) = 'true' THEN -- event_settle
+        IF current_setting('events.created_later', true) = 'true' THEN -- event_settle
                 RETURN NULL;
         END IF;
         IF TG_OP = 'INSERT' THEN
-                INSERT INTO atom (term_id, wallet_id, creator_id, data, raw_data, last_event_block, last_event_log_index,
-                        last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
-                SELECT DISTINCT ON (term_id) term_id, atom_wallet, creator, atom_data, raw_data, block_number, log_index,
-                        transaction_hash, block_number, log_index, coalesce(block_timestamp, created_at), coalesce(block_timestamp, created_at)
+                INSERT INTO %1$s (term_id, %2$s)
+                SELECT DISTINCT ON (term_id) term_id, %3$s, block_number, log_index, transaction_hash, block_number, log_index,
+                        coalesce(block_timestamp, created_at), coalesce(block_timestamp, created_at)
                 FROM new_rows
                 ORDER BY term_id
                 ON CONFLICT (term_id) DO NOTHING;
-                PERFORM vault_tell_of_terms(array_agg(term_id), max(block_number)) FROM new_rows;
-                -- a second creation of one atom is rare (competing blocks): make it anew from its events
+                PERFORM vault_tell_of_terms(%6$s, max(block_number)) FROM new_rows;
+                -- a second creation of one term is rare (competing blocks): make it anew from its events
                 again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n
-                        LEFT JOIN LATERAL (SELECT * FROM atom x WHERE x.term_id = n.term_id OFFSET 0) a ON true -- by key, however few rows there are
+                        LEFT JOIN LATERAL (SELECT * FROM %1$s x WHERE x.term_id = n.term_id OFFSET 0) a ON true -- by key, however few rows there are
                         WHERE (a.last_event_transaction, a.last_event_log_index) IS DISTINCT FROM (n.transaction_hash, n.log_index)
                                 OR (a.first_event_block, a.first_event_log_index) IS DISTINCT FROM (n.block_number, n.log_index));
         ELSE
@@ -469,39 +426,19 @@ BEGIN
                 END IF;
         END IF;
         IF cardinality(again) > 0 THEN
-                PERFORM atom_recompute(again);
+                PERFORM %1$s_recompute(again);
         END IF;
         RETURN NULL;
 END $$;
+                $f$, kind.name, columns, kind.of_event, kind.filled, kind.blanks, kind.terms);
+        END LOOP;
+END $make$;
 
-CREATE FUNCTION triple_created_events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
-DECLARE
-        again TEXT[];
-BEGIN
-        IF TG_OP = 'INSERT' THEN
-                INSERT INTO triple (term_id, creator_id, subject_id, predicate_id, object_id, counter_term_id, last_event_block,
-                        last_event_log_index, last_event_transaction, first_event_block, first_event_log_index, created_at, updated_at)
-                SELECT DISTINCT ON (term_id) term_id, creator, subject_id, predicate_id, object_id, counter_term_id, block_number,
-                        log_index, transaction_hash, block_number, log_index, coalesce(block_timestamp, created_at), coalesce(block_timestamp, created_at)
-                FROM new_rows
-                ORDER BY term_id
-                ON CONFLICT (term_id) DO NOTHING;
-                PERFORM vault_tell_of_terms(array_agg(term_id) || array_agg(counter_term_id), max(block_number)) FROM new_rows;
-                again := ARRAY(SELECT DISTINCT n.term_id FROM new_rows n
-                        LEFT JOIN LATERAL (SELECT * FROM triple x WHERE x.term_id = n.term_id OFFSET 0) a ON true -- by key, however few rows there are
-                        WHERE (a.last_event_transaction, a.last_event_log_index) IS DISTINCT FROM (n.transaction_hash, n.log_index)
-                                OR (a.first_event_block, a.first_event_log_index) IS DISTINCT FROM (n.block_number, n.log_index));
-        ELSE
-                again := ARRAY(SELECT term_id FROM old_rows);
-                IF TG_OP = 'UPDATE' THEN
-                        again := again || ARRAY(SELECT term_id FROM new_rows);
-                END IF;
-        END IF;
-        IF cardinality(again) > 0 THEN
-                PERFORM triple_recompute(again);
-        END IF;
-        RETURN NULL;
-END $$;
+-- Of ON CONFLICT DO UPDATE: these columns as the incoming row has them where `which` says so of it and the row that is there, else as they are.
+CREATE FUNCTION columns_of(which TEXT, old TEXT, columns TEXT) RETURNS TEXT LANGUAGE sql AS $$
+        SELECT string_agg(format('%1$s = CASE WHEN %2$s(excluded, %3$s) THEN excluded.%1$s ELSE %3$s.%1$s END', c, which, old), ', ')
+        FROM unnest(string_to_array(columns, ', ')) c
+$$;
 
 -- Deposits and redemptions: one text. They move positions; of vaults only those that do not show them yet: one that is not there, is of
 -- another type, or began later.
@@ -551,21 +488,9 @@ BEGIN
                                         = p.total_deposit_assets_after_total_fees + excluded.total_deposit_assets_after_total_fees,
                                 total_redeem_assets_for_receiver
                                         = p.total_redeem_assets_for_receiver + excluded.total_redeem_assets_for_receiver,
-                                shares = CASE WHEN position_is_later(excluded, p) THEN excluded.shares ELSE p.shares END,
-                                last_event_block = greatest(excluded.last_event_block, p.last_event_block),
-                                last_event_log_index = CASE WHEN position_is_later(excluded, p)
-                                        THEN excluded.last_event_log_index ELSE p.last_event_log_index END,
-                                last_event_transaction = CASE WHEN position_is_later(excluded, p)
-                                        THEN excluded.last_event_transaction ELSE p.last_event_transaction END,
-                                updated_at = CASE WHEN position_is_later(excluded, p) THEN excluded.updated_at ELSE p.updated_at END,
                                 count_delta = CASE WHEN position_is_later(excluded, p)
                                         THEN (excluded.shares > 0)::int - (p.shares > 0)::int ELSE 0 END,
-                                first_is_deposit = excluded.first_is_deposit OR p.first_is_deposit,
-                                first_event_block = CASE WHEN position_is_earlier(excluded, p)
-                                        THEN excluded.first_event_block ELSE p.first_event_block END,
-                                first_event_log_index = CASE WHEN position_is_earlier(excluded, p)
-                                        THEN excluded.first_event_log_index ELSE p.first_event_log_index END,
-                                created_at = CASE WHEN position_is_earlier(excluded, p) THEN excluded.created_at ELSE p.created_at END
+                                %5$s, %6$s
                         RETURNING p.term_id, p.curve_id, p.count_delta, p.last_event_block
                 )
                 INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
@@ -599,10 +524,7 @@ BEGIN
                         ON CONFLICT (term_id, curve_id) DO UPDATE SET
                                 vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
                                         ELSE vault_type_differs() END,
-                                first_event_block = least(excluded.first_event_block, v.first_event_block),
-                                first_event_log_index
-                                        = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
-                                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
+                                %7$s,
                                 updated_at = CASE WHEN v.price_event_block IS NULL AND vault_is_earlier(excluded, v)
                                         THEN excluded.updated_at ELSE v.updated_at END
                         WHERE vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type
@@ -622,10 +544,16 @@ BEGIN
         PERFORM vault_recompute(terms, curves);
         RETURN NULL;
 END $$
-                $f$, kind.name, kind.is_deposit, kind.deposited, kind.redeemed);
+                $f$, kind.name, kind.is_deposit, kind.deposited, kind.redeemed,
+                        columns_of('position_is_later', 'p', 'shares, last_event_block, last_event_log_index, last_event_transaction, updated_at'),
+                        columns_of('position_is_earlier', 'p', 'first_is_deposit, first_event_block, first_event_log_index, created_at'),
+                        columns_of('vault_is_earlier', 'v', 'first_event_block, first_event_log_index, created_at'));
         END LOOP;
 END $make$;
 
+DO $make$
+BEGIN
+        EXECUTE format($f$
 CREATE FUNCTION share_price_changed_events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
         terms TEXT[];
@@ -659,24 +587,9 @@ BEGIN
                         FROM folded
                         ORDER BY term_id, curve_id
                         ON CONFLICT (term_id, curve_id) DO UPDATE SET
-                                total_shares = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_shares ELSE v.total_shares END,
-                                current_share_price = CASE WHEN vault_price_is_later(excluded, v)
-                                        THEN excluded.current_share_price ELSE v.current_share_price END,
-                                total_assets = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.total_assets ELSE v.total_assets END,
-                                market_cap = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.market_cap ELSE v.market_cap END,
-                                price_event_block = CASE WHEN vault_price_is_later(excluded, v)
-                                        THEN excluded.price_event_block ELSE v.price_event_block END,
-                                price_event_log_index = CASE WHEN vault_price_is_later(excluded, v)
-                                        THEN excluded.price_event_log_index ELSE v.price_event_log_index END,
-                                price_event_transaction = CASE WHEN vault_price_is_later(excluded, v)
-                                        THEN excluded.price_event_transaction ELSE v.price_event_transaction END,
+                                %1$s, %2$s,
                                 vault_type = CASE WHEN excluded.vault_type = v.vault_type OR v.first_event_block IS NULL THEN excluded.vault_type
-                                        ELSE vault_type_differs() END,
-                                first_event_block = least(excluded.first_event_block, v.first_event_block),
-                                first_event_log_index
-                                        = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.first_event_log_index ELSE v.first_event_log_index END,
-                                created_at = CASE WHEN vault_is_earlier(excluded, v) THEN excluded.created_at ELSE v.created_at END,
-                                updated_at = CASE WHEN vault_price_is_later(excluded, v) THEN excluded.updated_at ELSE v.updated_at END
+                                        ELSE vault_type_differs() END
                         WHERE vault_price_is_later(excluded, v) OR vault_is_earlier(excluded, v) OR excluded.vault_type <> v.vault_type
                         RETURNING v.term_id, v.curve_id, v.price_event_block
                 )
@@ -692,13 +605,17 @@ BEGIN
         PERFORM vault_recompute(terms, curves);
         RETURN NULL;
 END $$;
+        $f$, columns_of('vault_price_is_later', 'v', 'total_shares, current_share_price, total_assets, market_cap, price_event_block, price_event_log_index, '
+                        'price_event_transaction, updated_at'),
+                columns_of('vault_is_earlier', 'v', 'first_event_block, first_event_log_index, created_at'));
+END $make$;
+DROP FUNCTION columns_of;
 
 DO $$
 DECLARE
         name TEXT;
 BEGIN
-        FOREACH name IN ARRAY ARRAY['atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
-                'share_price_changed_events'] LOOP
+        FOREACH name IN ARRAY array_remove(event_tables(), 'generic_events') LOOP
                 EXECUTE format('CREATE TRIGGER inserted AFTER INSERT ON %1$I REFERENCING NEW TABLE AS new_rows
                         FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
                 EXECUTE format('CREATE TRIGGER updated AFTER UPDATE ON %1$I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows

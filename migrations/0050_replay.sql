@@ -38,7 +38,7 @@ DECLARE
         f REGPROCEDURE;
 BEGIN
         FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-                WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'plpgsql' LOOP
+                WHERE p.pronamespace = quote_ident(current_schema())::regnamespace AND l.lanname = 'plpgsql' LOOP
                 EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', f, current_schema());
         END LOOP;
 END $$;

@@ -18,7 +18,7 @@ INSERT INTO pipeline_identity DEFAULT VALUES;
 -- Where it is: a dump that is restored, or a copy, is elsewhere; a standby that takes over is not.
 CREATE FUNCTION pipeline_place() RETURNS TEXT LANGUAGE plpgsql STABLE AS $$
 DECLARE
-        database CONSTANT TEXT := (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || current_schema()::regnamespace::oid;
+        database CONSTANT TEXT := (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || quote_ident(current_schema())::regnamespace::oid;
 BEGIN
         RETURN database || '/' || (SELECT system_identifier FROM pg_control_system());
 EXCEPTION WHEN insufficient_privilege THEN

@@ -125,9 +125,9 @@ BEGIN
 ('schema_migrations', 'internal: migrations applied.'),
 ('event_standing', 'internal: the event tables as one.'),
 ('event_sighting', 'internal: all stream positions of all events.'),
-('chain_standing', 'internal: the event tables as one, with content.'),
 ('position_event', 'internal: events that move positions.'),
 ('vault_event', 'internal: events that move vaults.'),
+('term_waiting vault_emptied triple_waiting', 'internal: keys for which work is under way, for verify.'),
 ('atom_expected triple_expected position_expected vault_expected vault_count_expected term_expected', 'internal: a definition, for verify.'),
 ('triple_vault_expected triple_term_expected predicate_object_expected subject_predicate_expected', 'internal: a definition, for verify.')
                 ) v (keys, comment)

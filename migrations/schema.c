@@ -164,5 +164,6 @@ const struct program_database schema_database = {
         .identity = &sql_60_identity,
         .overview = &sql_60_overview,
         .replica_note = &sql_60_replica_note,
+        .verify_table = &sql_60_verify_table,
         .verify_note = &sql_60_verify_note,
 };

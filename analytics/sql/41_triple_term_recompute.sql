@@ -19,14 +19,16 @@ WITH key AS MATERIALIZED (
 ), kept AS (
         UPDATE triple_term t SET
                 total_assets = e.total_assets, total_market_cap = e.total_market_cap, total_position_count = e.total_position_count,
-                counted_subject_id = e.subject_id, counted_predicate_id = e.predicate_id, counted_object_id = e.object_id
+                counted_subject_id = e.counted_subject_id, counted_predicate_id = e.counted_predicate_id, counted_object_id = e.counted_object_id
         FROM expected e
         WHERE (t.term_id, t.counter_term_id) = (e.term_id, e.counter_term_id)
                 AND (t.total_assets, t.total_market_cap, t.total_position_count,
                         t.counted_subject_id, t.counted_predicate_id, t.counted_object_id)
-                IS DISTINCT FROM (e.total_assets, e.total_market_cap, e.total_position_count, e.subject_id, e.predicate_id, e.object_id)
+                IS DISTINCT FROM (e.total_assets, e.total_market_cap, e.total_position_count,
+                        e.counted_subject_id, e.counted_predicate_id, e.counted_object_id)
 ), delta AS MATERIALIZED (
-        SELECT subject_id, predicate_id, object_id, 1 AS triples, total_position_count AS positions, total_market_cap AS market_cap
+        SELECT counted_subject_id AS subject_id, counted_predicate_id AS predicate_id, counted_object_id AS object_id, 1 AS triples,
+                total_position_count AS positions, total_market_cap AS market_cap
         FROM expected
         UNION ALL
         SELECT counted_subject_id, counted_predicate_id, counted_object_id, -1, -total_position_count, -total_market_cap

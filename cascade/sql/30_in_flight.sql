@@ -1,1 +1,1 @@
-SELECT count(DISTINCT term_id) FROM vault_waiting
+SELECT count(*) FROM term_waiting

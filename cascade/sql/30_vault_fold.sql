@@ -2,12 +2,17 @@
 -- most, bucket by bucket. Takes the rows and adds what they say to the vaults' numbers of holders: both or neither; of a row with other terms these
 -- stay. Vaults that a reorg left without events are written with the others, in order: 30_vault_bury is next. Returns the terms, and in each row
 -- how many outbox rows were taken. LATERAL, OFFSET 0 and ON CONFLICT: by key, whatever the planner thinks of tables that were empty.
+-- While somebody holds an old snapshot (pg_dump), no row that was taken can be vacuumed. So that these are not read again and again, a session keeps
+-- for each bucket the xid below which it has left nothing: every transaction below it was over. With this one's commit only, and never for long:
+-- another session begins at 0.
 WITH gone AS (
         DELETE FROM vault_outbox WHERE ctid = ANY (ARRAY(
-                SELECT ctid FROM vault_outbox
-                WHERE bucket = ANY ($1::bigint[])
-                        AND ($2::text[] IS NULL OR EXISTS (SELECT FROM unnest(term_ids) t (id) WHERE (id IN (SELECT unnest($2::text[]))) IS TRUE))
-                ORDER BY bucket LIMIT $3::bigint
+                SELECT o.ctid
+                FROM (SELECT DISTINCT unnest($1::bigint[]) ORDER BY 1) k (b) CROSS JOIN LATERAL (
+                        SELECT ctid, term_ids FROM vault_outbox
+                        WHERE bucket = b AND xid >= coalesce(nullif(current_setting('vault_outbox.left_nothing_' || b, true), ''), '0')::xid8 OFFSET 0) o
+                WHERE $2::text[] IS NULL OR EXISTS (SELECT FROM unnest(o.term_ids) t (id) WHERE (id IN (SELECT unnest($2::text[]))) IS TRUE)
+                LIMIT $3::bigint
         ))
         RETURNING bucket, term_ids, curve_ids, position_deltas, block_number, created_at
 ), change AS (
@@ -19,15 +24,6 @@ WITH gone AS (
         SELECT bucket, array_agg(term_id), array_agg(curve_id), array_agg(position_delta), block_number, created_at
         FROM change WHERE NOT ours
         GROUP BY bucket, block_number, created_at
-), told AS ( -- a triple that came and went again before its term was made: nothing but this row says so
-        INSERT INTO term_outbox (term_id, block_number)
-        SELECT c.term_id, 0
-        FROM (SELECT DISTINCT term_id FROM change WHERE ours AND curve_id IS NULL) c
-        LEFT JOIN LATERAL (SELECT true AS found FROM atom a WHERE a.term_id = c.term_id OFFSET 0) a ON true
-        LEFT JOIN LATERAL (SELECT true AS found FROM triple t WHERE a.found IS NULL AND t.term_id = c.term_id OFFSET 0) t ON true
-        LEFT JOIN LATERAL (
-                SELECT true AS found FROM triple t WHERE a.found IS NULL AND t.counter_term_id = c.term_id LIMIT 1) counter ON true
-        WHERE num_nonnulls(a.found, t.found, counter.found) = 0
 ), counted AS ( -- a vault of a position is there by construction: this inserts none
         INSERT INTO vault AS v (term_id, curve_id, position_count, vault_type, created_at, updated_at)
         SELECT term_id, curve_id, sum(delta)::bigint, '0', now(), now()
@@ -44,4 +40,7 @@ WITH gone AS (
         ORDER BY term_id, curve_id
         ON CONFLICT (term_id, curve_id) DO UPDATE SET position_count = v.position_count + excluded.position_count
 )
-SELECT DISTINCT term_id, (SELECT count(*) FROM gone) FROM change WHERE ours
+SELECT DISTINCT term_id, (SELECT count(*) FROM gone),
+        (SELECT count(set_config('vault_outbox.left_nothing_' || b, pg_snapshot_xmin(pg_current_snapshot())::text, false)) FROM unnest($1::bigint[]) b
+                WHERE $2::text[] IS NULL AND (SELECT count(*) FROM gone) < $3::bigint)
+FROM change WHERE ours

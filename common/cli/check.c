@@ -210,6 +210,12 @@ static bool check_postgres(struct report *report, struct service *service, struc
         tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
                 closed ? "SELECT, INSERT, UPDATE or DELETE is missing on " : "all tables can be read and written",
                 closed ? closed : "");
+        const char *keyless = db_rows_text(rows, 0, 7);
+        tell(report, keyless ? VERDICT_WARN : VERDICT_OK, "replica identity", "%s%s%s",
+                keyless ? "missing on " : "all tables have one", keyless ? keyless : "",
+                keyless ? ": a publication FOR ALL TABLES makes updates and deletes fail there; ALTER TABLE … REPLICA IDENTITY "
+                          "FULL"
+                        : "");
         check_rights(report, service, db);
         check_clock(report, "postgresql clock", db_rows_number(rows, 0, 2));
         return check_schema(report, service->program->database, db);

@@ -47,8 +47,8 @@ static int sample_step(struct db *db, const struct program_check *check, int64_t
         return r;
 }
 
-static int verify_table(
-        struct db *db, const struct program_check *check, const struct verify_options *options, int64_t *differences)
+static int verify_table(struct db *db, const struct sql *sql, const struct program_check *check,
+        const struct verify_options *options, int64_t *differences)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         char step[24];
@@ -57,13 +57,14 @@ static int verify_table(
         if (r)
                 return r;
         snprintf(step, sizeof(step), "%" PRId64, every);
-        const struct db_param param = db_text(step);
-        const struct db_call call = {.sql = check->differences, .params = &param, .param_count = 1, .rows = &rows};
+        const struct db_param params[] = {
+                db_text(check->table), db_text(check->definition), db_text(check->waiting), db_text(step)};
+        const struct db_call call = {.sql = sql, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
         r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
         if (r)
                 return r;
         for (size_t i = 0; i < db_rows_count(rows); i++)
-                print_difference(options, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1), db_rows_text(rows, i, 2));
+                print_difference(options, check->table, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1));
         *differences += (int64_t)db_rows_count(rows);
         fprintf(stderr, "%-24s %zu differences%s\n", check->table, db_rows_count(rows), every > 1 ? " (sampled)" : "");
         return 0;
@@ -89,7 +90,7 @@ static int verify_snapshot(
         if (!r)
                 r = count_in_flight(db, service->program->in_flight, in_flight);
         for (const struct program_check *check = service->program->checks; !r && check->table; check++)
-                r = verify_table(db, check, options, differences);
+                r = verify_table(db, service->program->database->verify_table, check, options, differences);
         if (!r && service->program->verify_more)
                 r = service->program->verify_more(db, differences, print_difference, options);
         return r ? r : db_run(db, NULL, 0, DB_ROLLBACK, END_TIMEOUT_MS);

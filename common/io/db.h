@@ -35,7 +35,7 @@ struct db_param {
 };
 
 /* An array parameter in binary form, grown by db_array_push*. Elements of one type. */
-enum db_element { DB_TEXT = 25, DB_BYTES = 17, DB_BIGINT = 20 };
+enum db_element { DB_TEXT = 25, DB_BYTES = 17, DB_BIGINT = 20, DB_TIME = 1184 };
 struct db_array {
         enum db_element element;
         char *data;
@@ -61,7 +61,8 @@ struct db_columns {
         size_t count;
 };
 
-void db_columns_init(struct db_columns *columns, const char *elements); /* a letter a column: t text, b bytes, n bigint */
+void db_columns_init(
+        struct db_columns *columns, const char *elements); /* a letter a column: t text, b bytes, n bigint, z timestamptz */
 void db_columns_deinit(struct db_columns *columns);
 const struct db_param *db_columns_params(struct db_columns *columns);
 #define AUTO_COLUMNS __attribute__((cleanup(db_columns_deinit)))

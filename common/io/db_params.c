@@ -83,12 +83,20 @@ void db_array_push_time(struct db_array *array, int64_t unix_seconds)
         db_array_push_number(array, (unix_seconds - 946684800) * 1000000);
 }
 
+static const struct {
+        char letter; /* of db_columns_init */
+        enum db_element element;
+        unsigned array; /* the type of an array of it */
+} types[] = {{'t', DB_TEXT, 1009}, {'b', DB_BYTES, 1001}, {'n', DB_BIGINT, 1016}, {'z', DB_TIME, 1185}};
+
 struct db_param db_array_param(struct db_array *array)
 {
-        const unsigned type = array->element == DB_TEXT ? 1009 : array->element == DB_BYTES ? 1001 : 1016; /* of the array */
+        size_t i = 0;
+        while (types[i].element != array->element)
+                i++;
         uint32_t length = htonl((uint32_t)array->count);
         memcpy(array->data + 12, &length, sizeof(length));
-        return (struct db_param){.type = type, .data = array->data, .size = (int)array->size, .binary = true};
+        return (struct db_param){.type = types[i].array, .data = array->data, .size = (int)array->size, .binary = true};
 }
 
 void db_columns_init(struct db_columns *columns, const char *elements)
@@ -97,7 +105,9 @@ void db_columns_init(struct db_columns *columns, const char *elements)
         if (columns->count > DB_COLUMNS_MAX)
                 abort();
         for (size_t i = 0; i < columns->count; i++)
-                db_array_init(&columns->arrays[i], elements[i] == 't' ? DB_TEXT : elements[i] == 'b' ? DB_BYTES : DB_BIGINT);
+                for (size_t t = 0; t < ARRAY_LENGTH(types); t++)
+                        if (types[t].letter == elements[i])
+                                db_array_init(&columns->arrays[i], types[t].element);
 }
 
 void db_columns_deinit(struct db_columns *columns)

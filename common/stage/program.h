@@ -18,11 +18,9 @@ struct program_command {
         int (*run)(struct service *service, int argc, char **argv);
 };
 
-/* A check of verify: a statement ($1: look at one key in so many) that returns table, key and difference of each row that
- * differs. */
+/* A check of verify: a table against its definition, a view; without the keys that another view names, NULL: none. */
 struct program_check {
-        const char *table;
-        const struct sql *differences;
+        const char *table, *definition, *waiting;
 };
 
 typedef void program_print(const void *options, const char *table, const char *key, const char *difference);
@@ -38,6 +36,7 @@ struct program_database {
         const struct sql *identity;     /* the data's id, the place of the database that holds it, its schema */
         const struct sql *overview;     /* $1 program: see view/model.c */
         const struct sql *replica_note; /* $1 the replica as JSON, $2 the streams it reads */
+        const struct sql *verify_table; /* $1 to $3 as in program_check, $4 one key in so many; key and difference of each row */
         const struct sql *verify_note;  /* $1 program, $2 differences, $3 keys in flight, $4 sample */
 };
 

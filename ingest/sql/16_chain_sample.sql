@@ -1,13 +1,9 @@
 -- Blocks up to $1 that the stored events say are on the chain, old ones and new ones: is the node on the same chain?
-WITH block AS (
-        (SELECT block_number, block_hash FROM share_price_changed_events WHERE block_number <= $1::bigint ORDER BY block_number LIMIT 500)
-        UNION (SELECT block_number, block_hash FROM deposited_events WHERE block_number <= $1::bigint ORDER BY block_number LIMIT 500)
-        UNION (SELECT block_number, block_hash FROM atom_created_events WHERE block_number <= $1::bigint ORDER BY block_number LIMIT 500)
-        UNION (SELECT block_number, block_hash FROM share_price_changed_events WHERE block_number <= $1::bigint ORDER BY block_number DESC LIMIT 500)
-        UNION (SELECT block_number, block_hash FROM deposited_events WHERE block_number <= $1::bigint ORDER BY block_number DESC LIMIT 500)
-        UNION (SELECT block_number, block_hash FROM atom_created_events WHERE block_number <= $1::bigint ORDER BY block_number DESC LIMIT 500)
-)
-(SELECT block_number, block_hash FROM block ORDER BY block_number LIMIT 8)
+(SELECT DISTINCT block_number, block_hash FROM (
+        SELECT block_number, block_hash FROM event_standing WHERE source_table <> 'generic_events' AND block_number <= $1::bigint
+        ORDER BY block_number LIMIT 1500) first ORDER BY 1 LIMIT 8)
 UNION
-(SELECT block_number, block_hash FROM block ORDER BY block_number DESC LIMIT 8)
-ORDER BY block_number
+(SELECT DISTINCT block_number, block_hash FROM (
+        SELECT block_number, block_hash FROM event_standing WHERE source_table <> 'generic_events' AND block_number <= $1::bigint
+        ORDER BY block_number DESC LIMIT 1500) last ORDER BY 1 DESC LIMIT 8)
+ORDER BY 1

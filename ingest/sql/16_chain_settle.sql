@@ -7,7 +7,7 @@ SELECT t.* FROM (
                 coalesce(array_agg(e.block_hash), '{}') AS block_hashes,
                 coalesce(array_agg(event_row(e.own::jsonb, e.transaction_hash, e.log_index, e.address, e.block_hash, e.block_number, e.network,
                         e.transaction_index, e.block_timestamp)), '{}') AS event_rows
-        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::text[],
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::timestamptz[], $10::text[],
                 $11::bigint[], $12::bigint[], $13::bigint[], $14::text[])
                 AS e (source_table, transaction_hash, log_index, address, block_hash, block_number, network, transaction_index, block_timestamp, stream,
                         stream_ms, stream_seq, settled, own)

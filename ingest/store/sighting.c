@@ -48,7 +48,7 @@ void sighting_push(struct db_columns *sightings, const struct event *event, cons
         if (event->block_timestamp < 0)
                 db_array_push(&columns[8], NULL, 0);
         else
-                db_array_push_number(&columns[8], event->block_timestamp);
+                db_array_push_time(&columns[8], event->block_timestamp);
         db_array_push_text(&columns[9], entry->stream);
         db_array_push_number(&columns[10], (int64_t)entry->ms);
         db_array_push_number(&columns[11], (int64_t)entry->seq);

@@ -11,7 +11,7 @@
 
 #define SIGHTING_COLUMNS  14
 #define SIGHTING_PLACED   15 /* with the event's place in its entry, for those that read streams */
-#define SIGHTING_ELEMENTS "ttnttntnntnnntn"
+#define SIGHTING_ELEMENTS "ttnttntnztnnntn"
 
 /* To columns of SIGHTING_ELEMENTS. place: in its entry, where that has the event in several blocks; else -1. settled: the entry
  * was acked before the tables were looked at (audit). */

@@ -295,7 +295,7 @@ static void sort_items(struct items *items)
 /* Of what each event has, in the order of the insert and copy statements' columns. */
 enum { COLUMN_TIME = 7, COLUMN_STREAM, COLUMN_MS, COLUMN_SEQ, COLUMN_VALUES };
 /* As db_columns_init wants them: the columns above, then the event's own. */
-static const char common_elements[] = "tnttntnntnn", own_elements[] = "tttttttttt", atom_elements[] = "tttbt"; /* b: raw_data */
+static const char common_elements[] = "tnttntnztnn", own_elements[] = "tttttttttt", atom_elements[] = "tttbt"; /* b: raw_data */
 _Static_assert(sizeof(common_elements) == COLUMN_VALUES + 1 && sizeof(own_elements) == EVENT_VALUES_MAX + 1, "one a column");
 
 /* jsonb's binary form: its version, then the text. */
@@ -319,10 +319,8 @@ static void push_event(struct db_array *to, size_t step, const struct event *eve
         db_array_push_number(&to[6 * step], event->transaction_index);
         if (event->block_timestamp < 0)
                 db_array_push(&to[COLUMN_TIME * step], NULL, 0);
-        else if (step)
-                db_array_push_number(&to[COLUMN_TIME * step], event->block_timestamp);
         else
-                db_array_push_time(to, event->block_timestamp);
+                db_array_push_time(&to[COLUMN_TIME * step], event->block_timestamp);
         db_array_push_text(&to[COLUMN_STREAM * step], entry->stream);
         db_array_push_number(&to[COLUMN_MS * step], (int64_t)entry->ms);
         db_array_push_number(&to[COLUMN_SEQ * step], (int64_t)entry->seq);

@@ -405,12 +405,12 @@ def test_what_is_gathered_is_bounded(make_pipeline, small):
     pipeline = waits(make_pipeline(WORKERS=1, **QUIET).listen_to(small), "cascade", small)
     add_buckets(pipeline, "cascade", [number % 64 for number in range(25_000)])
     with pipeline.connect() as holder, pipeline.connect() as watcher:
-        holder.execute("SELECT pg_advisory_lock(hashtext('bucket'), 0)")
+        holder.execute("SELECT pg_advisory_lock('vault_outbox'::regclass::oid::int, 0)")
         start_rest(pipeline, "cascade")
         until(lambda: watcher.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 0").fetchone()[0],
               "cascade has gathered, and waits for bucket 0", alive=pipeline.alive())
         assert 2000 < pending_of(pipeline, [pipeline.vault_updates]) < 10_000 + 101
-        holder.execute("SELECT pg_advisory_unlock(hashtext('bucket'), 0)")
+        holder.execute("SELECT pg_advisory_unlock('vault_outbox'::regclass::oid::int, 0)")
     pipeline.drain().assert_exact()
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from test_plans import nodes
+from test_plans import ROOT, nodes
 
 STREAM = "s"
 PRICE = """INSERT INTO share_price_changed_events (transaction_hash, log_index, address, block_hash, block_number, network, transaction_index,
@@ -102,3 +102,23 @@ def test_many_notices_between_sightings(connection):
         before = read(connection, "reorgs")
         assert connection.execute("SELECT live FROM block_state(ARRAY[0::bigint], ARRAY['0x' || lpad('0', 64, '0')])").fetchall() == [(alive,)]
         assert read(connection, "reorgs") - before < 30000
+
+
+def test_the_gauge_of_conflicting_blocks_reads_as_much_however_many_events_there_are(connection):
+    """Every replica asks every few seconds."""
+    fill(connection, 10000)
+    connection.execute("SET session_replication_role = replica")
+    connection.execute("UPDATE share_price_changed_events SET block_hash = 'other' WHERE stream_ms = 1009999 AND stream_seq = 0")
+    before = read(connection, "share_price_changed_events")
+    text = (ROOT / "ingest/sql/12_conflicting_count.sql").read_text()
+    assert connection.execute(text).fetchone() == (1,)
+    assert read(connection, "share_price_changed_events") - before < 21000
+
+
+@pytest.mark.parametrize("name", ["16_chain_source", "16_chain_begin", "16_chain_sample"])
+def test_what_reconciling_asks_of_all_events_reads_a_few(connection, name):
+    """The first and last ones by their index, in each table."""
+    fill(connection, 10000)
+    before = read(connection, "share_price_changed_events")
+    connection.execute((ROOT / f"ingest/sql/{name}.sql").read_text().replace("$1", "9000"))
+    assert read(connection, "share_price_changed_events") - before < 4000

@@ -31,8 +31,8 @@ def test_an_outbox_that_was_empty_is_read_by_key(emptied, name, only_these):
     connection, terms = emptied
     only = terms[:10] if only_these else None
     prepared(connection, name)
-    ids = [row[0] for row in connection.execute("SELECT id FROM term_outbox ORDER BY id").fetchall()]
-    values = [ids, terms, terms] if "take" in name else [[0], only, 100_000] if "fold" in name else [terms, 100_000]
+    ids = [row[0] for row in connection.execute("SELECT id FROM term_outbox ORDER BY term_id").fetchall()]
+    values = [terms, ids, terms, terms] if "take" in name else [[0], only, 100_000] if "fold" in name else [terms, 100_000]
     connection.execute("BEGIN")
     for setting in BY_KEY:
         connection.execute(f"SET LOCAL {setting} = off")

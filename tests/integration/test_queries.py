@@ -35,11 +35,11 @@ INSERT INTO position (account_id, term_id, curve_id, shares, last_event_block, l
         first_event_log_index, count_delta, created_at, updated_at)
 SELECT creator_id, term_id, '1', last_event_block, last_event_block, 0, 't', true, last_event_block, 0, 1, now(), now()
 FROM atom WHERE last_event_transaction = 'filled';
-INSERT INTO share_price_changed_events SELECT md5('s' || i), 0, 'x', 'h', 10 + i, 'n', 0, now(), 's', i, 0, now(), '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', 0
+INSERT INTO share_price_changed_events SELECT md5('s' || i), 0, 'x', 'h', 10 + i, 'n', 0, now(), 's', i, 0, '0x' || md5('a' || i) || md5('b' || i), '1', '1', '1', '1', 0
 FROM generate_series(1, 30000) i;
-INSERT INTO deposited_events SELECT md5('d' || last_event_block), 0, 'x', 'h', 10 + last_event_block, 'n', 0, now(), 's', 1, 0, now(), 's', creator_id,
+INSERT INTO deposited_events SELECT md5('d' || last_event_block), 0, 'x', 'h', 10 + last_event_block, 'n', 0, now(), 's', 1, 0, 's', creator_id,
         term_id, '1', '1', '1', '1', '1', 0 FROM atom WHERE last_event_transaction = 'filled';
-INSERT INTO redeemed_events SELECT md5('e' || last_event_block), 0, 'x', 'h', 10 + last_event_block, 'n', 0, now(), 's', 1, 0, now(), 's', creator_id,
+INSERT INTO redeemed_events SELECT md5('e' || last_event_block), 0, 'x', 'h', 10 + last_event_block, 'n', 0, now(), 's', 1, 0, 's', creator_id,
         term_id, '1', '1', '1', '1', '1', 0 FROM atom WHERE last_event_transaction = 'filled';
 INSERT INTO orphaned_events (source_table, transaction_hash, log_index, block_hash, block_number, event_row, stream, stream_ms, stream_seq, reason)
 SELECT 'deposited_events', md5('o' || i), 0, 'h', i, '{}', 's', i, 0, 'reorg' FROM generate_series(1, 30000) i;

@@ -103,7 +103,7 @@ def spoil(pipeline, contract):
             {"transaction_hash": "0x" + "cd" * 32, "block_hash": "0x" + "ee" * 32}))).rowcount
         for hash_, kept in (("'0x" + "ee" * 32 + "'", False), ("block_hash", True)):
             connection.execute(f"INSERT INTO generic_events SELECT transaction_hash, 900 + {int(kept)}, address, {hash_}, block_number, network, 0, NULL, "
-                               "stream, 1, 1, now(), 'Odd', '{}' FROM atom_created_events ORDER BY block_number DESC LIMIT 1")
+                               "stream, 1, 1, 'Odd', '{}' FROM atom_created_events ORDER BY block_number DESC LIMIT 1")
     assert lost > 10 and changed > 10 and foreign == 5
     return lost, changed, foreign + 1
 
@@ -676,7 +676,7 @@ def write_verdict(connection, verdict):
         own = {name: value for name, value in row.items() if name not in (*ABOUT, "block_timestamp")}
         own["raw_data"] = "\\x" + own["raw_data"].hex() if own.get("raw_data") is not None else None
         time = None if row["block_timestamp"] is None else row["block_timestamp"] // 1_000_000
-        rows.append(connection.execute("SELECT event_row(%s::jsonb, %s, %s, %s, %s, %s, %s, %s, %s)",
+        rows.append(connection.execute("SELECT event_row(%s::jsonb, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s))",
                                        [json.dumps(own), *(row[name] for name in ABOUT), time]).fetchone()[0])
     for stream, (milliseconds, sequence) in verdict.positions:
         connection.execute("INSERT INTO chain_position VALUES (%s, %s, %s, %s)", [verdict.milliseconds, stream, milliseconds, sequence])

@@ -9,7 +9,7 @@ import feeds
 from node import Chain
 from programs import PROJECT, SERVICES
 from test_reconcile_service import wait_for_chain
-from test_sequences import STREAM, deposit, deposits, notice
+from test_sequences import STREAM, deposit, deposits, id32, notice
 from waiting import until
 
 GRANTS = (PROJECT / "deploy/grants.sql").read_text()
@@ -139,19 +139,41 @@ def test_rows_written_from_another_schema(pipeline):
             assert connection.execute("SELECT count(*) FROM other.position").fetchone() == (0,)
 
 
+def statement(path, *values):
+    text = (PROJECT / f"{path}.sql").read_text()
+    for number, value in enumerate(values, 1):
+        text = text.replace(f"${number}", f"'{value}'")
+    return text
+
+
 def test_pipelines_in_two_schemas_of_one_database(make_pipeline):
-    """Each works in its own, and a lock that one holds is none to the other."""
+    """Each works in its own, whose name may need quotes, and no lock that one holds is one to the other."""
     first = make_pipeline().migrate()
     first.streams = [STREAM]
     with first.connect() as connection:
-        connection.execute("CREATE SCHEMA second")
-    options = {"DATABASE_URL": first.postgres_server.url(first.database) + "?options=-csearch_path%3Dsecond", "CONSUMER_GROUP_SUFFIX": "second"}
+        connection.execute('CREATE SCHEMA "Second"')
+    options = {"DATABASE_URL": first.postgres_server.url(first.database) + "?options=-csearch_path%3D%22Second%22", "CONSUMER_GROUP_SUFFIX": "second"}
     with first.connect() as holder, first.connect() as watcher:
         holder.autocommit = False
+        holder.execute(statement("migrations/sql/00_schema_lock"))
         holder.execute("SELECT event_lock(true)")
+        holder.execute(statement("cascade/sql/30_bucket_lock", "{%s}" % ",".join(map(str, range(64)))))
+        for name in ("cascade", "analytics"):
+            assert holder.execute(statement("common/sql/00_backfill_lock", name)).fetchall()
+
+        def seen(query, expected, what):
+            until(lambda: watcher.execute(query).fetchone()[0] == expected, what, alive=first.services)
         first.start("ingest", **options)
-        first.feed([deposits(deposit(1)), notice(5, 1)])
+        seen("""SELECT to_regclass('"Second".schema_migrations') IS NOT NULL""", True, "it has migrated")
+        first.start("cascade", "analytics", BACKFILL_INTERVAL_MS=300, **options)
+        first.feed([deposits(deposit(1)), notice(5, 1), deposits(deposit(2, number=3, hash_=3, term=2))])
         first.redis().xgroup_create(STREAM, first.group, id="$")
-        until(lambda: watcher.execute("SELECT to_regclass('second.orphaned_events')").fetchone()[0], "it has migrated", alive=first.services)
-        until(lambda: watcher.execute("SELECT count(*) FROM second.orphaned_events").fetchone() == (1,), "it has handled the notice", alive=first.services)
+        seen('SELECT count(*) FROM "Second".orphaned_events', 1, "it has handled the notice")
+        seen('SELECT sum(position_count) FROM "Second".vault', 1, "cascade has counted")
+        watcher.execute(f"""INSERT INTO "Second".vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
+                            VALUES (0, ARRAY['{id32(2)}'], ARRAY[NULL], ARRAY[0], 0)""")
+        seen('SELECT count(*) FROM "Second".vault_outbox', 0, "cascade has found what nobody queued")
+        for name in SERVICES:
+            done = first.run(name, "check", **options)
+            assert done.returncode == 0 and "table privileges" in done.stdout, done.stdout + done.stderr
         assert watcher.execute("SELECT count(*) FROM public.orphaned_events").fetchone() == (0,)

@@ -58,7 +58,7 @@ def test_waiting_for_another_who_migrates(pipeline):
     """It says so, stops when it is asked to, and migrates nothing after that."""
     with pipeline.connect() as other:
         other.autocommit = False
-        other.execute("SELECT pg_advisory_xact_lock(x'72696e6465786572'::bigint)")
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('migrations'), hashtext(current_schema()))")
         service = pipeline.start("ingest")
         service.says(r"another program migrates")
         service.signal(signal.SIGTERM)

@@ -1,1 +1,0 @@
-DELETE FROM subject_predicate WHERE triple_count = 0
