@@ -16,6 +16,8 @@ double view_streams_rate(const struct view_streams *before, const struct view_st
         const struct view_stream *old = find(before, row->stream);
         if (!old || now->looked_ms <= before->looked_ms)
                 return -1;
+        if (!old->state.delivered && old->state.length > old->state.lag) /* Redis 7.0 forgets by a restart how many were read */
+                return row->state.delivered || row->state.length != old->state.length ? -1 : 0;
         int64_t done = (row->state.delivered - row->state.pending) - (old->state.delivered - old->state.pending);
         return done < 0 ? -1 : (double)done * 1000.0 / (double)(now->looked_ms - before->looked_ms);
 }

@@ -25,7 +25,7 @@ struct watch {
         struct model *model;
         pthread_t stream_thread, database_thread;
         struct link stream_link, link;
-        struct view_streams before;             /* the look that rates are counted from */
+        struct view_streams before, later;      /* the look that rates are counted from, and the next one to be it */
         uint64_t delays[2][METRIC_BUCKETS_MAX]; /* entry_to_commit_seconds as it was up to four, and up to two minutes ago */
         int64_t delays_ms;
         int64_t gauged_ms, noted_ms, asked_ms;
@@ -70,8 +70,10 @@ static int64_t look_at_streams(struct watch *watch)
                 return LOOK_INTERVAL_MS;
         set_stream_gauges(watch, &now);
         model_note_streams(watch->model, &now);
-        if (!watch->before.looked_ms || now.looked_ms - watch->before.looked_ms >= RATE_SPAN_MS)
-                watch->before = now;
+        if (!watch->later.looked_ms || now.looked_ms - watch->later.looked_ms >= RATE_SPAN_MS) {
+                watch->before = watch->later.looked_ms ? watch->later : now;
+                watch->later = now;
+        }
         for (size_t i = 0; i < now.count; i++)
                 if (!now.rows[i].state.lag_known)
                         return COUNT_INTERVAL_MS;
