@@ -19,8 +19,7 @@ static const char *output(const void *config)
 
 static int rebuild(struct service *service, struct db *db)
 {
-        (void)service;
-        return triples_rebuild(db);
+        return triples_rebuild(service, db);
 }
 
 static const struct program_check checks[] = {

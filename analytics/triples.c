@@ -1,6 +1,7 @@
 #include "triples.h"
 
 #include <stdio.h>
+#include "common/cli/tell.h"
 #include "common/base/clock.h"
 #include "common/base/progress.h"
 #include "common/stage/keys.h"
@@ -143,12 +144,13 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
         return r ? r : make_anew(db, &triples, until_ms);
 }
 
-int triples_rebuild(struct db *db)
+int triples_rebuild(const struct service *service, struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct progress progress;
         const struct db_call list = {.sql = &sql_40_rebuild_list, .rows = &rows};
-        const struct db_call pairs = {.sql = &sql_42_pair_rebuild};
+        int64_t pairs_made = 0;
+        const struct db_call pairs = {.sql = &sql_42_pair_rebuild, .affected = &pairs_made};
         int r = db_run(db, &list, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
         size_t total = r ? 0 : db_rows_count(rows);
         progress_begin(&progress, "making triples anew", "triples", (int64_t)total);
@@ -160,10 +162,10 @@ int triples_rebuild(struct db *db)
         if (r)
                 return r;
         progress_end(&progress);
-        printf("%-24s %zu triples made anew\n", "triple_vault, triple_term", total);
+        tell_rows(service, "triple_vault, triple_term", (int64_t)total, "triples made anew");
         r = db_run(db, &pairs, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
         if (r)
                 return r;
-        printf("%-24s made anew\n", "predicate_object, subject_predicate");
+        tell_rows(service, "predicate_object, subject_predicate", pairs_made, "rows written");
         return 0;
 }

@@ -7,7 +7,8 @@
  */
 #pragma once
 
+#include "common/stage/service.h"
 #include "common/stage/work.h"
 
 MUST_CHECK int triples_process(struct work *work);
-MUST_CHECK int triples_rebuild(struct db *db);
+MUST_CHECK int triples_rebuild(const struct service *service, struct db *db);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "common/cli/tell.h"
 #include "common/base/clock.h"
 #include "common/base/progress.h"
 #include "common/base/stop.h"
@@ -121,7 +122,7 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
         return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, REBUILD_TIMEOUT_MS);
 }
 
-int aggregate_rebuild(struct db *db)
+int aggregate_rebuild(const struct service *service, struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct progress progress;
@@ -137,6 +138,7 @@ int aggregate_rebuild(struct db *db)
         if (r)
                 return r;
         progress_end(&progress);
-        printf("%-24s %zu terms made anew, with their vaults' numbers of holders and market caps\n", "term, vault", total);
+        tell_rows(
+                service, "term, vault", (int64_t)total, "terms made anew, with their vaults' numbers of holders and market caps");
         return 0;
 }

@@ -7,7 +7,8 @@
  */
 #pragma once
 
+#include "common/stage/service.h"
 #include "common/stage/work.h"
 
 MUST_CHECK int aggregate_process(struct work *work);
-MUST_CHECK int aggregate_rebuild(struct db *db);
+MUST_CHECK int aggregate_rebuild(const struct service *service, struct db *db);

@@ -18,8 +18,7 @@ static const char *output(const void *config)
 
 static int rebuild(struct service *service, struct db *db)
 {
-        (void)service;
-        return aggregate_rebuild(db);
+        return aggregate_rebuild(service, db);
 }
 
 static const struct program_check checks[] = {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/main.h"
+#include "common/cli/tell.h"
 #include "migrations/schema.h"
 #include "ingest/store/network.h"
 #include "ingest/decode/address.h"
@@ -131,7 +132,7 @@ static int rebuild(struct service *service, struct db *db)
                         r = audit_mend_parts(db, tables[i], &sql_20_rebuild_find, &sql_20_rebuild_make, false, &total);
                 } while (!r && total > before);
                 if (!r)
-                        printf("%-28s %lld rows made anew\n", tables[i], (long long)total);
+                        tell_rows(service, tables[i], total, "rows made anew");
         }
         return r;
 }
@@ -145,7 +146,7 @@ static const struct program_check checks[] = {
 };
 
 static const struct program_command commands[] = {
-        {"replay", "replay [--from ID] [--reset]",
+        {"replay", "replay [--from ID] [--reset] [--json]",
                 "read the input streams again from the start (or ID); --reset: empty all tables first (--accept-loss: even where "
                 "the "
                 "streams no longer hold all that the tables hold)",
@@ -155,7 +156,7 @@ static const struct program_command commands[] = {
                 "exit 1 "
                 "when they differ; --rpc: instead of RPC_URL",
                 reconcile_command},
-        {"migrate", "migrate [--status [--json]]", "apply the migrations that are missing; --status: show which are",
+        {"migrate", "migrate [--status] [--json]", "apply the migrations that are missing; --status: show which are",
                 migrate_command},
         {0},
 };

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/cli/tell.h"
 #include "common/base/stop.h"
 #include "common/cli/connect.h"
 #include "common/base/log.h"
@@ -12,6 +13,13 @@
 static void tell_log(const struct migration *migration)
 {
         log_write(LOG_INFO, "migration applied", "name=%s", migration->name);
+}
+
+/* A name is a file's: nothing in it needs escaping. */
+static void tell_json(const struct migration *migration)
+{
+        printf("{\"applied\":\"%s\"}\n", migration->name);
+        fflush(stdout);
 }
 
 static void tell_user(const struct migration *migration)
@@ -72,18 +80,22 @@ static int show_status(struct db *db, bool json)
 
 int migrate_command(struct service *service, int argc, char **argv)
 {
-        bool status = argc > 1 && !strcmp(argv[1], "--status"), json = argc == 3 && !strcmp(argv[2], "--json");
-        if (argc > 1 && (!status || argc != 2 + json)) {
-                fprintf(stderr, "ingest: usage: ingest migrate [--status [--json]]\n");
+        bool status = argc > 1 && !strcmp(argv[1], "--status"), json = argc == 2 + status && !strcmp(argv[1 + status], "--json");
+        if (argc != 1 + status + json) {
+                fprintf(stderr, "ingest: usage: ingest migrate [--status] [--json]\n");
                 return 2;
         }
         AUTO(db) struct db *db = connect_db(service);
-        if (!db)
+        service->json = json;
+        if (!db) {
+                tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
+        }
         if (status)
                 return show_status(db, json);
-        int r = schema_migrate(db, tell_user, wait_for_user);
-        if (!r)
+        int r = schema_migrate(db, json ? tell_json : tell_user, wait_for_user);
+        tell_end(service, !r, "version", schema_known(), db_error(db));
+        if (!r && !json)
                 printf("the schema is at version %" PRId64 "\n", schema_known());
         return report(db, r);
 }

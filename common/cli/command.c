@@ -9,6 +9,7 @@
 #include "common/cli/connect.h"
 #include "common/cli/dead_letters.h"
 #include "common/cli/status.h"
+#include "common/cli/tell.h"
 #include "common/cli/verify.h"
 
 /* ---- help ---- */
@@ -17,12 +18,12 @@ static const char *const common_commands[][2] = {
         {"check [--json]", "preflight: servers, versions, encoding, eviction, persistence, privileges, schema, group, clock"},
         {"verify [--sample N] [--json]",
                 "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
-        {"rebuild", "recompute them in place, while the pipeline runs"},
+        {"rebuild [--json]", "recompute them in place, while the pipeline runs"},
         {"status [--watch] [--json]", "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, "
                                       "verify; exit code 0 where it "
                                       "works, 1 where it does not"},
         {"dlq list|show ID [--json]", "this stage's dead letters"},
-        {"dlq retry|drop ID...|--all", "handle them again, once the cause is gone; or remove them"},
+        {"dlq retry|drop ID...|--all [--json]", "handle them again, once the cause is gone; or remove them"},
 };
 
 static void print_command(const char *usage, const char *help)
@@ -85,7 +86,7 @@ static int read_options(const struct program *program, int argc, char **argv, st
 {
         *options = (struct options){0};
         for (int i = 2; i < argc; i++) {
-                if (!strcmp(argv[i], "--json") && strcmp(argv[1], "rebuild")) {
+                if (!strcmp(argv[i], "--json")) {
                         options->json = options->verify.json = true;
                 } else if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
                         options->watch = true;
@@ -130,11 +131,14 @@ bool command_needs_no_settings(const struct program *program, int argc, char **a
 static int command_rebuild(struct service *service)
 {
         AUTO(db) struct db *db = connect_schema(service);
-        if (!db || connect_may(service, db, false))
+        if (!db || connect_may(service, db, false)) {
+                tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
+        }
         int r = service->program->rebuild(service, db);
         if (r)
                 fprintf(stderr, "%s: rebuild failed: %s\n", service->program->name, db_error(db));
+        tell_end(service, !r, NULL, 0, db_error(db));
         return r ? 1 : 0;
 }
 
@@ -149,6 +153,7 @@ static int run(struct service *service, int argc, char **argv)
         int code = read_options(service->program, argc, argv, &options);
         if (code)
                 return code;
+        service->json = options.json;
         if (!strcmp(argv[1], "check"))
                 return check_run(service, options.json);
         if (!strcmp(argv[1], "verify"))

@@ -1,3 +1,4 @@
+#include "common/cli/tell.h"
 #include "common/cli/dead_letters.h"
 
 #include <cjson/cJSON.h>
@@ -215,8 +216,9 @@ static int drop_dead_letter(void *context, const struct stream_entry *letter)
         return 0;
 }
 
-static int refuse(const struct stream_entry *letter, const char *why)
+static int refuse(const struct retry *retry, const struct stream_entry *letter, const char *why)
 {
+        tell_one(retry->service, "stays", letter->id, why);
         fprintf(stderr, "%s stays: ", letter->id);
         fputs(why, stderr);
         fputc('\n', stderr);
@@ -233,7 +235,7 @@ static int retry_dead_letter(void *context, const struct stream_entry *letter)
         const struct stream_batch batch = {.entries = &entry, .count = 1, .redelivered = true};
         struct work *work = &retry->work;
         if (!strcmp(field(letter, "error_class"), "lost"))
-                return refuse(letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");
+                return refuse(retry, letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");
         arena_reset(&retry->arena);
         work->batch = &batch;
         work->key_count = work->dead_letter_count = 0;
@@ -243,9 +245,9 @@ static int retry_dead_letter(void *context, const struct stream_entry *letter)
                 return -1;
         }
         if (entry.left)
-                return refuse(letter, "it takes longer than PROCESSING_TIMEOUT_MS");
+                return refuse(retry, letter, "it takes longer than PROCESSING_TIMEOUT_MS");
         if (work->dead_letter_count)
-                return refuse(letter, work->dead_letters[0].error);
+                return refuse(retry, letter, work->dead_letters[0].error);
         work_fold_keys(work);
         if (target && work->key_count && stream_publish(retry->redis, target, work->keys, work->key_count))
                 return -1;
@@ -291,7 +293,7 @@ static void close_retry(struct retry *retry)
 static int usage(const struct service *service)
 {
         fprintf(stderr,
-                "%s: usage: %s dlq list [--json] | show ID [--json] | retry ID…|--all | drop ID…|--all\n"
+                "%s: usage: %s dlq list [--json] | show ID [--json] | retry ID…|--all [--json] | drop ID…|--all [--json]\n"
                 "(ID: the first column of the list, or the id of the entry)\n",
                 service->program->name, service->program->name);
         return 2;
@@ -332,8 +334,11 @@ static int change_dead_letters(struct service *service, struct redis *redis, boo
                         worst = r ? r : worst;
                 }
         fprintf(stderr, "%s: %zu letters %s\n", service->program->name, retry.done, again ? "retried" : "dropped");
+        worst = r ? r : worst;
+        tell_end(service, !worst, again ? "retried" : "dropped", (int64_t)retry.done,
+                retry.db && *db_error(retry.db) ? db_error(retry.db) : redis_error(redis));
         close_retry(&retry);
-        return r ? r : worst;
+        return worst;
 }
 
 int dead_letters_command(struct service *service, int argc, char **argv)
@@ -345,14 +350,17 @@ int dead_letters_command(struct service *service, int argc, char **argv)
              drop = !strcmp(what, "drop");
         bool all = count == 1 && !strcmp(argv[2], "--all");
         if ((!list && !show && !again && !drop) || (list && count) || (show && count != 1) || (!list && count < 1) ||
-                (json && !list && !show) || (all && show))
+                (all && show))
                 return usage(service);
         for (int i = 0; i < count; i++)
                 if (!all && !is_id(argv[2 + i]))
                         return usage(service);
+        service->json = json;
         AUTO(redis) struct redis *redis = connect_redis(service);
-        if (!redis)
+        if (!redis) {
+                tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
+        }
         int r = list || show ? show_dead_letters(service, redis, show ? argv[2] : NULL, json)
                              : change_dead_letters(service, redis, again, argv + 2, count);
         if (r && *redis_error(redis))

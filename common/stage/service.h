@@ -32,6 +32,7 @@ struct service {
         const struct program *program;
         void *config;                /* the program's struct */
         const struct config *shared; /* the same */
+        bool json;                   /* a command that prints JSON */
         struct metrics *metrics;
         struct breaker breaker;
         struct limiter limiter;

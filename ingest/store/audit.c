@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/cli/tell.h"
 #include "common/cli/connect.h"
 #include "common/base/progress.h"
 #include "ingest/store/network.h"
@@ -290,16 +291,16 @@ int audit_rebuild(struct service *service, struct db *db)
         if (!r)
                 r = audit_mend_parts(db, NULL, &sql_12_sighting_find, &sql_12_sighting_mend, true, &mended);
         if (!r)
-                printf("%-28s %" PRId64 " rows mended from the streams\n", "notices and sightings", mended);
+                tell_rows(service, "notices and sightings", mended, "rows mended from the streams");
         for (size_t i = 0; !r && i < EVENT_KINDS; i++) {
                 mended = 0;
                 r = audit_mend_parts(db, event_types[i].table, &sql_10_audit_find, &sql_10_audit_mend, true, &mended);
                 if (!r)
-                        printf("%-28s %" PRId64 " rows mended from the streams\n", event_types[i].table, mended);
+                        tell_rows(service, event_types[i].table, mended, "rows mended from the streams");
         }
         if (!r)
                 r = audit_mend_parts(db, NULL, &sql_12_reorg_find, &sql_12_reorg_mend, true, &moved);
         if (!r)
-                printf("%-28s %" PRId64 " rows moved\n", "orphaned_events", moved);
+                tell_rows(service, "orphaned_events", moved, "rows moved");
         return r;
 }

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+import feeds
 import oracle
 from programs import SERVICES
 from settings_table import variables
@@ -33,7 +34,7 @@ def test_version(pipeline, name):
 
 @pytest.mark.parametrize("name", SERVICES)
 @pytest.mark.parametrize("arguments", [("unheard-of",), ("--unheard-of",), ("verify", "--sample"), ("verify", "--sample", "some"),
-                                       ("check", "more"), ("migrate", "--unheard-of"), ("migrate", "--json")])
+                                       ("check", "more"), ("migrate", "--unheard-of"), ("migrate", "--json", "--status")])
 def test_bad_usage(pipeline, name, arguments):
     done = pipeline.run(name, *arguments)
     assert done.returncode == 2 and done.stdout == "" and done.stderr
@@ -154,3 +155,33 @@ def test_what_users_ask_for_is_indexed(pipeline):
     for name, columns in _INDEXED.items():
         for column in (*columns, "block_number", "block_timestamp"):
             assert (name, column) in leading, f"no index on {name}.{column}"
+
+
+def lines_of(done, code=0):
+    assert done.returncode == code, done.stdout + done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_what_changes_something_speaks_json_too(make_pipeline, small):
+    """A line for each thing done, and a last one that says whether all was."""
+    pipeline = make_pipeline().listen_to(small)
+    applied = lines_of(pipeline.run("ingest", "migrate", "--json"))
+    assert [line["applied"] for line in applied[:2]] == ["0010_events", "0011_chain"]
+    assert applied[-1] == {"program": "ingest", "done": True, "version": int(applied[-2]["applied"][:4])}
+    assert lines_of(pipeline.run("ingest", "migrate", "--json")) == applied[-1:]
+    pipeline.start()
+    pipeline.feed([*small, feeds.Message(small[0].stream, "", (), raw="no json")])
+    pipeline.drain()
+    for name, tables in (("ingest", {"deposited_events", "orphaned_events", "vault"}), ("cascade", {"term, vault"}),
+                         ("analytics", {"triple_vault, triple_term", "predicate_object, subject_predicate"})):
+        *rows, end = lines_of(pipeline.run(name, "rebuild", "--json"))
+        assert end == {"program": name, "done": True} and {row["table"] for row in rows} >= tables
+        assert all(type(row["rows"]) is int and row["what"] for row in rows)
+    assert lines_of(pipeline.run("ingest", "replay", "--json")) == [{"program": "ingest", "done": True, "not_storable": 1}]
+    letter = pipeline.dead_letters()[0]["dead_letter_id"]
+    stays, end = lines_of(pipeline.run("ingest", "dlq", "retry", letter, "--json"), 1)
+    assert stays["stays"] == letter and "JSON" in stays["why"] and (end["done"], end["retried"]) == (False, 0)
+    assert lines_of(pipeline.run("ingest", "dlq", "drop", "--all", "--json")) == [{"program": "ingest", "done": True, "dropped": 1}]
+    away = {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1"}
+    for command in (["migrate"], ["rebuild"], ["replay"], ["dlq", "drop", "--all"]):
+        assert lines_of(pipeline.run("ingest", *command, "--json", **away), 1)[-1]["done"] is False

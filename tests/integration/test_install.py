@@ -87,12 +87,12 @@ def test_completion_offers_every_command(installed, completed, name):
     assert completed(name, "--") == {"--help", "--version"}
     assert completed(name, "ver") == {"verify"}
     assert completed(name, "dlq", "") - {"--help", "--version"} == {"list", "show", "retry", "drop"}
-    assert completed(name, "dlq", "retry", "--") == {"--all"}
+    assert completed(name, "dlq", "retry", "--") == {"--all", "--json"}
     assert completed(name, "verify", "--sample", "100", "--") - {"--sample"} == {"--json"}
 
 
 def test_completion_of_ingests_own(completed):
-    assert completed("ingest", "replay", "--") == {"--from", "--reset", "--accept-loss"}
+    assert completed("ingest", "replay", "--") == {"--from", "--reset", "--json", "--accept-loss"}
     assert completed("ingest", "migrate", "--") == {"--status", "--json"}
     assert "replay" not in completed("cascade", "")
 
