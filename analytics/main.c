@@ -49,6 +49,7 @@ int main(int argc, char **argv)
                 .state_new = keys_state_new,
                 .state_free = keys_state_free,
                 .outbox_stale = &sql_40_outbox_stale,
+                .rights = &sql_40_rights,
                 .gauge_sql = &sql_40_outbox_size,
                 .gauges = gauges,
                 .checks = checks,

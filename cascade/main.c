@@ -45,6 +45,7 @@ int main(int argc, char **argv)
                 .state_new = keys_state_new,
                 .state_free = keys_state_free,
                 .outbox_stale = &sql_30_outbox_stale,
+                .rights = &sql_30_rights,
                 .gauge_sql = &sql_30_outbox_size,
                 .gauges = gauges,
                 .checks = checks,

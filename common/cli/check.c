@@ -154,14 +154,12 @@ static void check_rights(struct report *report, const struct service *service, s
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = service->program->rights, .rows = &rows};
-        if (!call.sql)
-                return;
         if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS))
-                tell(report, VERDICT_FAIL, "command privileges", "%s", db_error(db));
+                tell(report, VERDICT_FAIL, "program privileges", "%s", db_error(db));
         else if (!db_rows_count(rows))
-                tell(report, VERDICT_OK, "command privileges", "may make temporary tables, and empty all tables");
+                tell(report, VERDICT_OK, "program privileges", "all that this program and its commands need");
         for (size_t i = 0; i < db_rows_count(rows); i++)
-                tell(report, *db_rows_text(rows, i, 0) == 't' ? VERDICT_FAIL : VERDICT_WARN, "command privileges", "%s",
+                tell(report, *db_rows_text(rows, i, 0) == 't' ? VERDICT_FAIL : VERDICT_WARN, "program privileges", "%s",
                         db_rows_text(rows, i, 1));
 }
 
@@ -208,8 +206,7 @@ static bool check_postgres(struct report *report, struct service *service, struc
                 creates ? "may create tables" : "may not create tables: migrate with another user, RUN_MIGRATIONS=false");
         const char *closed = db_rows_text(rows, 0, 6);
         tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
-                closed ? "SELECT, INSERT, UPDATE or DELETE is missing on " : "all tables can be read and written",
-                closed ? closed : "");
+                closed ? "SELECT is missing on " : "all tables can be read", closed ? closed : "");
         const char *keyless = db_rows_text(rows, 0, 7);
         tell(report, keyless ? VERDICT_WARN : VERDICT_OK, "replica identity", "%s%s%s",
                 keyless ? "missing on " : "all tables have one", keyless ? keyless : "",

@@ -45,8 +45,6 @@ int connect_may(const struct service *service, struct db *db, bool resets)
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = service->program->rights, .rows = &rows};
         int missing = 0;
-        if (!call.sql)
-                return 0;
         if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
                 fprintf(stderr, "%s: PostgreSQL: %s\n", service->program->name, db_error(db));
                 return -1;

@@ -267,10 +267,11 @@ static const char *name_text(const char *name, int room, char out[256])
 
 static void print_stream(const struct screen *screen, const cJSON *stream, int room)
 {
-        char name[256], of[6][32];
-        snprintf(of[0], 32, "%s%s", cJSON_IsTrue(item(stream, "lag_known")) ? "" : "~", count_text(item(stream, "lag"), of[5]));
+        char name[256], lag[34], of[6][32];
+        snprintf(lag, sizeof(lag), "%s%s", cJSON_IsTrue(item(stream, "lag_known")) ? "" : "~",
+                count_text(item(stream, "lag"), of[5]));
         fprintf(screen->out, "%-10s%-*s%9s%9s%9s%8s%9s", text(stream, "stage"), room ? room : 40,
-                name_text(text(stream, "stream"), room, name), of[0], count_text(item(stream, "pending"), of[1]),
+                name_text(text(stream, "stream"), room, name), lag, count_text(item(stream, "pending"), of[1]),
                 rate_text(item(stream, "entries_per_second"), of[2]), span_text(item(stream, "oldest_ms"), 0.001, of[3]),
                 span_text(item(stream, "seconds_left"), 1, of[4]));
         if (!screen->width)

@@ -68,8 +68,8 @@ struct program {
         const struct sql *gauge_sql;   /* asked every now and then: a number for each of gauges, in their order */
         struct metric *const *gauges;  /* ends at NULL */
 
-        /* Rights that are missing, beyond those on rows: whether the service and all commands need it, or only what empties
-         * tables; and what to do. NULL: there are none. */
+        /* Rights that are missing, beyond reading: whether the service and all commands need it, or only what empties tables; and
+         * what to do. */
         const struct sql *rights;
         const struct program_check *checks; /* verify's; ends at table NULL */
         const struct sql *in_flight;        /* how many keys are left out since a change of theirs is under way; may be NULL */

@@ -56,7 +56,7 @@ def test_a_role_has_no_more_than_it_needs(granted):
             with pytest.raises(errors.InsufficientPrivilege):
                 connection.execute(statement)
     checked = pipeline.run("ingest", "check", **as_role(pipeline, "ingest"))
-    assert "warn  command privileges" in checked.stdout and "replay --reset needs TRUNCATE on atom, " in checked.stdout
+    assert checked.returncode == 0 and "warn  program privileges" in checked.stdout and "replay --reset needs TRUNCATE on atom, " in checked.stdout
     with pipeline.connect() as connection:
         connection.execute("GRANT TRUNCATE ON ALL TABLES IN SCHEMA public TO pipeline_ingest; REVOKE TRUNCATE ON vault_outbox FROM pipeline_ingest")
     done = pipeline.run("ingest", "replay", "--reset", **as_role(pipeline, "ingest"))
@@ -65,6 +65,15 @@ def test_a_role_has_no_more_than_it_needs(granted):
     with pipeline.connect() as connection:
         connection.execute("GRANT TRUNCATE ON ALL TABLES IN SCHEMA public TO pipeline_ingest")
     assert pipeline.run("ingest", "replay", "--reset", **as_role(pipeline, "ingest")).returncode == 0
+
+
+@pytest.mark.parametrize("name, table", [("ingest", "term_outbox"), ("ingest", "reorgs"), ("cascade", "vault"), ("analytics", "subject_predicate")])
+def test_check_names_a_right_that_is_missing(granted, name, table):
+    assert granted.run(name, "check", **as_role(granted, name)).returncode == 0
+    with granted.connect() as connection:
+        connection.execute(f"REVOKE INSERT ON {table} FROM pipeline_{name}")
+    done = granted.run(name, "check", **as_role(granted, name))
+    assert done.returncode == 1 and f" ON {table} TO pipeline_{name}" in done.stdout, done.stdout
 
 
 def test_without_temporary_tables(granted, small, make_node):
@@ -80,7 +89,7 @@ def test_without_temporary_tables(granted, small, make_node):
         assert done.returncode == 1 and done.stdout == "", command
         assert "permission denied, nothing was changed" in done.stderr and f"GRANT TEMPORARY ON DATABASE {pipeline.database} TO pipeline_ingest" in done.stderr
     done = pipeline.run("ingest", "check", **as_role(pipeline, "ingest"))
-    assert done.returncode == 1 and "FAIL  command privileges" in done.stdout
+    assert done.returncode == 1 and "FAIL  program privileges" in done.stdout
     for name in ("cascade", "analytics"):
         for command in ("verify", "rebuild"):
             assert pipeline.run(name, command, **as_role(pipeline, name)).returncode == 0, (name, command)
