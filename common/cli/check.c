@@ -206,7 +206,7 @@ static bool check_postgres(struct report *report, struct service *service, struc
                 creates ? "may create tables" : "may not create tables: migrate with another user, RUN_MIGRATIONS=false");
         const char *closed = db_rows_text(rows, 0, 6);
         tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
-                closed ? "SELECT is missing on " : "all tables can be read", closed ? closed : "");
+                closed ? "the right to read is missing on " : "all tables can be read", closed ? closed : "");
         const char *keyless = db_rows_text(rows, 0, 7);
         tell(report, keyless ? VERDICT_WARN : VERDICT_OK, "replica identity", "%s%s%s",
                 keyless ? "missing on " : "all tables have one", keyless ? keyless : "",

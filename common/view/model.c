@@ -277,6 +277,8 @@ static cJSON *streams_object(const struct service *service, const struct view_st
                 cJSON_AddNumberToObject(item, "oldest_pending_ms", (double)row->state.oldest_pending_ms);
                 add_number(item, "entries_per_second", row->rate);
                 add_number(item, "seconds_left", seconds_left(row));
+                cJSON_AddNumberToObject(item, "lost", /* seen by this process */
+                        service->metrics ? metrics_get(service->metrics, &stage_lost_entries, row->stream, NULL, NULL) : 0);
         }
         return root;
 }

@@ -255,7 +255,10 @@ static void judge_stream(struct verdict *verdict, const cJSON *stream)
 {
         char time[TIME_SIZE];
         const char *name = text_of(stream, "stream");
-        double lag = number_of(stream, "lag"), stuck = number_of(stream, "stuck_ms");
+        double lag = number_of(stream, "lag"), stuck = number_of(stream, "stuck_ms"), lost = number_of(stream, "lost");
+        if (lost > 0)
+                add_problem(verdict, WARNING, "PipelineLostEntries", "%s: %.0f entries were trimmed away before they were stored",
+                        name, lost);
         if (lag > 0 && acked_nothing(stream))
                 add_problem(
                         verdict, ERROR, "PipelineStalled", "%s: %.0f entries wait, and none was acked for a minute", name, lag);

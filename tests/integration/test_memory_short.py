@@ -105,6 +105,7 @@ def test_trimmed_under_a_running_reader(pipeline, small):
     pipe.xtrim(stream, maxlen=10, approximate=False)
     pipe.execute()
     until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == 40, "40 are counted", alive=[service])
+    until(lambda: "40 entries were trimmed away before they were stored" in service.get("/status")[1], "the page says so", alive=[service])
 
 
 def test_what_is_trimmed_behind_the_acks_is_no_loss(make_pipeline, small):

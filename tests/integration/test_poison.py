@@ -317,7 +317,7 @@ def bare(text):
 def test_bad_usage(pipeline):
     pipeline.migrate()
     for line in ("", "lsit", "list 1-1", "list --all", "show", "show --all", "show 1-1 2-2", "show 1", "show x", "show 1-1 --text", "retry", "retry 1-",
-                 "retry 1-1 --all", "retry --all --json", "retry --everything", "drop", "drop -", "drop 1-1 2", "drop *"):
+                 "retry 1-1 --all", "retry --everything", "drop", "drop -", "drop 1-1 2", "drop *"):
         for stage in SERVICES:
             assert "usage" in dlq(pipeline, stage, *line.split(), code=2).stderr
     for stage in SERVICES:
