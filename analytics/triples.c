@@ -144,13 +144,23 @@ static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, 
         return r ? r : make_anew(db, &triples, until_ms);
 }
 
+static int rebuild_pair(const struct service *service, struct db *db, const char *table, const char *first, const char *second)
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_param params[] = {db_text(table), db_text(first), db_text(second)};
+        const struct db_call call = {
+                .sql = &sql_42_pair_rebuild, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        int r = db_run(db, &call, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
+        if (!r)
+                tell_rows(service, table, db_rows_number(rows, 0, 0), "rows written");
+        return r;
+}
+
 int triples_rebuild(const struct service *service, struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct progress progress;
         const struct db_call list = {.sql = &sql_40_rebuild_list, .rows = &rows};
-        int64_t pairs_made = 0;
-        const struct db_call pairs = {.sql = &sql_42_pair_rebuild, .affected = &pairs_made};
         int r = db_run(db, &list, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
         size_t total = r ? 0 : db_rows_count(rows);
         progress_begin(&progress, "making triples anew", "triples", (int64_t)total);
@@ -163,9 +173,6 @@ int triples_rebuild(const struct service *service, struct db *db)
                 return r;
         progress_end(&progress);
         tell_rows(service, "triple_vault, triple_term", (int64_t)total, "triples made anew");
-        r = db_run(db, &pairs, 1, DB_BEGIN | DB_COMMIT, REBUILD_TIMEOUT_MS);
-        if (r)
-                return r;
-        tell_rows(service, "predicate_object, subject_predicate", pairs_made, "rows written");
-        return 0;
+        r = rebuild_pair(service, db, "predicate_object", "predicate_id", "object_id");
+        return r ? r : rebuild_pair(service, db, "subject_predicate", "subject_id", "predicate_id");
 }

@@ -89,7 +89,9 @@ WHERE term_id IN (SELECT * FROM waiting) OR counter_term_id IN (SELECT * FROM wa
 
 -- For rebuild: a pair table anew from triple_term, the rows that move it. The lock keeps writers out, not readers; a transaction that has moved one
 -- but not yet the other waits for it, and is not visible here.
-CREATE FUNCTION pair_rebuild(name TEXT, first TEXT, second TEXT) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION pair_rebuild(name TEXT, first TEXT, second TEXT) RETURNS BIGINT LANGUAGE plpgsql AS $$
+DECLARE
+        written BIGINT;
 BEGIN
         EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', name);
         EXECUTE format('WITH expected AS MATERIALIZED (
@@ -104,4 +106,6 @@ BEGIN
                         = (excluded.triple_count, excluded.total_position_count, excluded.total_market_cap)
                 WHERE (p.triple_count, p.total_position_count, p.total_market_cap)
                         IS DISTINCT FROM (excluded.triple_count, excluded.total_position_count, excluded.total_market_cap)', name, first, second);
+        GET DIAGNOSTICS written = ROW_COUNT;
+        RETURN written;
 END $$;

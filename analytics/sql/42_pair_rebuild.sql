@@ -1,1 +1,2 @@
-SELECT pair_rebuild('predicate_object', 'predicate_id', 'object_id'), pair_rebuild('subject_predicate', 'subject_id', 'predicate_id')
+-- $1 a pair table, $2 and $3 its key. One a transaction: whoever makes triples anew locks both, in an order of the planner's.
+SELECT pair_rebuild($1, $2, $3)

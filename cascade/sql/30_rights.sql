@@ -1,5 +1,5 @@
--- Rights on rows that are missing, beyond reading, and what to do. true: the service needs them.
-SELECT true, format('GRANT INSERT, UPDATE, DELETE ON %s TO %I', string_agg(c.relname, ', ' ORDER BY c.relname), current_user)
+-- Rights that are missing, beyond reading: who needs them (1: all that writes); and what to do.
+SELECT 1, format('GRANT INSERT, UPDATE, DELETE ON %s TO %I', string_agg(c.relname, ', ' ORDER BY c.relname), current_user)
 FROM pg_class c
 WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
         AND c.relname IN ('vault', 'vault_outbox', 'term', 'term_outbox', 'pipeline_replica', 'pipeline_stream', 'verify_result')

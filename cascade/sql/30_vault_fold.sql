@@ -4,13 +4,13 @@
 -- how many outbox rows were taken. LATERAL, OFFSET 0 and ON CONFLICT: by key, whatever the planner thinks of tables that were empty.
 -- While somebody holds an old snapshot (pg_dump), no row that was taken can be vacuumed. So that these are not read again and again, a session keeps
 -- for each bucket the xid below which it has left nothing: every transaction below it was over. With this one's commit only, and never for long:
--- another session begins at 0.
+-- another session begins at 0, and a table made anew, or another schema's, has a number of its own.
 WITH gone AS (
         DELETE FROM vault_outbox WHERE ctid = ANY (ARRAY(
                 SELECT o.ctid
                 FROM (SELECT DISTINCT unnest($1::bigint[]) ORDER BY 1) k (b) CROSS JOIN LATERAL (
                         SELECT ctid, term_ids FROM vault_outbox
-                        WHERE bucket = b AND xid >= coalesce(nullif(current_setting('vault_outbox.left_nothing_' || b, true), ''), '0')::xid8 OFFSET 0) o
+                        WHERE bucket = b AND xid >= coalesce(nullif(current_setting('vault_outbox.left_nothing_' || pg_relation_filenode('vault_outbox') || '_' || b, true), ''), '0')::xid8 OFFSET 0) o
                 WHERE $2::text[] IS NULL OR EXISTS (SELECT FROM unnest(o.term_ids) t (id) WHERE (id IN (SELECT unnest($2::text[]))) IS TRUE)
                 LIMIT $3::bigint
         ))
@@ -41,6 +41,6 @@ WITH gone AS (
         ON CONFLICT (term_id, curve_id) DO UPDATE SET position_count = v.position_count + excluded.position_count
 )
 SELECT DISTINCT term_id, (SELECT count(*) FROM gone),
-        (SELECT count(set_config('vault_outbox.left_nothing_' || b, pg_snapshot_xmin(pg_current_snapshot())::text, false)) FROM unnest($1::bigint[]) b
+        (SELECT count(set_config('vault_outbox.left_nothing_' || pg_relation_filenode('vault_outbox') || '_' || b, pg_snapshot_xmin(pg_current_snapshot())::text, false)) FROM unnest($1::bigint[]) b
                 WHERE $2::text[] IS NULL AND (SELECT count(*) FROM gone) < $3::bigint)
 FROM change WHERE ours

@@ -159,7 +159,7 @@ static void check_rights(struct report *report, const struct service *service, s
         else if (!db_rows_count(rows))
                 tell(report, VERDICT_OK, "program privileges", "all that this program and its commands need");
         for (size_t i = 0; i < db_rows_count(rows); i++)
-                tell(report, *db_rows_text(rows, i, 0) == 't' ? VERDICT_FAIL : VERDICT_WARN, "program privileges", "%s",
+                tell(report, db_rows_number(rows, i, 0) < NEED_RESET ? VERDICT_FAIL : VERDICT_WARN, "program privileges", "%s",
                         db_rows_text(rows, i, 1));
 }
 
@@ -220,18 +220,11 @@ static bool check_postgres(struct report *report, struct service *service, struc
 
 static void check_ownership(struct report *report, struct service *service, struct redis *redis, struct db *db)
 {
-        const char *const *streams = service_inputs(service), *problem = NULL;
-        struct stream_owner self = {0}, other;
-        int r = ownership_read(service, db, &self, &problem);
-        for (size_t i = 0; !r && streams[i]; i++) {
-                char text[PROGRAM_EXPLAIN_SIZE];
-                r = stream_own(redis, streams[i], service->shared->group, &self, false, &other);
-                problem = r < 0 ? redis_error(redis) : NULL;
-                if (r > 0)
-                        ownership_explain(service, streams[i], &self, &other, text);
-                if (r > 0)
-                        tell(report, VERDICT_FAIL, "consumer group", "%s", text);
-        }
+        const char *problem = NULL;
+        char text[PROGRAM_EXPLAIN_SIZE];
+        int r = ownership_ask(service, redis, db, text, &problem);
+        if (r > 0)
+                tell(report, VERDICT_FAIL, "consumer group", "%s", text);
         if (r < 0)
                 tell(report, VERDICT_FAIL, "consumer group", "%s", problem);
         else if (!r)

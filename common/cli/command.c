@@ -131,7 +131,7 @@ bool command_needs_no_settings(const struct program *program, int argc, char **a
 static int command_rebuild(struct service *service)
 {
         AUTO(db) struct db *db = connect_schema(service);
-        if (!db || connect_may(service, db, false)) {
+        if (!db || connect_may(service, db, NEED_WRITE)) {
                 tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
         }

@@ -40,7 +40,7 @@ struct db *connect_schema(struct service *service)
         return db_close(db);
 }
 
-int connect_may(const struct service *service, struct db *db, bool resets)
+int connect_may(const struct service *service, struct db *db, enum program_need need)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = service->program->rights, .rows = &rows};
@@ -50,7 +50,7 @@ int connect_may(const struct service *service, struct db *db, bool resets)
                 return -1;
         }
         for (size_t i = 0; i < db_rows_count(rows); i++)
-                if (resets || *db_rows_text(rows, i, 0) == 't') {
+                if (db_rows_number(rows, i, 0) <= (int64_t)need) {
                         fprintf(stderr, "%s: permission denied, nothing was changed: %s\n", service->program->name,
                                 db_rows_text(rows, i, 1));
                         missing++;

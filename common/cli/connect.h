@@ -8,5 +8,5 @@ struct db *connect_db(struct service *service);
 struct db *connect_schema(struct service *service); /* one whose schema this program knows */
 /* Whether rights are missing that the command needs (program.rights), which is said before anything is done; resets: it empties
  * tables. 0: none is. */
-MUST_CHECK int connect_may(const struct service *service, struct db *db, bool resets);
+MUST_CHECK int connect_may(const struct service *service, struct db *db, enum program_need need);
 struct redis *connect_redis(struct service *service);

@@ -1,13 +1,14 @@
-#include "common/cli/tell.h"
 #include "common/cli/dead_letters.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/cli/connect.h"
 #include "common/base/clean.h"
 #include "common/base/log.h"
+#include "common/cli/connect.h"
+#include "common/cli/tell.h"
+#include "common/stage/ownership.h"
 #include "common/stream/state.h"
 
 #define PAGE        100
@@ -259,9 +260,15 @@ static int open_retry(struct retry *retry)
         struct service *service = retry->service;
         const struct program *program = service->program;
         const char *why = NULL;
+        char other[PROGRAM_EXPLAIN_SIZE];
         retry->db = connect_schema(service);
         if (!retry->db)
                 return -1;
+        int r = ownership_ask(service, retry->redis, retry->db, other, &why);
+        if (r) { /* the messages are another database's */
+                fprintf(stderr, "%s: nothing was retried: %s\n", program->name, r > 0 ? other : why);
+                return -1;
+        }
         if (program->prepare && program->prepare(service, retry->db, &why)) {
                 fprintf(stderr, "%s: %s\n", program->name, why ? why : db_error(retry->db));
                 return -1;

@@ -132,7 +132,7 @@ int verify_run(struct service *service, const struct verify_options *options)
 {
         int64_t differences = 0, in_flight = 0, started = clock_ms();
         AUTO(db) struct db *db = connect_schema(service);
-        if (!db || connect_may(service, db, false))
+        if (!db || connect_may(service, db, NEED_VERIFY))
                 return 1;
         int before = service->program->verify_begin ? service->program->verify_begin(service, db) : 0;
         if (before || verify_snapshot(service, db, options, &differences, &in_flight)) {

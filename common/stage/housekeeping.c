@@ -197,7 +197,12 @@ static int run_round(struct housekeeping *house)
                 return -1;
         if (clock_is_due(&house->owned_ms, OWNED_INTERVAL_MS)) {
                 const char *problem = NULL;
-                r = ownership_take(service, house->link.redis, NULL, &problem);
+                const bool owns = atomic_load(&service->owns);
+                if (!owns) /* the name may lead to another database by now */
+                        house->link.db = db_close(house->link.db);
+                if (!owns && !link_open_db(&house->link, service))
+                        return -1;
+                r = ownership_take(service, house->link.redis, owns ? NULL : house->link.db, &problem);
         }
         if (r || !atomic_load(&service->owns))
                 return r < 0 ? r : 0;

@@ -23,6 +23,14 @@ int ownership_read(const struct service *service, struct db *db, struct stream_o
         return 0;
 }
 
+bool ownership_is(struct service *service, const char *place)
+{
+        pthread_mutex_lock(&service->health.lock);
+        bool is = !strcmp(service->owner.place, place);
+        pthread_mutex_unlock(&service->health.lock);
+        return is;
+}
+
 void ownership_explain(const struct service *service, const char *stream, const struct stream_owner *self,
         const struct stream_owner *other, char text[PROGRAM_EXPLAIN_SIZE])
 {
@@ -76,4 +84,20 @@ int ownership_take(struct service *service, struct redis *redis, struct db *db, 
                 return r;
         }
         return note(service, text);
+}
+
+int ownership_ask(
+        const struct service *service, struct redis *redis, struct db *db, char text[PROGRAM_EXPLAIN_SIZE], const char **problem)
+{
+        const char *const *streams = service_inputs(service);
+        struct stream_owner self = {0}, other;
+        int r = ownership_read(service, db, &self, problem);
+        for (size_t i = 0; !r && streams[i]; i++) {
+                r = stream_own(redis, streams[i], service->shared->group, &self, false, &other);
+                if (r < 0)
+                        *problem = redis_error(redis);
+                else if (r)
+                        ownership_explain(service, streams[i], &self, &other, text);
+        }
+        return r < 0 ? r : r ? OWNERSHIP_OTHER : 0;
 }

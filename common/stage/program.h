@@ -40,6 +40,8 @@ struct program_database {
         const struct sql *verify_note;  /* $1 program, $2 differences, $3 keys in flight, $4 sample */
 };
 
+enum program_need { NEED_VERIFY, NEED_WRITE, NEED_RESET }; /* each needs what those before it do */
+
 struct program {
         const char *name, *summary, *examples; /* for --help */
         const struct program_database *database;
@@ -68,8 +70,7 @@ struct program {
         const struct sql *gauge_sql;   /* asked every now and then: a number for each of gauges, in their order */
         struct metric *const *gauges;  /* ends at NULL */
 
-        /* Rights that are missing, beyond reading: whether the service and all commands need it, or only what empties tables; and
-         * what to do. */
+        /* Rights that are missing, beyond reading: an enum program_need, and what to do. */
         const struct sql *rights;
         const struct program_check *checks; /* verify's; ends at table NULL */
         const struct sql *in_flight;        /* how many keys are left out since a change of theirs is under way; may be NULL */

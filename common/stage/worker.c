@@ -26,6 +26,7 @@ struct worker {
         char name[512];
         struct reader reader;
         struct db *db;
+        char place[OWNER_PLACE_SIZE]; /* of the database that it leads to */
         struct arena arena;
         struct work work;
         struct backoff backoff;
@@ -77,7 +78,11 @@ static int check_schema(struct worker *worker)
 static int check_ownership(struct worker *worker)
 {
         const char *problem = NULL;
-        int r = ownership_take(worker->service, worker->reader.consumer.redis, worker->db, &problem);
+        struct stream_owner self = {0};
+        int r = ownership_read(worker->service, worker->db, &self, &problem);
+        if (!r)
+                r = ownership_take(worker->service, worker->reader.consumer.redis, worker->db, &problem);
+        memcpy(worker->place, self.place, sizeof(worker->place));
         if (r < 0)
                 log_write(LOG_WARN, "whose the consumer group is could not be asked", "worker=%d error=%s", worker->number,
                         problem);
@@ -109,8 +114,9 @@ static int connect_redis(struct worker *worker)
 static int connect_db(struct worker *worker)
 {
         AUTO(text) char *problem = NULL;
-        if (worker->db && !db_alive(worker->db))
-                worker->db = db_close(worker->db); /* closed while it was idle, which is no failure */
+        /* closed while it was idle, which is no failure; or of a database that others have left since */
+        if (worker->db && (!db_alive(worker->db) || !ownership_is(worker->service, worker->place)))
+                worker->db = db_close(worker->db);
         if (worker->db)
                 return 0;
         worker->stale = false; /* how a new connection goes always counts */
@@ -330,13 +336,15 @@ static void *worker_run(void *argument)
 {
         struct worker *worker = argument;
         while (goes_on(worker)) {
-                reader_keep(&worker->reader);
-                if (!atomic_load(&worker->service->owns)) {
+                if (!atomic_load(&worker->service->owns)) { /* its entries are for whoever reads the group now */
                         if (stop_requested())
                                 break;
+                        worker->db = db_close(worker->db);
+                        reader_disconnect(&worker->reader);
                         reader_rest(&worker->reader, REFUSED_MS);
                         continue;
                 }
+                reader_keep(&worker->reader);
                 int64_t pause = breaker_ask(&worker->service->breaker, clock_ms());
                 if (pause && stop_requested())
                         break;

@@ -7,9 +7,11 @@
 
 #include "common/io/redis.h"
 
+#define OWNER_PLACE_SIZE 64
+
 struct stream_owner {
-        char id[64], place[64]; /* of the data, kept by copies; of the database that holds it */
-        char name[600];         /* for people */
+        char id[64], place[OWNER_PLACE_SIZE]; /* of the data, kept by copies; of the database that holds it */
+        char name[600];                       /* for people */
 };
 
 enum { STREAM_OWNED = 1 };

@@ -96,7 +96,7 @@ static int connect_command(struct chain *chain)
 {
         const char *why = NULL;
         chain->db = connect_schema(chain->service);
-        if (chain->db && !chain->check && connect_may(chain->service, chain->db, false))
+        if (chain->db && !chain->check && connect_may(chain->service, chain->db, NEED_WRITE))
                 return -EIO;
         chain->redis = chain->db ? connect_redis(chain->service) : NULL;
         if (!chain->redis)

@@ -235,7 +235,7 @@ static int run(struct replay *replay)
         struct service *service = replay->service;
         const char *why = NULL;
         replay->db = connect_schema(service);
-        if (replay->db && connect_may(service, replay->db, replay->reset))
+        if (replay->db && connect_may(service, replay->db, replay->reset ? NEED_RESET : NEED_WRITE))
                 return -1;
         replay->redis = replay->db ? connect_redis(service) : NULL;
         if (!replay->redis)

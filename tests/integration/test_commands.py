@@ -173,7 +173,7 @@ def test_what_changes_something_speaks_json_too(make_pipeline, small):
     pipeline.feed([*small, feeds.Message(small[0].stream, "", (), raw="no json")])
     pipeline.drain()
     for name, tables in (("ingest", {"deposited_events", "orphaned_events", "vault"}), ("cascade", {"term, vault"}),
-                         ("analytics", {"triple_vault, triple_term", "predicate_object, subject_predicate"})):
+                         ("analytics", {"triple_vault, triple_term", "predicate_object", "subject_predicate"})):
         *rows, end = lines_of(pipeline.run(name, "rebuild", "--json"))
         assert end == {"program": name, "done": True} and {row["table"] for row in rows} >= tables
         assert all(type(row["rows"]) is int and row["what"] for row in rows)

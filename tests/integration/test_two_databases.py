@@ -9,6 +9,7 @@ import feeds
 import oracle
 from programs import SERVICES
 from test_reconcile_service import metric
+from proxy import Proxy
 from waiting import until
 
 
@@ -167,3 +168,46 @@ def test_without_the_right_to_the_servers_identity(make_pipeline, own_postgres, 
     pipeline.drain()
     with pipeline.connect() as connection:
         assert not oracle.compare(connection, pipeline.entries)
+
+
+def test_a_name_that_leads_to_another_database_for_a_moment(make_pipeline, own_postgres, small):
+    """A mistake in a name service, or in a failover: nothing is read then, and all goes on by itself when the name is right again."""
+    first = make_pipeline(CLAIM_IDLE_MS=300).migrate().listen_to(small)
+    other = make_pipeline(postgres=own_postgres.start(), database=False)
+    other.database = first.database
+    other.create_database().migrate()
+    proxy = Proxy(first.postgres_server.port)
+    right, url = proxy.target, proxy.url(first.environment()["DATABASE_URL"])
+
+    def lead_to(port):
+        proxy.target = port
+        for pair in list(proxy.pairs):
+            proxy._close(pair)
+    try:
+        service = first.start("ingest", DATABASE_URL=url).ready()
+        first.feed(small[:20])
+        first.drain(["ingest"])
+        lead_to(own_postgres.port)
+        first.feed(small[20:40])
+        service.says("the consumer group is another database's; nothing is read")
+        lead_to(right)
+        service.says("the consumer group is ours")
+        first.feed(small[40:])
+        first.start("cascade", "analytics")
+        first.drain().assert_exact()
+        with other.connect() as connection:
+            assert connection.execute("SELECT count(*) FROM event_sighting").fetchone() == (0,)
+    finally:
+        proxy.close()
+
+
+def test_dead_letters_of_another_database_are_not_retried(make_pipeline, small):
+    first = make_pipeline().migrate().listen_to(small)
+    first.start()
+    first.feed(small)
+    first.redis().xadd(small[0].stream, {"payload": "{}"})
+    first.drain()
+    second = make_pipeline(redis_db=first.redis_db).migrate().listen_to(small)
+    done = second.run("ingest", "dlq", "retry", "--all")
+    assert done.returncode == 1 and "nothing was retried: group" in done.stderr, done.stderr
+    assert len(first.dead_letters()) == 1
