@@ -36,7 +36,7 @@ struct db_rows {
 
 size_t db_rows_count(const struct db_rows *rows)
 {
-        return (size_t)PQntuples(rows->result);
+        return rows ? (size_t)PQntuples(rows->result) : 0;
 }
 
 const char *db_rows_text(const struct db_rows *rows, size_t row, int column)
