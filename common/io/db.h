@@ -119,7 +119,7 @@ bool db_alive(struct db *db);
 int db_server_version(const struct db *db);                      /* 150004 */
 const char *db_parameter(const struct db *db, const char *name); /* a ParameterStatus value; NULL if unknown */
 
-size_t db_rows_count(const struct db_rows *rows); /* NULL: 0, of a call that failed */
+size_t db_rows_count(const struct db_rows *rows);                             /* NULL: 0, of a call that failed */
 const char *db_rows_text(const struct db_rows *rows, size_t row, int column); /* NULL: SQL NULL; borrowed from rows */
 int64_t db_rows_number(const struct db_rows *rows, size_t row, int column);   /* 0 for NULL */
 struct db_rows *db_rows_free(struct db_rows *rows);
