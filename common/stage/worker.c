@@ -296,8 +296,8 @@ static int step(struct worker *worker)
                 r = read_batch(worker);
                 worker->stale = had_redis && clock_ms() - worker->used_ms > STALE_MS;
         }
-        if (!r && !worker->reader.batch.count)
-                return STEP_IDLE;
+        if (!r && (!worker->reader.batch.count || !atomic_load(&worker->service->owns)))
+                return STEP_IDLE; /* what was read of another database's group stays pending, for it */
         if (!r)
                 r = process(worker);
         reader_end_batch(&worker->reader, r);

@@ -64,7 +64,7 @@ def test_one_that_runs_notices_that_another_has_taken_the_group(make_pipeline, s
     ran = first.start()
     first.feed(small[:20])
     first.drain()
-    second = make_pipeline(redis_db=first.redis_db).migrate().listen_to(small)
+    second = make_pipeline(redis_db=first.redis_db, CLAIM_IDLE_MS=300).migrate().listen_to(small)   # the first one's reads took some entries
     for service in ran:
         service.signal(signal.SIGSTOP)
     if loss == "the key":
