@@ -50,6 +50,6 @@ void metrics_counts(struct metrics *metrics, struct metric *family, uint64_t *co
  * what lies beyond the last bound is left out. False: it saw nothing. */
 bool metrics_quantiles(struct metrics *metrics, struct metric *family, const uint64_t *before, double *half, double *most);
 
-/* The whole exposition; malloc'd, caller frees. NULL: no memory. A counter or histogram without labels is shown from 0
+/* The whole exposition; malloc'd, caller frees. A counter or histogram without labels is shown from 0
  * on, a gauge from its first metrics_set on. */
 char *metrics_print(struct metrics *metrics);

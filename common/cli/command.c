@@ -19,9 +19,9 @@ static const char *const common_commands[][2] = {
         {"verify [--sample N] [--json]",
                 "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
         {"rebuild [--json]", "recompute them in place, while the pipeline runs"},
-        {"status [--watch] [--json]", "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, "
-                                      "verify; exit code 0 where it "
-                                      "works, 1 where it does not"},
+        {"status [--watch] [--json]",
+                "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, verify; "
+                "exit code 0 where it works, 1 where it does not"},
         {"dlq list|show ID [--json]", "this stage's dead letters"},
         {"dlq retry|drop ID...|--all [--json]", "handle them again, once the cause is gone; or remove them"},
 };

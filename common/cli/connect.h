@@ -6,7 +6,6 @@
 
 struct db *connect_db(struct service *service);
 struct db *connect_schema(struct service *service); /* one whose schema this program knows */
-/* Whether rights are missing that the command needs (program.rights), which is said before anything is done; resets: it empties
- * tables. 0: none is. */
+/* Whether rights are missing that the command needs (program.rights), which is said before anything is done. 0: none is. */
 MUST_CHECK int connect_may(const struct service *service, struct db *db, enum program_need need);
 struct redis *connect_redis(struct service *service);

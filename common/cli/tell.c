@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void print(cJSON *object)
+void tell_object(cJSON *object)
 {
         char *text = cJSON_PrintUnformatted(object);
         puts(text);
@@ -23,7 +23,7 @@ void tell_rows(const struct service *service, const char *table, int64_t rows, c
         cJSON_AddStringToObject(object, "table", table);
         cJSON_AddNumberToObject(object, "rows", (double)rows);
         cJSON_AddStringToObject(object, "what", what);
-        print(object);
+        tell_object(object);
 }
 
 void tell_one(const struct service *service, const char *key, const char *name, const char *why)
@@ -34,7 +34,7 @@ void tell_one(const struct service *service, const char *key, const char *name, 
         cJSON_AddStringToObject(object, key, name);
         if (why)
                 cJSON_AddStringToObject(object, "why", why);
-        print(object);
+        tell_object(object);
 }
 
 void tell_end(const struct service *service, bool done, const char *key, int64_t count, const char *error)
@@ -48,5 +48,5 @@ void tell_end(const struct service *service, bool done, const char *key, int64_t
                 cJSON_AddNumberToObject(object, key, (double)count);
         if (!done && error && *error)
                 cJSON_AddStringToObject(object, "error", error);
-        print(object);
+        tell_object(object);
 }

@@ -4,6 +4,10 @@
 
 #include "common/stage/service.h"
 
+struct cJSON;
+
+/* Prints and frees it. */
+void tell_object(struct cJSON *object);
 /* rows of a table, and what became of them. */
 void tell_rows(const struct service *service, const char *table, int64_t rows, const char *what);
 /* One thing and why: `{"key":name,"why":…}`; only in JSON. */

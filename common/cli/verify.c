@@ -7,6 +7,7 @@
 #include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "common/cli/connect.h"
+#include "common/cli/tell.h"
 #include "common/io/redis.h"
 #include "common_sql.h"
 
@@ -26,10 +27,7 @@ static void print_difference(const void *context, const char *table, const char 
         cJSON_AddStringToObject(line, "table", table);
         cJSON_AddStringToObject(line, "key", key);
         cJSON_AddStringToObject(line, "difference", text);
-        char *printed = cJSON_PrintUnformatted(line);
-        puts(printed);
-        free(printed);
-        cJSON_Delete(line);
+        tell_object(line);
 }
 
 /* --sample N: one key in so many, by the planner's idea of how many there are. */

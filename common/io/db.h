@@ -88,8 +88,6 @@ enum db_mode {
 /* NULL: fine, else what is wrong with a connection string (static text, without its secrets). */
 const char *db_url_check(const char *url);
 
-/* host:port/database of a connection string, for people: where it leads, without its secrets. */
-
 MUST_CHECK int db_open(
         struct db **out, const struct db_options *options, char **problem); /* *problem: malloc'd text on failure */
 struct db *db_close(struct db *db);

@@ -27,4 +27,5 @@ struct db_options {
 
 /* Negative: error says, host by host, why there is no connection. */
 MUST_CHECK int db_connect(const struct db_options *options, struct pg_conn **out, char *error, size_t size);
+/* host:port/database of a connection string, for people: where it leads, without its secrets. */
 void db_url_place(const char *url, char *out, size_t size);

@@ -187,6 +187,18 @@ static int backfill(struct housekeeping *house)
 
 /* ---- rounds ---- */
 
+static int take_ownership(struct housekeeping *house)
+{
+        struct service *service = house->service;
+        const char *problem = NULL; /* link_tell_failure says it */
+        struct stream_owner self = {0};
+        if (atomic_load(&service->owns))
+                return ownership_take(service, house->link.redis, NULL, &problem);
+        house->link.db = db_close(house->link.db); /* the name may lead to another database by now */
+        int r = link_open_db(&house->link, service) ? ownership_read(service, house->link.db, &self, &problem) : -1;
+        return r ? r : ownership_take(service, house->link.redis, &self, &problem);
+}
+
 static int run_round(struct housekeeping *house)
 {
         struct service *service = house->service;
@@ -195,15 +207,8 @@ static int run_round(struct housekeeping *house)
                 return 0;
         if (!link_open_redis(&house->link, service))
                 return -1;
-        if (clock_is_due(&house->owned_ms, OWNED_INTERVAL_MS)) {
-                const char *problem = NULL;
-                const bool owns = atomic_load(&service->owns);
-                if (!owns) /* the name may lead to another database by now */
-                        house->link.db = db_close(house->link.db);
-                if (!owns && !link_open_db(&house->link, service))
-                        return -1;
-                r = ownership_take(service, house->link.redis, owns ? NULL : house->link.db, &problem);
-        }
+        if (clock_is_due(&house->owned_ms, OWNED_INTERVAL_MS))
+                r = take_ownership(house);
         if (r || !atomic_load(&service->owns))
                 return r < 0 ? r : 0;
         if (clock_is_due(&house->trimmed_ms, TRIM_INTERVAL_MS)) {

@@ -31,7 +31,8 @@ bool ownership_is(struct service *service, const char *place)
         return is;
 }
 
-void ownership_explain(const struct service *service, const char *stream, const struct stream_owner *self,
+/* A sentence on a stream whose group is another's, with the way out. */
+static void explain(const struct service *service, const char *stream, const struct stream_owner *self,
         const struct stream_owner *other, char text[PROGRAM_EXPLAIN_SIZE])
 {
         char key[300];
@@ -63,41 +64,39 @@ static int note(struct service *service, const char *text)
         return *text ? OWNERSHIP_OTHER : 0;
 }
 
-int ownership_take(struct service *service, struct redis *redis, struct db *db, const char **problem)
+/* Of every input stream, up to the first that is another's: the text says whose it is. */
+static int ask(const struct service *service, struct redis *redis, const struct stream_owner *self, bool take,
+        char text[PROGRAM_EXPLAIN_SIZE], const char **problem)
 {
         const char *const *streams = service_inputs(service);
-        struct stream_owner self = {0}, other;
-        char text[PROGRAM_EXPLAIN_SIZE] = "";
-        int r = db ? ownership_read(service, db, &self, problem) : 0;
-        if (r)
-                return r;
-        pthread_mutex_lock(&service->health.lock);
-        if (db)
-                service->owner = self;
-        self = service->owner;
-        pthread_mutex_unlock(&service->health.lock);
-        for (size_t i = 0; streams[i] && !r; i++)
-                if ((r = stream_own(redis, streams[i], service->shared->group, &self, true, &other)) > 0)
-                        ownership_explain(service, streams[i], &self, &other, text);
-        if (r < 0) {
-                *problem = redis_error(redis);
-                return r;
+        struct stream_owner other;
+        int r = 0;
+        for (size_t i = 0; !r && streams[i]; i++) {
+                r = stream_own(redis, streams[i], service->shared->group, self, take, &other);
+                if (r < 0)
+                        *problem = redis_error(redis);
+                else if (r)
+                        explain(service, streams[i], self, &other, text);
         }
-        return note(service, text);
+        return r < 0 ? r : r ? OWNERSHIP_OTHER : 0;
+}
+
+int ownership_take(struct service *service, struct redis *redis, const struct stream_owner *self, const char **problem)
+{
+        char text[PROGRAM_EXPLAIN_SIZE] = "";
+        pthread_mutex_lock(&service->health.lock);
+        if (self)
+                service->owner = *self;
+        const struct stream_owner known = service->owner;
+        pthread_mutex_unlock(&service->health.lock);
+        int r = ask(service, redis, &known, true, text, problem);
+        return r < 0 ? r : note(service, text);
 }
 
 int ownership_ask(
         const struct service *service, struct redis *redis, struct db *db, char text[PROGRAM_EXPLAIN_SIZE], const char **problem)
 {
-        const char *const *streams = service_inputs(service);
-        struct stream_owner self = {0}, other;
+        struct stream_owner self = {0};
         int r = ownership_read(service, db, &self, problem);
-        for (size_t i = 0; !r && streams[i]; i++) {
-                r = stream_own(redis, streams[i], service->shared->group, &self, false, &other);
-                if (r < 0)
-                        *problem = redis_error(redis);
-                else if (r)
-                        ownership_explain(service, streams[i], &self, &other, text);
-        }
-        return r < 0 ? r : r ? OWNERSHIP_OTHER : 0;
+        return r ? r : ask(service, redis, &self, false, text, problem);
 }

@@ -11,15 +11,13 @@ enum { OWNERSHIP_OTHER = 1 };
 
 /* Who we are, as the database says. Negative: db_error, or *problem says why. */
 MUST_CHECK int ownership_read(const struct service *service, struct db *db, struct stream_owner *self, const char **problem);
-/* A sentence on a stream whose group is another's, with the way out. */
-void ownership_explain(const struct service *service, const char *stream, const struct stream_owner *self,
-        const struct stream_owner *other, char text[PROGRAM_EXPLAIN_SIZE]);
 /* Whether the database that this process found last is the one at this place. */
 bool ownership_is(struct service *service, const char *place);
 /* For commands: asks of every input stream, and takes nothing. OWNERSHIP_OTHER: the text says whose it is. Else as
  * ownership_take. */
 MUST_CHECK int ownership_ask(
         const struct service *service, struct redis *redis, struct db *db, char text[PROGRAM_EXPLAIN_SIZE], const char **problem);
-/* Takes the group of every input stream. db: who we are is asked anew; NULL: it is known. OWNERSHIP_OTHER: it is another's, which
+/* Takes the group of every input stream. self: of ownership_read; NULL: as it was last. OWNERSHIP_OTHER: it is another's, which
  * is logged, shown and counted. Negative: PostgreSQL or Redis failed; *problem, static or the connection's own text, says why. */
-MUST_CHECK int ownership_take(struct service *service, struct redis *redis, struct db *db, const char **problem);
+MUST_CHECK int ownership_take(
+        struct service *service, struct redis *redis, const struct stream_owner *self, const char **problem);

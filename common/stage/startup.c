@@ -73,7 +73,10 @@ static bool is_group_ours(struct service *service, struct db *db, int64_t *said_
                 tell_waiting(service, said_ms, "redis", problem);
                 return false;
         }
-        int r = ownership_take(service, redis, db, &why);
+        struct stream_owner self = {0};
+        int r = ownership_read(service, db, &self, &why);
+        if (!r)
+                r = ownership_take(service, redis, &self, &why);
         if (r < 0)
                 tell_waiting(service, said_ms, "consumer group", why);
         else

@@ -81,7 +81,7 @@ static int check_ownership(struct worker *worker)
         struct stream_owner self = {0};
         int r = ownership_read(worker->service, worker->db, &self, &problem);
         if (!r)
-                r = ownership_take(worker->service, worker->reader.consumer.redis, worker->db, &problem);
+                r = ownership_take(worker->service, worker->reader.consumer.redis, &self, &problem);
         memcpy(worker->place, self.place, sizeof(worker->place));
         if (r < 0)
                 log_write(LOG_WARN, "whose the consumer group is could not be asked", "worker=%d error=%s", worker->number,

@@ -11,7 +11,7 @@ import pytest
 import feeds
 from node import Chain
 from servers import RedisServer
-from test_reconcile import assert_equals_chain, canonical, counts, notice, reconcile, reorg   # noqa: F401: fixtures among them
+from test_reconcile import canonical, counts, notice, reconcile, reconcile_to, reorg   # noqa: F401: fixtures among them
 from test_reconcile_service import metric, wait_for_chain
 from waiting import until
 
@@ -96,16 +96,12 @@ def test_a_clock_that_is_set_back(make_pipeline, own_servers, server_folder, reo
     pipeline.listen_to(small).start()
     pipeline.feed(feeds.new_ids(small[::2]))
     pipeline.drain()
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
     assert int(pipeline.redis().time()[0]) > time.time() + HOUR / 2, "the server's clock is ahead"
     server.ahead(0)
     branch = chain.moved(fork, "b7")
     node.chain = branch
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, branch)
+    reconcile_to(pipeline, node, branch)
     other = "behind"
     pipeline.listen_to([*small, notice(other, fork)]).start("ingest")
     reconcile(pipeline, node)
@@ -118,9 +114,7 @@ def test_a_clock_that_is_set_back(make_pipeline, own_servers, server_folder, reo
     pipeline.feed([notice(other, fork)])
     pipeline.drain(["ingest"])
     assert counts(pipeline, "deposited_events", f"stream = 'chain' AND block_number >= {fork}") == 0, "the notice ends the verdicts"
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, branch)
+    reconcile_to(pipeline, node, branch)
     reconcile(pipeline, node, "--check")
 
 
@@ -135,25 +129,19 @@ def test_one_stream_ahead_of_the_clock_and_another_not(pipeline, small, make_nod
     pipeline.listen_to(small).start()
     pipeline.feed(shifted([m for m in small if m.name != "SharePriceChanged" or feeds.block_of(m) < fork], HOUR, {prices}))
     pipeline.drain()
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
     from_chain = "stream = 'chain' AND block_number >= " + str(fork)
     above = counts(pipeline, "share_price_changed_events", from_chain)
     assert above > 0
     pipeline.feed([notice(other, fork)])
     pipeline.drain()
     assert counts(pipeline, "share_price_changed_events", from_chain) == 0
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
     # and one of the stream that is ahead
     pipeline.feed([notice(prices, fork, 2)])
     pipeline.drain()
     assert counts(pipeline, "share_price_changed_events", from_chain) == 0
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
 
 
 def test_a_pass_that_changes_the_same_rows_again_has_failed(pipeline, small, make_node):

@@ -41,6 +41,13 @@ def assert_equals_chain(pipeline, chain):
     pipeline.assert_verified()
 
 
+def reconcile_to(pipeline, node, chain):
+    """Afterwards the tables equal the chain, and so does all that follows from them."""
+    reconcile(pipeline, node)
+    pipeline.drain()
+    assert_equals_chain(pipeline, chain)
+
+
 def test_the_recorded_reorg(pipeline, reorg, canonical, make_node):
     node = make_node(canonical)
     pipeline.listen_to(reorg).start()
@@ -50,9 +57,7 @@ def test_the_recorded_reorg(pipeline, reorg, canonical, make_node):
     # rindexer gave nine events of a new branch the time of the old branch's block
     assert checked.stdout.endswith("blocks 0 to 82: 202 events missing, 0 rows not on the chain, 9 different\n")
     assert len(checked.stdout.splitlines()) == 202 + 9 + 1
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, canonical)
+    reconcile_to(pipeline, node, canonical)
     reconcile(pipeline, node, "--check")
     with pipeline.connect() as connection:
         assert not oracle.compare_truth(connection, feeds.load_truth("reorg.truth.json.xz"))
@@ -176,9 +181,7 @@ def test_a_notice_of_any_stream_ends_a_verdict_and_the_next_reconcile_decides(pi
     pipeline.listen_to(small).start()
     pipeline.feed([m for m in small if m.name != "SharePriceChanged"])   # all prices are lost
     pipeline.drain()
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
     stored = counts(pipeline, "share_price_changed_events", "stream = 'chain'")
     assert stored == sum(log["event"] == "SharePriceChanged" for log in chain.events())
     numbers = sorted({log["block_number"] for log in chain.events() if log["event"] == "SharePriceChanged"})
@@ -191,9 +194,7 @@ def test_a_notice_of_any_stream_ends_a_verdict_and_the_next_reconcile_decides(pi
         pipeline.drain()
         assert counts(pipeline, "orphaned_events", "source_table = 'share_price_changed_events' AND reason = 'reorg' AND notice IS NOT NULL") == expected
         pipeline.assert_verified()
-        reconcile(pipeline, node)
-        pipeline.drain()
-        assert_equals_chain(pipeline, chain)
+        reconcile_to(pipeline, node, chain)
         assert counts(pipeline) == 0
     # one that stood before the verdict, but is handled only now, changes nothing
     with pipeline.connect() as connection:
@@ -217,22 +218,16 @@ def test_a_block_that_is_not_on_the_chain_stays_away_until_the_chain_has_it(pipe
     pipeline.listen_to([*small, notice("second", fork)]).start()
     pipeline.feed([m for m in small if feeds.block_of(m) < fork] + old[::2])
     pipeline.drain()
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, branch)
+    reconcile_to(pipeline, node, branch)
     assert reasons(pipeline) == {"not on chain": feeds.event_count(old[::2])}
     late = [feeds.replace(m, id=None, stream="second") for m in old]
     pipeline.feed(late)
     pipeline.drain()
     seen = {feeds.block_of(m) for m in old[::2]}   # of the others the chain was not asked: nobody knew of them
     assert counts(pipeline, "event_standing", f"block_number IN ({','.join(map(str, seen))}) AND block_hash NOT LIKE '0xd1%'") == 0
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, branch)
+    reconcile_to(pipeline, node, branch)
     node.chain = chain                           # and back: no notice says so, the chain does
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
     assert set(reasons(pipeline)) == {"not on chain"}
 
 
@@ -274,9 +269,7 @@ def test_reset_keeps_what_came_from_the_chain(pipeline, reorg, canonical, make_n
     done = pipeline.run("ingest", "replay", "--reset", RPC_URL=node.url)
     assert done.returncode == 0 and "202 rows came from the chain" in done.stderr, done.stderr
     assert counts(pipeline, "chain_block") == 0 and counts(pipeline, "event_standing") == 1336
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, canonical)
+    reconcile_to(pipeline, node, canonical)
 
 
 # ---------------------------------------------------------------- the node
@@ -571,9 +564,7 @@ def test_a_notice_that_comes_between_reading_and_correcting(pipeline, small, mak
     pipeline.drain()
     pipeline.assert_verified()
     node.mood = None
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
 
 
 def test_reset_looks_again_at_what_was_not_on_the_chain(pipeline, small, make_node):
@@ -593,9 +584,7 @@ def test_reset_looks_again_at_what_was_not_on_the_chain(pipeline, small, make_no
     done = pipeline.run("ingest", "replay", "--reset", RPC_URL=node.url)
     assert done.returncode == 0, done.stderr
     assert counts(pipeline, "chain_state", f"notice_fork <= {feeds.block_of(deposit)}") == 1
-    reconcile(pipeline, node)
-    pipeline.drain()
-    assert_equals_chain(pipeline, chain)
+    reconcile_to(pipeline, node, chain)
 
 
 @pytest.mark.parametrize("how", ["chain", "id", "code", "address"])
