@@ -98,17 +98,18 @@ static void end_slow_clients(struct http *http)
 
 static void client_begin(struct http *http, struct MHD_Connection *connection, void **slot)
 {
-        const union MHD_ConnectionInfo *fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD),
-                                       *address = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        const union MHD_ConnectionInfo *info; /* since MHD 1.0 one and the same for all questions: read before the next */
         struct client *client = memory_new(1, sizeof *client);
         *slot = client;
-        if (!fd)
+        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        if (!info)
                 return;
-        client->fd = fd->connect_fd;
+        client->fd = info->connect_fd;
         client->since_ms = clock_ms();
-        if (address && address->client_addr)
-                memcpy(&client->address, address->client_addr,
-                        address->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        if (info && info->client_addr)
+                memcpy(&client->address, info->client_addr,
+                        info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
         make_room(http, client);
         client->next = http->clients;
         http->clients = client;
