@@ -187,14 +187,17 @@ static int read_once(struct reader *reader, const struct stream_consumer *consum
 }
 
 /* *stream: one in which something waits, the likelier the more; NULL: nothing waits. So workers spread over the streams as the
- * backlog does. */
+ * backlog does. Looks for gaps first: a producer that trims a backlog takes more before each read, and Redis 8 passes over it. */
 static int pick_stream(struct reader *reader, const char **stream)
 {
         uint64_t sum = 0;
         *stream = NULL;
         for (size_t s = 0; s < reader->streams; s++) {
                 struct stream_group group;
-                int r = stream_group_read(reader->consumer.redis, reader->consumer.streams[s], reader->consumer.group, &group);
+                int r = service_tell_gap(reader->service, reader->consumer.redis, reader->consumer.streams[s]);
+                if (!r)
+                        r = stream_group_read(
+                                reader->consumer.redis, reader->consumer.streams[s], reader->consumer.group, &group);
                 if (r)
                         return r;
                 uint64_t lag = group.lag < 0 ? 1 : (uint64_t)group.lag;

@@ -93,19 +93,47 @@ def test_unread_entries_are_trimmed(pipeline, small, known):
 
 
 def test_trimmed_under_a_running_reader(pipeline, small):
-    """Between two looks at the stream: the number is found when all that is left is read."""
+    """It is at a batch meanwhile."""
     pipeline.migrate().listen_to(small)
-    stream, redis = pipeline.streams[0], pipeline.redis()
-    service = pipeline.start("ingest").ready()
-    redis.xadd(stream, {"payload": "{}"})
-    until(pipeline.drained(["ingest"]), "it is read", alive=[service])
-    pipe = redis.pipeline(transaction=True)
-    for _ in range(50):
-        pipe.xadd(stream, {"payload": "{}"})
-    pipe.xtrim(stream, maxlen=10, approximate=False)
-    pipe.execute()
-    until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == 40, "40 are counted", alive=[service])
+    stream, redis = next(message for message in small if message.name == "AtomCreated").stream, pipeline.redis()
+    service = pipeline.start("ingest", WORKERS=1).ready()
+    with pipeline.connect() as connection:
+        connection.execute("BEGIN; LOCK TABLE atom_created_events")
+        redis.xadd(stream, {"payload": next(message for message in small if message.name == "AtomCreated").payload()})
+        until(lambda: redis.exists(stream) and redis.xpending(stream, pipeline.group)["pending"], "the batch is under way", alive=[service])
+        pipe = redis.pipeline(transaction=True)
+        for _ in range(50):
+            pipe.xadd(stream, {"payload": "{}"})
+        pipe.xtrim(stream, maxlen=10, approximate=False)
+        pipe.execute()
+        until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == 40, "40 are counted", alive=[service])
+        connection.execute("ROLLBACK")
     until(lambda: "40 entries were trimmed away before they were stored" in service.get("/status")[1], "the page says so", alive=[service])
+
+
+def test_trimmed_faster_than_it_is_read(pipeline, small):
+    """A backlog of which the producer trims some before each read. Most of it is counted, nothing twice."""
+    pipeline.migrate().listen_to(small)
+    redis = pipeline.redis()
+    atom = next(message for message in small if message.name == "AtomCreated")
+    stream, rounds, added = atom.stream, 150, 20
+    service = pipeline.start("ingest", WORKERS=1, BATCH_MAX_EVENTS=5).ready()
+    until(lambda: redis.exists(stream), "the group is made", alive=[service])
+    for _ in range(rounds):
+        pipe = redis.pipeline(transaction=True)
+        for _ in range(added):
+            pipe.xadd(stream, {"payload": atom.payload()})
+        pipe.xtrim(stream, maxlen=30, approximate=False)
+        pipe.execute()
+    until(pipeline.drained(["ingest"]), "what is left is read", alive=[service])
+    metrics = service.get("/metrics")[1]
+    missing = rounds * added - sample(metrics, "messages_processed_total")
+    assert missing > 100, "the producer was faster"
+
+    def counted():
+        return missing * 0.5 <= sample(service.get("/metrics")[1], "lost_entries_total") <= missing
+    counted.why = lambda: f"{sample(service.get('/metrics')[1], 'lost_entries_total')} of {missing}"
+    until(counted, "what was lost is counted", alive=[service])
 
 
 def test_what_is_trimmed_behind_the_acks_is_no_loss(make_pipeline, small):
