@@ -267,9 +267,9 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
                 SELECT j.*, array_agg(j.stream_ms) FILTER (WHERE j.live AND j.stream = 'chain') OVER (
                         PARTITION BY j.source_table, j.transaction_hash, j.log_index) AS moments
                 FROM (SELECT v.*, NOT v.absent AND (v.stream, v.block_number, v.block_hash) IN (SELECT * FROM alive) AS live FROM version v) j
-        ), ranked AS ( -- what stands behind a moment, by its position in the stream at hand, is later than a row of that moment
+        ), ranked AS ( -- what stands behind a moment, by its position in the stream at hand, is later than its row
                 SELECT j.*, first_value(j.block_hash) OVER (PARTITION BY j.source_table, j.transaction_hash, j.log_index ORDER BY j.live DESC,
-                        j.moment DESC NULLS LAST, j.stream_ms DESC, j.stream_seq DESC, j.stream DESC, j.place, j.block_hash) AS winner
+                        j.moment DESC NULLS LAST, j.stream = 'chain', j.stream_ms DESC, j.stream_seq DESC, j.stream DESC, j.place, j.block_hash) AS winner
                 FROM (SELECT g.*, (
                                 SELECT max(m) FROM unnest(g.moments) m
                                 LEFT JOIN LATERAL (SELECT * FROM chain_position x WHERE x.moment = m AND x.stream = g.stream OFFSET 0) p ON true

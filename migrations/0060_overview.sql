@@ -21,7 +21,7 @@ DECLARE
         database CONSTANT TEXT := (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || quote_ident(current_schema())::regnamespace::oid;
 BEGIN
         RETURN database || '/' || (SELECT system_identifier FROM pg_control_system());
-EXCEPTION WHEN insufficient_privilege THEN
+EXCEPTION WHEN insufficient_privilege OR undefined_function OR feature_not_supported THEN -- some managed servers
         RETURN database;
 END $$;
 

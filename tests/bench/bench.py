@@ -7,9 +7,11 @@ import math
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,15 +20,15 @@ os.environ.setdefault("TEST_PATIENCE", "7200")   # a verify of a million events 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
 
 import programs   # noqa: E402
-from events import FIRST_BLOCK, MIXES, PER_BLOCK, Chain, Term, blocks, entry, notices, packed   # noqa: E402
-from measure import Meter, Profile, Rig, peak_megabytes, seconds_of, yardstick   # noqa: E402
+from events import FIRST_BLOCK, MIXES, PER_BLOCK, STREAMS, Chain, Term, blocks, entry, notices, packed   # noqa: E402
+from measure import POLL, Meter, Profile, Rig, peak_megabytes, seconds_of, yardstick   # noqa: E402
 from programs import SERVICES, executable   # noqa: E402
 
 # What a full run measures, and what --quick does.
 FULL = {"events": 200_000, "runs": 3, "pairs": 7, "per_message": (1, 10, 100), "long": 1_000_000, "rates": (100, 1000, 5000, 15_000), "seconds": 20, "vault": (1000, 1_000_000),
-        "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000, "viewers": 200, "viewed": 60}
+        "deposits": 3000, "pair": (10, 50_000), "triples": 1000, "rounds": 5, "verified": 1_000_000, "past": 10_000, "reached": 100_000, "viewers": 200, "viewed": 60}
 QUICK = {"events": 3000, "runs": 1, "pairs": 1, "per_message": (1, 10, 100), "long": 6000, "rates": (100, 500), "seconds": 1, "vault": (10, 1000),
-         "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000, "viewers": 200, "viewed": 3}
+         "deposits": 100, "pair": (10, 500), "triples": 50, "rounds": 1, "verified": 3000, "past": 100, "reached": 1000, "viewers": 200, "viewed": 3}
 PROBES_PER_SECOND = 50
 WINDOW = 64   # probes looked for at once
 
@@ -68,11 +70,24 @@ def rounded(value):
 
 # ---- throughput
 
-def run_through(options, events, per_message, replicas=1, reorged=False, copies=True, mix="hot"):
-    """Preloads, starts everything at once, waits until all is drained; then verify, and (copies) the yardstick. reorged: behind a reorg notice."""
+def add_past(options, rig, what, count):
+    """What happened before the flood, and reaches all of its blocks: reorg notices, or the chain's verdicts on its first blocks."""
+    if what == "notices":
+        rig.load(notices(FIRST_BLOCK - 5, count // len(STREAMS)))
+        rig.pipeline.start()
+        rig.drain()
+        rig.pipeline.stop()
+    if what == "verdicts":
+        hashes = dict(re.findall(r'"block_hash":"(\w+)","block_number":(\d+)', "".join(event.json for event in mixed(options, count * PER_BLOCK))))
+        with rig.connection.cursor().copy("COPY chain_block FROM STDIN") as copy:
+            for hash_, number in hashes.items():
+                copy.write_row((number, hash_, True, 1))
+
+
+def run_through(options, events, per_message, replicas=1, past="", count=0, copies=True, mix="hot"):
+    """Preloads, starts everything at once, waits until all is drained; then verify, and (copies) the yardstick. past: add_past."""
     with Rig(options) as rig:
-        if reorged:
-            rig.load(notices(FIRST_BLOCK - 5))
+        add_past(options, rig, past, count)
         messages = rig.load(packed(mixed(options, events, mix), per_message))
         rig.settle()
         profile = Profile(rig) if options.profile else None
@@ -80,7 +95,7 @@ def run_through(options, events, per_message, replicas=1, reorged=False, copies=
         for _ in range(replicas):
             rig.pipeline.start()
         end = rig.drain()
-        result = {"mix": mix, "end_seconds": rounded(end), "events": events, "per_message": per_message, "messages": messages, "replicas": replicas, "reorged": int(reorged), **meter.stop(events)}
+        result = {"mix": mix, "end_seconds": rounded(end), "events": events, "per_message": per_message, "messages": messages, "replicas": replicas, "past": f"{count} {past}" if past else "-", **meter.stop(events)}
         if profile:
             result["profile"] = profile.stop(events)
         result["events_per_second"] = round(events / result["seconds"])
@@ -133,7 +148,71 @@ def replicas(options):
 
 
 def reorg(options):
-    return middle_runs(options, options.form["events"], [(10, {"reorged": reorged}) for reorged in (False, True)], 1)
+    """Behind one notice, behind many, behind many verdicts: the ratios of the yardstick compare. And one notice that reaches many events."""
+    many = options.form["past"]
+    found = middle_runs(options, options.form["events"], [(10, {"past": past, "count": count}) for past, count in (
+        ("", 0), ("notices", len(STREAMS)), ("notices", many), ("verdicts", many))], 1)
+    for one in found[1:]:
+        one["cost"] = rounded(found[0]["ratio"] / one["ratio"])
+        say(f"{one['past']}: {one['cost']} of the cost without")
+    return [*found, reached(options)]
+
+
+class Beat(threading.Thread):
+    """While something else goes on: an entry each 50 ms, and how long until it is acked -> seconds of each, by stop()."""
+
+    def __init__(self, rig, stream, next_entry):
+        super().__init__(daemon=True)
+        self.rig, self.stream, self.next_entry = rig, stream, next_entry
+        self.client, self.end, self.seconds = rig.redis.client(), threading.Event(), []
+        self.start()
+
+    def run(self):
+        while not self.end.wait(0.05):
+            began = time.monotonic()
+            last = self.client.xadd(self.stream, self.next_entry())
+            while not self.rig._is_read(self.client.xinfo_groups(self.stream), last):
+                time.sleep(0.002)
+            self.seconds.append(time.monotonic() - began)
+
+    def stop(self):
+        self.end.set()
+        self.join()
+        return sorted(self.seconds)
+
+
+def reached(options):
+    """A notice a stream, above an earlier part of the flood: until the last is acked. Beside it the later stages' delay on a vault that is not moved."""
+    events = options.form["reached"]
+    with Rig(options) as rig:
+        rig.load(packed(mixed(options, events), 100))
+        still = Chain(options.seed, 1)
+        still.block = 1   # below the fork
+        still.transaction()
+        term = still.new_term(0)
+        price = still.priced(term, 1)
+        rig.load([entry(price.kind, [price])])
+        rig.pipeline.start()
+        rig.drain()
+        rig.settle()
+        beats = [Beat(rig, rig.pipeline.vault_updates, lambda: {"term_id": "0x" + term.id, "curve_id": 1, "reason": "bench", "block_number": 1}),
+                 Beat(rig, rig.pipeline.term_updates, lambda: {"term_id": "0x" + term.id, "reason": "bench", "block_number": 1})]
+        began = time.monotonic()
+        rig.load(notices(FIRST_BLOCK))
+        rig.undrained = list(rig.last)
+        while not rig._drained_soon():
+            time.sleep(POLL)
+        handled = time.monotonic() - began
+        delays = [beat.stop() for beat in beats]
+        rig.drain()
+        moved = events - rig.stored() + 1
+        rig.verify()
+        result = {"events": events, "moved": moved, "handled_seconds": rounded(handled),
+                  "beats": sum(map(len, delays)), "p99_ms": rounded(max(1000 * found[math.ceil(0.99 * len(found)) - 1] for found in delays))}
+        if moved != events:
+            raise AssertionError(f"{moved} of {events} events are orphaned")
+        say(f"notices that reach {events} events: {result}")
+        return result
 
 
 # ---- delay
@@ -326,22 +405,40 @@ def growth(options):
 # ---- verify, rebuild, replay
 
 def verify(options):
+    """Of a million events with early notices among them; COPY of the same as the yardstick. ingest's rebuild, while events come in: the longest
+    time that one of them took."""
     events = options.form["verified"]
     with Rig(options) as rig:
-        rig.load(packed(mixed(options, events), 100))
+        flood = iter(packed(mixed(options, events), 100))
+        rig.load(itertools.islice(flood, max(1, events // 100_000)))
+        rig.load(notices(FIRST_BLOCK))
+        rig.load(flood)
         rig.pipeline.start()
         rig.drain()
         rig.settle()
         result = {"events": events, "verify_seconds": rig.verify(), "rebuild_seconds": {}}
+        late = Chain(options.seed, 1)
+
+        def next_entry():
+            late.transaction()
+            event = late.priced(Term("00" * 32, 0, ()), 1)
+            return {"payload": entry(event.kind, [event])[1]}
         for name in SERVICES:
             started = time.monotonic()
+            beat = Beat(rig, STREAMS["SharePriceChanged"], next_entry) if name == "ingest" else None
             done = rig.pipeline.run(name, "rebuild")
             if done.returncode != 0:
                 raise AssertionError(f"{name} rebuild exits {done.returncode}\n{done.stderr[-4000:]}")
-            rig.drain()
             result["rebuild_seconds"][name] = round(time.monotonic() - started, 3)
+            if beat:
+                result["stood_still_seconds"] = rounded(beat.stop()[-1])
+                rig.last[beat.stream] = rig.client.xinfo_stream(beat.stream)["last-generated-id"]
+            rig.drain()
         rig.verify()
-        say(f"{events} events: verify {result['verify_seconds']}, rebuild {result['rebuild_seconds']}")
+        result["copy"] = yardstick(rig)
+        for what in ("verify", "rebuild"):
+            result[f"{what}_ratio"] = rounded(result[f"{what}_seconds"]["ingest"] / result["copy"]["seconds"])
+        say(f"{events} events: {result}")
         return [result]
 
 
@@ -422,18 +519,19 @@ PARTS = {"throughput": throughput, "long": long, "delay": delay, "growth": growt
 _METERED = {"events": 0, "seconds": 0, "machine_idle": 0, "others_on_the_machine": 0,
             "cpu_seconds_per_100000_events": dict.fromkeys((*SERVICES, "redis", "postgres"), 0)}
 _EACH = dict.fromkeys(SERVICES, 0)
-_RUN = {**_METERED, "end_seconds": 0, "per_message": 0, "messages": 0, "replicas": 0, "reorged": 0, "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
+_RUN = {**_METERED, "end_seconds": 0, "per_message": 0, "messages": 0, "replicas": 0, "past": "", "events_per_second": 0, "peak_megabytes": _EACH, "deadlocks": 0,
         "verify_seconds": _EACH}
 _THROUGH = {**_RUN, "ratio": 0, "ratios": [],
             "copy": {"rows": 0, "seconds": 0, "rows_per_second": 0, "cpu_seconds_per_100000_rows": 0}}
+_REACHED = dict.fromkeys(("events", "moved", "handled_seconds", "beats", "p99_ms"), 0)
 FIELDS = {   # of each element of a part's list; 0 stands for any number
     "throughput": _THROUGH,
     "long": _THROUGH,
     "replicas": {"one": _RUN, "two": _RUN, "ratio": 0, "ratios": []},
-    "reorg": _THROUGH,
+    "reorg": {},   # two kinds
     "delay": {**_METERED, "rate": 0, "fed_per_second": 0, "probes": 0, "p50_ms": 0, "p99_ms": 0, "max_ms": 0, "first_ms": 0},
     "growth": {"what": "", "sizes": [], "seconds": [], "cpu_seconds": [], "ratio": 0, "cpu_ratio": 0},
-    "verify": {"events": 0, "verify_seconds": _EACH, "rebuild_seconds": _EACH},
+    "verify": {"events": 0, "verify_seconds": _EACH, "rebuild_seconds": _EACH, "verify_ratio": 0, "rebuild_ratio": 0, "stood_still_seconds": 0},
     "viewers": dict.fromkeys(("viewers", "seconds", "requests", "core_without", "core", "p50_ms", "p99_ms", "max_ms"), 0),
     "replay": {**_METERED, "command_seconds": 0, "events_per_second": 0},
 }
@@ -459,7 +557,7 @@ def complaints(report):
         if not results:
             yield part
         for i, result in enumerate(results):
-            yield from missing(result, FIELDS[part], f"{part}[{i}]")
+            yield from missing(result, FIELDS[part] or (_THROUGH if "mix" in result else _REACHED), f"{part}[{i}]")
 
 
 def machine():
@@ -481,16 +579,16 @@ def tables(report):
     about = report["machine"]
     yield f"{report['date']}, {about['cores']} × {about['cpu']}, {about['memory_gib']} GiB, Linux {about['kernel']}, {report['version']}"
     users = (*SERVICES, "redis", "postgres")
-    through = [result for part in ("throughput", "long", "reorg") for result in report.get(part) or ()]
+    through = [result for part in ("throughput", "long", "reorg") for result in report.get(part) or () if "mix" in result]
     if through:
-        yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("mix", "events", "a message", "reorged", "seconds", "events/s",
+        yield from table("Throughput, and the yardstick of the same run; of several runs the one whose ratio is the middle one:", ("mix", "events", "a message", "behind", "seconds", "events/s",
                          "COPY rows/s", "ratio", "of all runs", "new / old", "end s", "idle", "others"), (
-            (r["mix"], r["events"], r["per_message"], "yes" if r["reorged"] else "no", f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
+            (r["mix"], r["events"], r["per_message"], r["past"], f"{r['seconds']:.1f}", r["events_per_second"], r["copy"]["rows_per_second"],
              f"{r['ratio']:.3f}", ", ".join(f"{ratio:.2f}" for ratio in r["ratios"]), ", ".join(f"{ratio:.2f}" for ratio in r["new_to_olds"]) or "-", r["end_seconds"],
              f"{r['machine_idle']:.0%}", f"{r['others_on_the_machine']:.0%}") for r in through))
-        yield from table("Processor seconds per 100,000 events, and peak memory:", ("mix", "events", "a message", "reorged", *users, "COPY",
+        yield from table("Processor seconds per 100,000 events, and peak memory:", ("mix", "events", "a message", "behind", *users, "COPY",
                          *(f"{name} MB" for name in SERVICES)), (
-            (r["mix"], r["events"], r["per_message"], "yes" if r["reorged"] else "no", *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
+            (r["mix"], r["events"], r["per_message"], r["past"], *(per(r, name) for name in users), f"{r['copy']['cpu_seconds_per_100000_rows']:.2f}",
              *(r["peak_megabytes"][name] for name in SERVICES)) for r in through))
     for r in report.get("replicas") or ():
         yield from table(f"Two replicas of each program / one: {r['ratio']:.2f}, the middle of {', '.join(f'{ratio:.2f}' for ratio in r['ratios'])}; its pair, "
@@ -505,9 +603,14 @@ def tables(report):
         yield from table("Growth:", ("what", "N", "seconds", "ratio", "processor seconds", "ratio"), (
             (r["what"], " / ".join(f"{n:,}" for n in r["sizes"]), " / ".join(map(str, r["seconds"])), r["ratio"],
              " / ".join(map(str, r["cpu_seconds"])), r["cpu_ratio"]) for r in report["growth"]))
+    for r in report.get("reorg") or ():
+        if "moved" in r:
+            yield from table("Notices that reach all of the events:", ("events", "handled in s", "p99 ms of the later stages meanwhile"), (
+                (r["moved"], f"{r['handled_seconds']:.1f}", r["p99_ms"]),))
     for r in report.get("verify") or ():
-        yield from table(f"Verify and rebuild of {r['events']:,} events, seconds:", ("", *SERVICES), (
-            (name, *(f"{r[name + '_seconds'][program]:.1f}" for program in SERVICES)) for name in ("verify", "rebuild")))
+        yield from table(f"Verify and rebuild of {r['events']:,} events, seconds; ingest's / COPY of them; an event's longest way meanwhile:", ("", *SERVICES, "/ COPY", "stood still s"), (
+            (name, *(f"{r[name + '_seconds'][program]:.1f}" for program in SERVICES), r[f"{name}_ratio"], r["stood_still_seconds"] if name == "rebuild" else "")
+            for name in ("verify", "rebuild")))
     for r in report.get("replay") or ():
         yield from table("ingest replay --reset, the pipeline running:", ("events", "seconds", "events/s"),
                          ((r["events"], f"{r['seconds']:.1f}", r["events_per_second"]),))

@@ -12,7 +12,7 @@ name some 1,900 keys.
     Chain(seed).mixed()                  events without end: Event(kind, block, json)
     Chain(seed, mix="many").mixed()      the same of many keys
     packed(events, per_message)          as stream entries (stream, payload) of one kind each, of as many events, of any blocks
-    notices(fork)                        reorg notices, one a stream
+    notices(fork, count)                 reorg notices, so many a stream
     blocks(events)                       as lists of entries, one list a block, one entry a kind in it: what a live chain looks like
 """
 import itertools
@@ -206,11 +206,12 @@ def packed(events, per_message):
             yield entry(kind, group)
 
 
-def notices(fork):
-    """A reorg notice for each stream, of a chain that ends before its first event."""
-    for stream in STREAMS.values():
-        yield stream, (f'{{"block_number":0,"event_data":[{{"type":"reorg","network":"{NETWORK}","fork_block":{fork},"depth":3,"events_deleted":0,'
-                       f'"affected_tx_hashes":[],"affected_events":[]}}],"event_name":"__rindexer_reorg","network":"{NETWORK}"}}').encode()
+def notices(fork, count=1):
+    """Reorg notices from this block on, for each stream as many as count; no two of a stream are alike, so each counts."""
+    for depth in range(1, count + 1):
+        for stream in STREAMS.values():
+            yield stream, (f'{{"block_number":0,"event_data":[{{"type":"reorg","network":"{NETWORK}","fork_block":{fork},"depth":{depth},"events_deleted":0,'
+                           f'"affected_tx_hashes":[],"affected_events":[]}}],"event_name":"__rindexer_reorg","network":"{NETWORK}"}}').encode()
 
 
 def blocks(events):

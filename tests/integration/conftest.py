@@ -1,4 +1,5 @@
 """What the tests share: one Redis and one PostgreSQL per session, a fresh database in each for a test, and its random seed."""
+import fcntl
 import os
 import random
 import shutil
@@ -31,6 +32,34 @@ def server_folder():
     folder = new_folder()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def base_folder(tmp_path_factory):
+    """The same for all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """once(name, make): a folder that make(folder) has filled, once in a run, whichever process needs it first."""
+    def get(name, make):
+        folder, done = base_folder(tmp_path_factory) / f"once-{name}", base_folder(tmp_path_factory) / f"once-{name}.done"
+        with open(folder.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+    return get
+
+
+def pytest_sessionfinish(session):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        for folder in session.config._tmp_path_factory.getbasetemp().glob("once-*/"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -399,7 +399,7 @@ def sort_out(entries, network=None, window=5000, verdicts=()):
 
         def order(one):
             stream, position, _ = one
-            return max((v.milliseconds for v in from_chain if v.after(stream, position)), default=-1), *position, stream
+            return max((v.milliseconds for v in from_chain if v.after(stream, position)), default=-1), stream != "chain", *position, stream
         live[key] = max(found, key=order)[2]   # of several in one entry the first one
         orphaned.update({(*key, row["block_hash"]): "superseded" for _, _, row in found if row["block_hash"] != live[key]["block_hash"]})
     for key, row in live.items():

@@ -111,6 +111,14 @@ def test_a_clock_that_is_set_back(make_pipeline, own_servers, server_folder, reo
     reconcile(pipeline, node)
     before = counts(pipeline, "deposited_events", f"stream = 'chain' AND block_number >= {fork}")
     assert before > 0
+    # one of its events again, in a block that nobody has said anything of
+    again = next(m for m in small if m.name == "Deposited" and feeds.block_of(m) >= fork)
+    about = {**again.events[0]["transaction_information"], "block_hash": "0x" + "5e" * 32}
+    pipeline.feed([replace(again, id=None, raw=None, events=({**again.events[0], "transaction_information": about},))])
+    pipeline.drain(["ingest"])
+    assert counts(pipeline, "deposited_events", f"block_hash = '{about['block_hash']}'") == 1, "it is later than the chain's row"
+    before = counts(pipeline, "deposited_events", f"stream = 'chain' AND block_number >= {fork}")
+    assert before > 0
     pipeline.feed([notice(other, fork)])
     pipeline.drain(["ingest"])
     assert counts(pipeline, "deposited_events", f"stream = 'chain' AND block_number >= {fork}") == 0, "the notice ends the verdicts"

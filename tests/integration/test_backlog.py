@@ -58,11 +58,11 @@ def read_as(pipeline, stage, consumer, count=None):
 def waits(pipeline, stage, messages):
     """All stages before this one have done the messages, its outbox holds what is left to do, its stream is empty."""
     before = SERVICES[:SERVICES.index(stage)]
-    for name in before:
-        pipeline.start(name)
+    services = [pipeline.start(name) for name in before]
     pipeline.feed(messages)
-    pipeline.drain(before)
-    pipeline.stop()
+    for service in services:   # in the order of the flow: each may publish once more what it has published before
+        pipeline.drain(before)
+        pipeline.stop(service)
     client, stream = pipeline.redis(), input_of(pipeline, stage)
     client.delete(stream)
     client.xgroup_create(stream, pipeline.group, id="0", mkstream=True)

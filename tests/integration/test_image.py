@@ -32,15 +32,17 @@ def build(folder):
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def image(once):
     """-> (digest, folder with the unpacked layout and root)"""
-    folder = tmp_path_factory.mktemp("image")
-    digest = build(folder / "out")
+    folder = once("image", make_image)
+    return (folder / "digest").read_text(), folder
+
+
+def make_image(folder):
+    (folder / "digest").write_text(build(folder / "out"))
     with tarfile.open(folder / "out/intuition-sync.tar") as archive:
         archive.extractall(folder / "oci")
     subprocess.run(["umoci", "raw", "unpack", "--image", f"{folder}/oci:0.1.0", folder / "root"], check=True, capture_output=True)
-    yield digest, folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def blob(folder, digest):

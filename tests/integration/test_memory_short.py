@@ -100,7 +100,9 @@ def test_trimmed_under_a_running_reader(pipeline, small):
     with pipeline.connect() as connection:
         connection.execute("BEGIN; LOCK TABLE atom_created_events")
         redis.xadd(stream, {"payload": next(message for message in small if message.name == "AtomCreated").payload()})
-        until(lambda: redis.exists(stream) and redis.xpending(stream, pipeline.group)["pending"], "the batch is under way", alive=[service])
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with pipeline.connect() as other:
+            until(lambda: other.execute(waits).fetchone()[0], "its batch waits for the lock", alive=[service])
         pipe = redis.pipeline(transaction=True)
         for _ in range(50):
             pipe.xadd(stream, {"payload": "{}"})

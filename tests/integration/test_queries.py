@@ -6,13 +6,19 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from servers import Server
+from waiting import until
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "queries"
 QUERIES = sorted(path.name for path in FOLDER.glob("*.sql"))
@@ -245,3 +251,49 @@ def test_a_view_answers_by_an_index(filled, query):
             without_icu(connection)
     assert psql(pipeline, query, FILLED).count("\n") > 1, "it finds nothing"
     assert_by_index(pipeline, query, FILLED)
+
+
+class PostGraphile(Server):
+    """As deploy/queries/README.md says, in the role `web`. $POSTGRAPHILE: its program (tests/servers/run)."""
+    label = "postgraphile"
+    orderly, death = signal.SIGTERM, signal.SIGKILL
+
+    def __init__(self, folder, database):
+        super().__init__(folder)
+        self.database = database
+
+    def command(self):
+        return ["node", os.environ["POSTGRAPHILE"], "-c", self.database, "-s", "api", "--disable-default-mutations", "--no-ignore-rbac",
+                "-n", "127.0.0.1", "-p", str(self.port), "--disable-graphiql"]
+
+    def ask(self, query):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    def answers(self):
+        try:
+            return self.ask("{ __typename }")
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+
+@pytest.mark.skipif("POSTGRAPHILE" not in os.environ, reason="tests/servers/run postgraphile fetches it")
+def test_postgraphile_serves_schema_api(filled, own_servers, server_folder):
+    pipeline, parameters, found, expected, _ = filled
+    with pipeline.connect() as connection:
+        connection.execute("CREATE ROLE web LOGIN PASSWORD 'word' IN ROLE intuition_read")
+        connection.execute("ALTER ROLE web SET statement_timeout = '60s'")
+    server = PostGraphile(server_folder, pipeline.postgres_server.url(pipeline.database).replace("//postgres@", "//web:word@"))
+    own_servers.append(server.start())
+    positions = server.ask(f'''{{ allPositions(condition: {{account: "{parameters['account'].lower()}"}}, orderBy: VALUE_DESC)
+        {{ nodes {{ termId curveId shares value deposited redeemed profit label }} }} }}''')["allPositions"]["nodes"]
+    held = [row for row in positions if int(row["shares"])]
+    assert {(row["termId"], row["curveId"]): numbers(row, "value", "deposited", "redeemed", "profit") for row in held} == expected["portfolio.sql"]
+    assert [int(row["value"]) for row in positions] == sorted((int(row["value"]) for row in positions), reverse=True)
+    triples = server.ask(f'''{{ allTriples(condition: {{subjectId: "{parameters['subject']}"}}) {{ nodes {{ id subject predicate object }} }} }}''')
+    assert {row["id"] for row in triples["allTriples"]["nodes"]} == expected["triples_about.sql"]
+    activities = server.ask("{ allActivities(first: 20) { nodes { blockNumber logIndex } } }")["allActivities"]["nodes"]
+    assert len(activities) == 20
+    mutations = server.ask("{ __schema { mutationType { name } } }")["__schema"]["mutationType"]
+    assert mutations is None, "it writes nothing"

@@ -2,7 +2,6 @@
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -22,11 +21,8 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("release")
-    run("deploy/release", folder)
-    yield folder
-    shutil.rmtree(folder)
+def release(once):
+    return once("release", lambda folder: run("deploy/release", folder))
 
 
 @pytest.fixture(scope="module")

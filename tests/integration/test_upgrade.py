@@ -21,9 +21,12 @@ CREATE TABLE made_up (vault_term TEXT);
 
 
 @pytest.fixture(scope="module")
-def next_version(tmp_path_factory):
+def next_version(once):
     """-> the build folder of these sources and one more migration"""
-    folder = tmp_path_factory.mktemp("next")
+    return once("next", make_next_version) / "build"
+
+
+def make_next_version(folder):
     source = folder / "source"
     shutil.copytree(ROOT, source, ignore=lambda at, names: {name for name in names if name in (".git", ".venv", ".run") or name.startswith("build")})
     (source / "migrations/9000_made_up.sql").write_text(NEXT)
@@ -36,8 +39,6 @@ def next_version(tmp_path_factory):
     for command in (["meson", "setup", folder / "build", source], ["ninja", "-C", folder / "build", *(f"{name}/{name}" for name in programs.SERVICES)]):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    yield folder / "build"
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
