@@ -36,9 +36,11 @@ static bool tls_says_why(struct redis *redis)
 
 static int broken(struct redis *redis)
 {
+        const char *why = redis->context->errstr;
+        if (!strcmp(why, strerror(EAGAIN))) /* a socket's time limit */
+                why = "it did not answer in time";
         if (!redis->broken && !tls_says_why(redis))
-                snprintf(redis->error, sizeof(redis->error), "%s",
-                        redis->context->errstr[0] ? redis->context->errstr : "connection lost");
+                snprintf(redis->error, sizeof(redis->error), "%s", *why ? why : "connection lost");
         clean_text(redis->error);
         redis->broken = true;
         return -1;

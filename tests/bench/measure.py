@@ -233,7 +233,7 @@ class Rig:
             if read is None and not self.undrained:
                 read = time.monotonic()
             for service in self.pipeline.services:
-                if not service.running():
+                if not service.running() and not service.ended:
                     raise AssertionError(f"{service.label} ended (code {service.code()})\n{service.tail()}")
             time.sleep(poll)
         return time.monotonic() - read if read else 0.0

@@ -70,6 +70,7 @@ def test_old_figures_are_shown_as_old(make_pipeline, own_redis, small):
     try:
         until(lambda: status()["streams_old"], "its figures are old", alive=[ingest])
         assert any("last seen" in problem["text"] for problem in status()["problems"])
+        ingest.says("it did not answer in time")
     finally:
         own_redis.process.send_signal(signal.SIGCONT)
     until(lambda: not status()["streams_old"], "they are new again", alive=[ingest])
