@@ -82,8 +82,8 @@ RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) 
         WITH sighting AS MATERIALIZED ( -- each position once, with the verdict on its block
                 SELECT s.*, c.live AS ruled, c.stream_ms AS ruled_ms, coalesce(p.stream_ms, c.stream_ms) AS from_ms, coalesce(p.stream_seq, -1) AS from_seq
                 FROM (SELECT DISTINCT e.stream, e.block_number, e.block_hash, e.stream_ms, e.stream_seq
-                        FROM event_sighting e
-                        WHERE e.block_number = ANY (numbers) AND (e.block_number, e.block_hash) IN (SELECT * FROM unnest(numbers, hashes))) s
+                        FROM unnest(numbers, hashes) u (n, h)
+                        CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = u.n AND x.block_hash = u.h OFFSET 0) e) s
                 LEFT JOIN LATERAL (SELECT * FROM chain_block x
                         WHERE x.block_number = s.block_number AND x.block_hash = s.block_hash OFFSET 0) c ON true
                 LEFT JOIN LATERAL (SELECT * FROM chain_position x WHERE x.moment = c.stream_ms AND x.stream = s.stream OFFSET 0) p ON true
@@ -248,11 +248,11 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
         WITH dead AS MATERIALIZED (
                 SELECT s.stream, s.block_number, s.block_hash FROM block_state(numbers, hashes) s WHERE NOT s.live
         ), key AS MATERIALIZED (
-                SELECT DISTINCT s.source_table, s.transaction_hash, s.log_index FROM event_sighting s
-                WHERE s.block_number = ANY (numbers) AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(numbers, hashes))
-                        AND (s.stands IS NOT TRUE OR (s.stream, s.block_number, s.block_hash) IN (SELECT * FROM dead)
-                                OR (s.block_number, s.block_hash) IN (
-                                        SELECT a.block_number, a.block_hash FROM chain_absent a WHERE a.block_number = ANY (numbers)))
+                SELECT DISTINCT s.source_table, s.transaction_hash, s.log_index
+                FROM unnest(numbers, hashes) u (n, h)
+                CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = u.n AND x.block_hash = u.h OFFSET 0) s
+                WHERE s.stands IS NOT TRUE OR (s.stream, s.block_number, s.block_hash) IN (SELECT * FROM dead)
+                        OR (s.block_number, s.block_hash) IN (SELECT a.block_number, a.block_hash FROM chain_absent a WHERE a.block_number = ANY (numbers))
         ), version AS MATERIALIZED (
                 SELECT v.*, EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
                         = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)) AS absent
@@ -390,9 +390,9 @@ BEGIN
                 RETURN;
         END IF;
         RETURN QUERY WITH key AS MATERIALIZED (
-                SELECT DISTINCT s.source_table AS t, s.transaction_hash AS x, s.log_index AS i FROM event_sighting s
-                WHERE s.block_number = ANY (reached_numbers)
-                        AND (s.block_number, s.block_hash) IN (SELECT * FROM unnest(reached_numbers, reached_hashes))
+                SELECT DISTINCT s.source_table AS t, s.transaction_hash AS x, s.log_index AS i
+                FROM unnest(reached_numbers, reached_hashes) u (n, h)
+                CROSS JOIN LATERAL (SELECT * FROM event_sighting e WHERE e.block_number = u.n AND e.block_hash = u.h OFFSET 0) s
         )
         SELECT u.id, v.curve_id, max(v.block_number), 0::bigint
         FROM key k CROSS JOIN LATERAL (SELECT * FROM event_sighting e -- by key, however few rows the planner takes the tables to have
