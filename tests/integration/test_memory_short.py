@@ -92,6 +92,48 @@ def test_unread_entries_are_trimmed(pipeline, small, known):
     assert lost() == 80 and redis.xinfo_groups(stream)[0]["lag"] == 0
 
 
+def until_it_waits_for_a_lock(pipeline, service):
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with pipeline.connect() as connection:
+        until(lambda: connection.execute(waits).fetchone()[0], "its batch waits for the lock", alive=[service])
+
+
+def passes_over(redis):
+    """Whether a group's entries-read counts what was trimmed before a read, as Redis 8 does."""
+    redis.xgroup_create("probe", "g", id="0", mkstream=True)
+    redis.xadd("probe", {"payload": "{}"})
+    redis.xreadgroup("g", "c", {"probe": ">"})
+    add_and_trim(redis, "probe")
+    redis.xreadgroup("g", "c", {"probe": ">"})
+    (group,) = redis.xinfo_groups("probe")
+    redis.delete("probe")
+    return group["entries-read"] != 1 + 10
+
+
+def add_and_trim(redis, stream):
+    """50 entries, of which the last 10 stay, in one step."""
+    pipe = redis.pipeline(transaction=True)
+    for _ in range(50):
+        pipe.xadd(stream, {"payload": "{}"})
+    pipe.xtrim(stream, maxlen=10, approximate=False)
+    pipe.execute()
+
+
+def test_trimmed_between_two_looks(pipeline, small):
+    """The reader waits for entries meanwhile: the number is found when all that is left is read."""
+    redis = pipeline.redis()
+    if passes_over(redis):
+        pytest.skip("this Redis counts what was trimmed as read")
+    pipeline.migrate().listen_to(small)
+    stream = pipeline.streams[0]
+    service = pipeline.start("ingest").ready()
+    redis.xadd(stream, {"payload": "{}"})
+    until(pipeline.drained(["ingest"]), "it is read", alive=[service])
+    add_and_trim(redis, stream)
+    until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == 40, "40 are counted", alive=[service])
+    until(lambda: "40 entries were trimmed away before they were stored" in service.get("/status")[1], "the page says so", alive=[service])
+
+
 def test_trimmed_under_a_running_reader(pipeline, small):
     """It is at a batch meanwhile."""
     pipeline.migrate().listen_to(small)
@@ -100,14 +142,8 @@ def test_trimmed_under_a_running_reader(pipeline, small):
     with pipeline.connect() as connection:
         connection.execute("BEGIN; LOCK TABLE atom_created_events")
         redis.xadd(stream, {"payload": next(message for message in small if message.name == "AtomCreated").payload()})
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        with pipeline.connect() as other:
-            until(lambda: other.execute(waits).fetchone()[0], "its batch waits for the lock", alive=[service])
-        pipe = redis.pipeline(transaction=True)
-        for _ in range(50):
-            pipe.xadd(stream, {"payload": "{}"})
-        pipe.xtrim(stream, maxlen=10, approximate=False)
-        pipe.execute()
+        until_it_waits_for_a_lock(pipeline, service)
+        add_and_trim(redis, stream)
         until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == 40, "40 are counted", alive=[service])
         connection.execute("ROLLBACK")
     until(lambda: "40 entries were trimmed away before they were stored" in service.get("/status")[1], "the page says so", alive=[service])
@@ -187,9 +223,7 @@ def test_large_entries_are_few_in_a_batch(pipeline, small):
         connection.execute("BEGIN; LOCK TABLE atom_created_events")
         pipeline.feed(large[6:])
         until(lambda: redis.xpending(atom.stream, pipeline.group)["pending"], "a batch is under way", alive=[service])
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        with pipeline.connect() as other:
-            until(lambda: other.execute(waits).fetchone()[0], "it waits for the lock", alive=[service])
+        until_it_waits_for_a_lock(pipeline, service)
         assert 1 <= redis.xpending(atom.stream, pipeline.group)["pending"] <= 5
         connection.execute("ROLLBACK")
     until(pipeline.drained(["ingest"]), "all are stored", alive=[service])
