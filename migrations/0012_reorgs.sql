@@ -57,33 +57,38 @@ DO $make$
 BEGIN
         EXECUTE 'CREATE VIEW event_standing AS ' || (SELECT string_agg(format('SELECT %1$L::text COLLATE "C" AS source_table, transaction_hash, log_index,
                         block_number, block_hash, address, stream, stream_ms, stream_seq, %2$s COLLATE "C" AS term_id, %3$s COLLATE "C" AS counter_term_id,
-                        %4$s COLLATE "C" AS curve_id, to_jsonb(t) AS event_row FROM %1$I t', name, term, counter, curve), ' UNION ALL ')
-                FROM (VALUES ('atom_created_events', 'term_id', 'NULL::text', 'NULL::text'), ('triple_created_events', 'term_id', 'counter_term_id', 'NULL::text'),
-                        ('deposited_events', 'term_id', 'NULL::text', 'curve_id'), ('redeemed_events', 'term_id', 'NULL::text', 'curve_id'),
-                        ('share_price_changed_events', 'term_id', 'NULL::text', 'curve_id'), ('generic_events', 'NULL::text', 'NULL::text', 'NULL::text')) e (name, term, counter, curve));
+                        %4$s COLLATE "C" AS curve_id, %5$s COLLATE "C" AS account_id, to_jsonb(t) AS event_row FROM %1$I t',
+                        name, term, counter, curve, account), ' UNION ALL ')
+                FROM (VALUES ('atom_created_events', 'term_id', 'NULL::text', 'NULL::text', 'NULL::text'),
+                        ('triple_created_events', 'term_id', 'counter_term_id', 'NULL::text', 'NULL::text'),
+                        ('deposited_events', 'term_id', 'NULL::text', 'curve_id', 'receiver'),
+                        ('redeemed_events', 'term_id', 'NULL::text', 'curve_id', 'receiver'),
+                        ('share_price_changed_events', 'term_id', 'NULL::text', 'curve_id', 'NULL::text'),
+                        ('generic_events', 'NULL::text', 'NULL::text', 'NULL::text', 'NULL::text')) e (name, term, counter, curve, account));
 END $make$;
 
 -- stands: true in an event table, false in orphaned_events, NULL where it is only one more position.
 CREATE VIEW event_sighting AS
 SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, term_id, counter_term_id, curve_id,
-        NULL::bigint AS place, true AS stands
+        account_id, NULL::bigint AS place, true AS stands
 FROM event_standing
 UNION ALL
 SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq,
-        event_row ->> 'term_id', event_row ->> 'counter_term_id', event_row ->> 'curve_id', NULL, false
+        event_row ->> 'term_id', event_row ->> 'counter_term_id', event_row ->> 'curve_id', event_row ->> 'receiver', NULL, false
 FROM orphaned_events WHERE reason <> 'not in stream'
 UNION ALL
-SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL, NULL, NULL, place, NULL
+SELECT source_table, transaction_hash, log_index, block_number, block_hash, stream, stream_ms, stream_seq, NULL, NULL, NULL, NULL, place, NULL
 FROM repeated_sightings;
 
--- The state of blocks in each stream in which they were seen.
-CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[])
+-- The state of blocks in each stream in which they were seen, or (streams) in one stream each.
+CREATE FUNCTION block_state(numbers BIGINT[], hashes TEXT[], streams TEXT[] DEFAULT NULL)
 RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE sql STABLE AS $$
         WITH sighting AS MATERIALIZED ( -- each position once, with the verdict on its block
                 SELECT s.*, c.live AS ruled, c.stream_ms AS ruled_ms, coalesce(p.stream_ms, c.stream_ms) AS from_ms, coalesce(p.stream_seq, -1) AS from_seq
                 FROM (SELECT DISTINCT e.stream, e.block_number, e.block_hash, e.stream_ms, e.stream_seq
-                        FROM unnest(numbers, hashes) u (n, h)
-                        CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = u.n AND x.block_hash = u.h OFFSET 0) e) s
+                        FROM (SELECT DISTINCT * FROM unnest(numbers, hashes, streams)) u (n, h, s) -- callers give a block for each of its events
+                        CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = u.n AND x.block_hash = u.h OFFSET 0) e
+                        WHERE u.s IS NULL OR e.stream = u.s) s
                 LEFT JOIN LATERAL (SELECT * FROM chain_block x
                         WHERE x.block_number = s.block_number AND x.block_hash = s.block_hash OFFSET 0) c ON true
                 LEFT JOIN LATERAL (SELECT * FROM chain_position x WHERE x.moment = c.stream_ms AND x.stream = s.stream OFFSET 0) p ON true
@@ -240,29 +245,35 @@ BEGIN
                 ON CONFLICT DO NOTHING', name) USING hashes, indexes, blocks, block_hashes, streams, ms, seq;
 END $$;
 
--- Every version of the events seen in the given blocks: is it live, is it the one that stands (wins), where is it now (stands, apart), and its
--- keys and the stream of its row. Left out are events that stand in a live block and were seen there only: they are where they belong.
-CREATE FUNCTION event_verdict(numbers BIGINT[], hashes TEXT[])
+-- Every version of the events seen in the given blocks, or (streams) in these blocks in one stream each: is it live, is it the one that stands
+-- (wins), where is it now (stands, apart), and its keys and the stream of its row. Left out are events that stand in a live block and were seen
+-- there only: they are where they belong.
+CREATE FUNCTION event_verdict(numbers BIGINT[], hashes TEXT[], streams TEXT[] DEFAULT NULL)
 RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_hash TEXT, live BOOLEAN, wins BOOLEAN, stands BOOLEAN, apart BOOLEAN,
-        term_id TEXT, curve_id TEXT, block_number BIGINT, stream TEXT) LANGUAGE sql STABLE AS $$
-        WITH dead AS MATERIALIZED (
-                SELECT s.stream, s.block_number, s.block_hash FROM block_state(numbers, hashes) s WHERE NOT s.live
+        term_id TEXT, curve_id TEXT, account_id TEXT, block_number BIGINT, stream TEXT) LANGUAGE sql STABLE AS $$
+        WITH state AS MATERIALIZED (
+                SELECT * FROM block_state(numbers, hashes, streams)
         ), key AS MATERIALIZED (
                 SELECT DISTINCT s.source_table, s.transaction_hash, s.log_index
-                FROM unnest(numbers, hashes) u (n, h)
+                FROM (SELECT DISTINCT * FROM unnest(numbers, hashes, streams)) u (n, h, s)
                 CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = u.n AND x.block_hash = u.h OFFSET 0) s
-                WHERE s.stands IS NOT TRUE OR (s.stream, s.block_number, s.block_hash) IN (SELECT * FROM dead)
-                        OR (s.block_number, s.block_hash) IN (SELECT a.block_number, a.block_hash FROM chain_absent a WHERE a.block_number = ANY (numbers))
+                WHERE (u.s IS NULL OR s.stream = u.s) AND (s.stands IS NOT TRUE
+                        OR (s.stream, s.block_number, s.block_hash) IN (SELECT d.stream, d.block_number, d.block_hash FROM state d WHERE NOT d.live)
+                        OR (s.block_number, s.block_hash) IN (SELECT a.block_number, a.block_hash FROM chain_absent a WHERE a.block_number = ANY (numbers)))
         ), version AS MATERIALIZED (
                 SELECT v.*, EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
                         = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)) AS absent
                 FROM key k CROSS JOIN LATERAL (
                         SELECT * FROM event_sighting s WHERE s.source_table = k.source_table
                                 AND s.transaction_hash = k.transaction_hash AND s.log_index = k.log_index OFFSET 0) v
+        ), elsewhere AS MATERIALIZED ( -- other blocks, and streams, in which they were seen
+                SELECT array_agg(v.block_number) AS numbers, array_agg(v.block_hash) AS hashes, array_agg(v.stream) AS streams
+                FROM (SELECT DISTINCT block_number, block_hash, stream FROM version) v
+                WHERE (v.stream, v.block_number, v.block_hash) NOT IN (SELECT s.stream, s.block_number, s.block_hash FROM state s)
         ), alive AS MATERIALIZED (
-                SELECT b.stream, b.block_number, b.block_hash FROM (SELECT array_agg(v.block_number) AS n, array_agg(v.block_hash) AS h
-                        FROM (SELECT DISTINCT block_number, block_hash FROM version) v) blocks
-                CROSS JOIN LATERAL block_state(blocks.n, blocks.h) b WHERE b.live
+                SELECT s.stream, s.block_number, s.block_hash FROM state s WHERE s.live
+                UNION ALL
+                SELECT s.stream, s.block_number, s.block_hash FROM elsewhere e CROSS JOIN LATERAL block_state(e.numbers, e.hashes, e.streams) s WHERE s.live
         ), judged AS (
                 SELECT j.*, array_agg(j.stream_ms) FILTER (WHERE j.live AND j.stream = 'chain') OVER (
                         PARTITION BY j.source_table, j.transaction_hash, j.log_index) AS moments
@@ -277,13 +288,13 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
                         FROM judged g) j
         )
         SELECT r.source_table, r.transaction_hash, r.log_index, r.block_hash, bool_or(r.live), bool_or(r.live) AND r.block_hash = min(r.winner),
-                coalesce(bool_or(r.stands), false), coalesce(bool_or(NOT r.stands), false), max(r.term_id), max(r.curve_id), max(r.block_number),
+                coalesce(bool_or(r.stands), false), coalesce(bool_or(NOT r.stands), false), max(r.term_id), max(r.curve_id), max(r.account_id), max(r.block_number),
                 max(r.stream) FILTER (WHERE r.stands IS NOT NULL)
         FROM ranked r GROUP BY r.source_table, r.transaction_hash, r.log_index, r.block_hash
 $$;
 
 -- Under the exclusive lock: brings the events of the given blocks to where they belong. Returns how many rows moved.
-CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[]) RETURNS BIGINT LANGUAGE plpgsql
+CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], streams TEXT[] DEFAULT NULL) RETURNS BIGINT LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
         name TEXT;
@@ -292,13 +303,13 @@ DECLARE
 BEGIN
         CREATE TEMP TABLE IF NOT EXISTS event_version (source_table TEXT COLLATE "C", transaction_hash TEXT COLLATE "C", log_index BIGINT,
                 block_hash TEXT COLLATE "C", live BOOLEAN, wins BOOLEAN, stands BOOLEAN, apart BOOLEAN, term_id TEXT COLLATE "C", curve_id TEXT COLLATE "C",
-                reason TEXT COLLATE "C", notice JSONB) ON COMMIT DELETE ROWS;
+                account_id TEXT COLLATE "C", reason TEXT COLLATE "C", notice JSONB) ON COMMIT DELETE ROWS;
         DELETE FROM event_version;
         -- with the reason for those that stay away: the last notice that reaches it in its stream; where there is none, the chain has ruled
         INSERT INTO event_version
-        SELECT v.source_table, v.transaction_hash, v.log_index, v.block_hash, v.live, v.wins, v.stands, v.apart, v.term_id, v.curve_id,
+        SELECT v.source_table, v.transaction_hash, v.log_index, v.block_hash, v.live, v.wins, v.stands, v.apart, v.term_id, v.curve_id, v.account_id,
                 CASE WHEN v.live THEN 'superseded' WHEN n.notice IS NULL THEN 'not on chain' ELSE 'reorg' END, n.notice
-        FROM event_verdict(numbers, hashes) v
+        FROM event_verdict(numbers, hashes, streams) v
         LEFT JOIN LATERAL (
                 SELECT r.notice FROM reorgs r
                 WHERE NOT v.live AND r.counts AND (r.stream = v.stream OR v.stream = 'chain') AND r.fork_block <= v.block_number
@@ -309,15 +320,9 @@ BEGIN
                                 = (v.source_table, v.transaction_hash, v.log_index, v.block_hash))
                 ORDER BY r.stream_ms DESC, r.stream_seq DESC LIMIT 1) n ON true;
 
-        -- The vaults of all that moves are locked here, in one pass in order: table by table they would be out of order, and cascade locks vaults, too.
-        INSERT INTO vault (term_id, curve_id, vault_type, created_at, updated_at)
-        SELECT DISTINCT v.term_id, v.curve_id, '0', now(), now() FROM event_version v
-        WHERE v.curve_id IS NOT NULL AND (v.wins <> v.stands OR v.wins AND v.apart)
-        ORDER BY 1, 2
-        ON CONFLICT (term_id, curve_id) DO UPDATE SET term_id = excluded.term_id WHERE false;
-
-        -- An atom whose event moves to another block stays, and so does what others write to it meanwhile: it is made anew once, at the end, as are triples.
-        PERFORM set_config('events.created_later', 'true', true);
+        -- The triggers rest meanwhile: what moved is made anew once, at the end. So an atom whose event moves to another block stays, and so does
+        -- what others write to it meanwhile.
+        PERFORM set_config('events.settling', 'true', true);
         FOREACH name IN ARRAY event_tables() LOOP
                 CONTINUE WHEN NOT EXISTS (SELECT FROM event_version v WHERE v.source_table = name);
                 EXECUTE format('WITH gone AS (
@@ -347,7 +352,11 @@ BEGIN
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;
-        PERFORM set_config('events.created_later', '', true);
+        PERFORM set_config('events.settling', '', true);
+        PERFORM position_recompute(array_agg(v.account_id), array_agg(v.term_id), array_agg(v.curve_id), true)
+        FROM event_version v WHERE v.account_id IS NOT NULL AND v.wins <> v.stands HAVING count(*) > 0;
+        PERFORM vault_recompute(array_agg(v.term_id), array_agg(v.curve_id))
+        FROM event_version v WHERE v.curve_id IS NOT NULL AND v.wins <> v.stands HAVING count(*) > 0;
         PERFORM CASE v.source_table WHEN 'atom_created_events' THEN atom_recompute(array_agg(DISTINCT v.term_id))
                 ELSE triple_recompute(array_agg(DISTINCT v.term_id)) END
         FROM event_version v WHERE v.source_table IN ('atom_created_events', 'triple_created_events') AND v.wins <> v.stands GROUP BY v.source_table;
@@ -470,6 +479,7 @@ DECLARE
         changed BOOLEAN;
         numbers BIGINT[];
         hashes TEXT[];
+        streams TEXT[];
 BEGIN
         IF EXISTS (SELECT FROM pinned_network p WHERE p.network <> network_) THEN
                 RETURN; -- pinned since the notice was decoded
@@ -483,12 +493,12 @@ BEGIN
         WHERE (r.stream, r.stream_ms, r.stream_seq) = (stream_, l.stream_ms, l.stream_seq) AND l.leads <> l.counts;
         changed := FOUND;
         IF changed OR again THEN
-                SELECT array_agg(b.block_number), array_agg(b.block_hash) INTO numbers, hashes
-                FROM (SELECT s.block_number, s.block_hash FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_
+                SELECT array_agg(b.block_number), array_agg(b.block_hash), array_agg(b.stream) INTO numbers, hashes, streams
+                FROM (SELECT s.block_number, s.block_hash, s.stream FROM event_sighting s WHERE s.block_number >= fork AND s.stream = stream_
                         UNION -- it ends the chain's verdicts, whatever streams their blocks were seen in
-                        SELECT c.block_number, c.block_hash FROM chain_block c WHERE c.block_number >= fork) b;
+                        SELECT c.block_number, c.block_hash, NULL FROM chain_block c WHERE c.block_number >= fork) b;
         END IF;
-        RETURN QUERY SELECT * FROM event_touched(CASE WHEN changed AND numbers IS NOT NULL THEN event_settle(numbers, hashes) ELSE 0 END);
+        RETURN QUERY SELECT * FROM event_touched(CASE WHEN changed AND numbers IS NOT NULL THEN event_settle(numbers, hashes, streams) ELSE 0 END);
         IF again THEN
                 RETURN QUERY SELECT * FROM event_keys(numbers, hashes, true);
         END IF;

@@ -403,9 +403,6 @@ CREATE FUNCTION %1$s_created_events_changed() RETURNS trigger LANGUAGE plpgsql S
 DECLARE
         again TEXT[];
 BEGIN
-        IF current_setting('events.created_later', true) = 'true' THEN -- event_settle
-                RETURN NULL;
-        END IF;
         IF TG_OP = 'INSERT' THEN
                 INSERT INTO %1$s (term_id, %2$s)
                 SELECT DISTINCT ON (term_id) term_id, %3$s, block_number, log_index, transaction_hash, block_number, log_index,
@@ -611,17 +608,21 @@ END $$;
 END $make$;
 DROP FUNCTION columns_of;
 
+-- While event_settle moves rows it is at work itself.
+CREATE FUNCTION event_settling() RETURNS BOOLEAN LANGUAGE sql STABLE AS $$ SELECT current_setting('events.settling', true) IS NOT DISTINCT FROM 'true' $$;
+
 DO $$
 DECLARE
         name TEXT;
+        kind RECORD;
 BEGIN
         FOREACH name IN ARRAY array_remove(event_tables(), 'generic_events') LOOP
-                EXECUTE format('CREATE TRIGGER inserted AFTER INSERT ON %1$I REFERENCING NEW TABLE AS new_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
-                EXECUTE format('CREATE TRIGGER updated AFTER UPDATE ON %1$I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
-                EXECUTE format('CREATE TRIGGER deleted AFTER DELETE ON %1$I REFERENCING OLD TABLE AS old_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION %2$I()', name, name || '_changed');
+                FOR kind IN SELECT * FROM (VALUES ('inserted', 'INSERT', 'NEW TABLE AS new_rows'), ('deleted', 'DELETE', 'OLD TABLE AS old_rows'),
+                        ('updated', 'UPDATE', 'OLD TABLE AS old_rows NEW TABLE AS new_rows')) k (name, operation, rows)
+                LOOP
+                        EXECUTE format('CREATE TRIGGER %s AFTER %s ON %I REFERENCING %s FOR EACH STATEMENT WHEN (NOT event_settling())
+                                EXECUTE FUNCTION %I()', kind.name, kind.operation, name, kind.rows, name || '_changed');
+                END LOOP;
         END LOOP;
 END $$;
 

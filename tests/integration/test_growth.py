@@ -105,6 +105,19 @@ def test_events_behind_a_notice_are_not_compared_each_with_each(connection, what
     assert alive == 1000 + max(0, verdicts - 999)
 
 
+@pytest.mark.parametrize("function", ["block_state", "event_verdict"])
+def test_a_block_that_is_given_with_each_of_its_events_is_read_once(connection, function):
+    fill(connection, 100)
+    connection.execute("UPDATE share_price_changed_events SET block_number = 0, block_hash = '0x' || repeat('0', 64)")
+    found, counts = [], []
+    for times in (1, 500):
+        before = read(connection, "share_price_changed_events")
+        found.append(connection.execute(f"SELECT * FROM {function}(array_fill(0::bigint, ARRAY[%s]), array_fill('0x' || repeat('0', 64), ARRAY[%s]))",
+                                        (times, times)).fetchall())
+        counts.append(read(connection, "share_price_changed_events") - before)
+    assert found[0] == found[1] and counts[1] <= counts[0]
+
+
 def test_many_notices_between_sightings(connection):
     """A block that is seen behind each of 3,000 notices, or not behind the first ones: its state reads each notice a few times, not 3,000 times."""
     fill(connection, 1)

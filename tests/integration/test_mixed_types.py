@@ -41,8 +41,7 @@ def test_vaults_of_mixed_types(pipeline, seed, round_):
                      rng.choice([0.02, 0.1, 0.5, 1]), round_ % 3 == 0)
     pipeline.migrate().listen_to(messages)
     pipeline.feed(messages)
-    for _ in range(2):
-        pipeline.start(WORKERS=4, BATCH_SIZE=rng.choice([1, 10]), BATCH_MAX_EVENTS=rng.choice([1, 20, 2000]), CLAIM_IDLE_MS=rng.choice([1, 200]))
+    pipeline.start_two(rng)
     if round_ >= 3:
         done = threading.Event()
         seen = []

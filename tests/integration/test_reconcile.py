@@ -709,9 +709,7 @@ def test_verdicts_among_generated_reorgs(pipeline, seed, round_):
     pipeline.feed(messages[:half])
     if round_ >= 2:
         park(pipeline, 0.4, rng)
-    for _ in range(2):
-        pipeline.start(WORKERS=4, BATCH_SIZE=rng.choice([1, 10]), BATCH_MAX_EVENTS=rng.choice([1, 20, 2000]), CLAIM_IDLE_MS=rng.choice([1, 200]),
-                       BACKFILL_INTERVAL_MS=200)   # the keys of verdicts that are written here are in the outbox only
+    pipeline.start_two(rng, BACKFILL_INTERVAL_MS=200)   # the keys of verdicts that are written here are in the outbox only
     order = rng.sample(verdicts, len(verdicts))
     with pipeline.connect() as connection:
         connection.execute("SET jit = off")   # as the programs do

@@ -52,8 +52,7 @@ def test_the_recorded_reorg_in_any_order_of_handling(pipeline, reorg, seed, roun
     pipeline.listen_to(reorg)
     pipeline.feed(reorg)
     park(pipeline, 0.3, rng)
-    for _ in range(2):
-        pipeline.start(WORKERS=4, BATCH_SIZE=rng.choice([1, 3, 20]), BATCH_MAX_EVENTS=rng.choice([1, 50, 2000]), CLAIM_IDLE_MS=rng.choice([1, 300]))
+    pipeline.start_two(rng)
     assert_reorged(pipeline.drain())
     pipeline.assert_verified()
 
@@ -67,8 +66,7 @@ def test_generated_reorgs(pipeline, seed, round_):
     pipeline.feed(messages)
     if round_ >= 2:
         park(pipeline, 0.4, rng)
-    for _ in range(2):
-        pipeline.start(WORKERS=4, BATCH_SIZE=rng.choice([1, 10]), BATCH_MAX_EVENTS=rng.choice([1, 20, 2000]), CLAIM_IDLE_MS=rng.choice([1, 200]))
+    pipeline.start_two(rng)
     assert_reorged(pipeline.drain())
     pipeline.assert_verified()
 
@@ -92,8 +90,7 @@ def test_generated_events_come_by_several_streams(pipeline, seed, round_):
         pipeline.feed(messages)
     else:
         pipeline.feed(messages)
-        for _ in range(2):
-            pipeline.start(WORKERS=4, BATCH_SIZE=rng.choice([1, 10]), BATCH_MAX_EVENTS=rng.choice([1, 20, 2000]), CLAIM_IDLE_MS=rng.choice([1, 200]))
+        pipeline.start_two(rng)
     assert_reorged(pipeline.drain())
     pipeline.assert_verified()
 
