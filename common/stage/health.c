@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
+#include "common/stage/ownership.h"
 #include "common_sql.h"
 
 /*
@@ -15,6 +16,7 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define FRESH_MS           1000
 #define ALIVE_MS           60000
+#define OWNED_INTERVAL_MS  5000
 
 struct health {
         pthread_t redis_monitor, db_monitor;
@@ -35,12 +37,17 @@ static void *watch_redis(void *argument)
 {
         struct service *service = argument;
         AUTO(redis) struct redis *redis = NULL;
+        int64_t owned_ms = 0;
         do {
                 AUTO(text) char *problem = NULL;
                 if (redis && !redis_alive(redis))
                         redis = redis_close(redis);
                 bool up = redis || !service_open_redis(service, &redis, TIMEOUT_MS, &problem); /* of each round trip */
-                note_server(&service->health, &service->health.redis, up && !redis_call(redis, NULL, "PING", NULL));
+                up = up && !redis_call(redis, NULL, "PING", NULL);
+                note_server(&service->health, &service->health.redis, up);
+                const char *why; /* the next ping says it, too */
+                if (up && atomic_load(&service->owns) && clock_is_due(&owned_ms, OWNED_INTERVAL_MS))
+                        (void)!ownership_take(service, redis, NULL, &why);
         } while (!stop_wait(INTERVAL_MS));
         return NULL;
 }

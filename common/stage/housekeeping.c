@@ -14,7 +14,7 @@
 #include "common_sql.h"
 
 #define ROUND_MS          100
-#define OWNED_INTERVAL_MS 5000 /* own.lua: who has not come for 15 seconds is gone */
+#define OWNED_INTERVAL_MS 5000
 #define TRIM_INTERVAL_MS  5000
 #define TRIM_ROUNDS       2000 /* calls a stream and interval; each drops up to 1,000 entries or 1 MB */
 #define GAPS_INTERVAL_MS  1000
@@ -72,7 +72,7 @@ static int look_for_gaps(struct housekeeping *house)
         const char *const *streams = service_inputs(house->service);
         int r = 0;
         for (size_t i = 0; streams[i] && !r; i++)
-                r = service_tell_gap(house->service, house->link.redis, streams[i]);
+                r = service_tell_gap(house->service, house->link.redis, streams[i], NULL);
         return r;
 }
 
@@ -188,13 +188,12 @@ static int backfill(struct housekeeping *house)
 
 /* ---- rounds ---- */
 
+/* Where the group was another's: it may be free by now. */
 static int take_ownership(struct housekeeping *house)
 {
         struct service *service = house->service;
         const char *problem = NULL; /* link_tell_failure says it */
         struct stream_owner self = {0};
-        if (atomic_load(&service->owns))
-                return ownership_take(service, house->link.redis, NULL, &problem);
         house->link.db = db_close(house->link.db); /* the name may lead to another database by now */
         int r = link_open_db(&house->link, service) ? ownership_read(service, house->link.db, &self, &problem) : -1;
         return r ? r : ownership_take(service, house->link.redis, &self, &problem);
@@ -208,7 +207,7 @@ static int run_round(struct housekeeping *house)
                 return 0;
         if (!link_open_redis(&house->link, service))
                 return -1;
-        if (clock_is_due(&house->owned_ms, OWNED_INTERVAL_MS))
+        if (!atomic_load(&service->owns) && clock_is_due(&house->owned_ms, OWNED_INTERVAL_MS))
                 r = take_ownership(house);
         if (r || !atomic_load(&service->owns))
                 return r < 0 ? r : 0;

@@ -2,10 +2,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/stage/stage.h"
 
 #define TIMEOUT_MS 5000
+#define FRESH_MS   10000 /* own.lua: nobody else takes the group for a minute after each question */
 
 int ownership_read(const struct service *service, struct db *db, struct stream_owner *self, const char **problem)
 {
@@ -84,13 +86,21 @@ static int ask(const struct service *service, struct redis *redis, const struct 
 int ownership_take(struct service *service, struct redis *redis, const struct stream_owner *self, const char **problem)
 {
         char text[PROGRAM_EXPLAIN_SIZE] = "";
+        const int64_t asked_ms = clock_ms();
         pthread_mutex_lock(&service->health.lock);
         if (self)
                 service->owner = *self;
         const struct stream_owner known = service->owner;
         pthread_mutex_unlock(&service->health.lock);
         int r = ask(service, redis, &known, true, text, problem);
+        if (!r)
+                atomic_store(&service->owned_ms, asked_ms);
         return r < 0 ? r : note(service, text);
+}
+
+int ownership_confirm(struct service *service, struct redis *redis, const char **problem)
+{
+        return clock_ms() - atomic_load(&service->owned_ms) < FRESH_MS ? 0 : ownership_take(service, redis, NULL, problem);
 }
 
 int ownership_ask(

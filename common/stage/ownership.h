@@ -1,6 +1,7 @@
 /*
  * Whether the consumer group is of this program's database (stream/owner.h). It is asked at start, with each new connection to
- * PostgreSQL, where groups are made, and every few seconds. While the group is another database's, nothing is read.
+ * PostgreSQL, where groups are made, and every few seconds by the monitor of Redis: that is the sign of life which a copy of the
+ * database waits for. While the group is another database's, nothing is read and nothing is acked.
  */
 #pragma once
 
@@ -21,3 +22,6 @@ MUST_CHECK int ownership_ask(
  * is logged, shown and counted. Negative: PostgreSQL or Redis failed; *problem, static or the connection's own text, says why. */
 MUST_CHECK int ownership_take(
         struct service *service, struct redis *redis, const struct stream_owner *self, const char **problem);
+/* Before an ack. Asks only where nobody has for some seconds: this process stood still, and the group may have changed hands. As
+ * ownership_take. */
+MUST_CHECK int ownership_confirm(struct service *service, struct redis *redis, const char **problem);

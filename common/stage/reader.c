@@ -193,14 +193,11 @@ static int pick_stream(struct reader *reader, const char **stream)
         uint64_t sum = 0;
         *stream = NULL;
         for (size_t s = 0; s < reader->streams; s++) {
-                struct stream_group group;
-                int r = service_tell_gap(reader->service, reader->consumer.redis, reader->consumer.streams[s]);
-                if (!r)
-                        r = stream_group_read(
-                                reader->consumer.redis, reader->consumer.streams[s], reader->consumer.group, &group);
+                int64_t known;
+                int r = service_tell_gap(reader->service, reader->consumer.redis, reader->consumer.streams[s], &known);
                 if (r)
                         return r;
-                uint64_t lag = group.lag < 0 ? 1 : (uint64_t)group.lag;
+                uint64_t lag = known < 0 ? 1 : (uint64_t)known;
                 sum += lag;
                 if (lag && backoff_random(&reader->random) % sum < lag)
                         *stream = reader->consumer.streams[s];
@@ -355,7 +352,7 @@ static int make_groups(struct reader *reader)
         for (size_t i = 0; i < reader->streams; i++) {
                 int r = stream_group_create(reader->consumer.redis, reader->consumer.streams[i], reader->consumer.group);
                 if (!r) /* before anything behind it is read */
-                        r = service_tell_gap(reader->service, reader->consumer.redis, reader->consumer.streams[i]);
+                        r = service_tell_gap(reader->service, reader->consumer.redis, reader->consumer.streams[i], NULL);
                 if (r)
                         return r;
         }

@@ -51,10 +51,12 @@ int service_open_redis(const struct service *service, struct redis **out, int64_
         return redis_open(out, &options, problem);
 }
 
-int service_tell_gap(struct service *service, struct redis *redis, const char *stream)
+int service_tell_gap(struct service *service, struct redis *redis, const char *stream, int64_t *lag)
 {
         struct stream_gap gap;
         int r = stream_gap_read(redis, stream, service->shared->group, !service_trims_inputs(service), &gap);
+        if (lag)
+                *lag = gap.lag;
         if (r || !gap.lost)
                 return r;
         log_write(LOG_ERROR, "entries lost: they were trimmed away before this group had read them",

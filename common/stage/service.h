@@ -40,13 +40,15 @@ struct service {
         struct service_health health;
         struct stream_owner owner;                  /* who we are, under health.lock */
         atomic_bool owns;                           /* the consumer group is ours */
+        atomic_llong owned_ms;                      /* when Redis last said so, monotonic */
         atomic_bool ready;                          /* workers run */
         atomic_llong alive_ms[SERVICE_WORKERS_MAX]; /* when each worker last showed a sign of life, monotonic */
         pthread_mutex_t mutexes[WORK_MUTEXES];      /* of the workers, see work_run_each */
 };
 
-/* Counts and logs what was trimmed away before the group had read it. */
-MUST_CHECK int service_tell_gap(struct service *service, struct redis *redis, const char *stream);
+/* Counts and logs what was trimmed away before the group had read it. *lag, which may be NULL: the group's, negative: not known.
+ */
+MUST_CHECK int service_tell_gap(struct service *service, struct redis *redis, const char *stream, int64_t *lag);
 
 const char *const *service_inputs(const struct service *service);
 bool service_trims_inputs(const struct service *service);

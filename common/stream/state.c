@@ -122,7 +122,14 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
         return 0;
 }
 
-int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out)
+/* Where a group stands, in one round trip. */
+struct place {
+        struct stream_position delivered; /* last */
+        int64_t lag;                      /* entries behind it; -1: Redis does not know */
+};
+
+/* STREAM_NO_GROUP where it is not there. */
+static int read_place(struct redis *redis, const char *stream, const char *group, struct place *out)
 {
         AUTO(redis_reply) struct redis_reply *groups = NULL;
         int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
@@ -130,7 +137,7 @@ int stream_group_read(struct redis *redis, const char *stream, const char *group
                 const struct redis_reply *item = redis_reply_item(groups, i), *lag = redis_reply_field(item, "lag");
                 if (strcmp(field_text(item, "name"), group))
                         continue;
-                *out = (struct stream_group){
+                *out = (struct place){
                         .delivered = stream_position_parse(field_text(item, "last-delivered-id")),
                         .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag),
                 };
@@ -141,8 +148,8 @@ int stream_group_read(struct redis *redis, const char *stream, const char *group
 
 int stream_group_create(struct redis *redis, const char *stream, const char *group)
 {
-        struct stream_group found; /* asked first: with its memory full Redis refuses to make even one that is there */
-        int r = stream_group_read(redis, stream, group, &found);
+        struct place found; /* asked first: with its memory full Redis refuses to make even one that is there */
+        int r = read_place(redis, stream, group, &found);
         if (r != STREAM_NO_GROUP)
                 return r;
         r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
@@ -153,12 +160,12 @@ int stream_group_create(struct redis *redis, const char *stream, const char *gro
 
 int stream_has_unread(struct redis *redis, const char *stream, const char *group, bool *unread)
 {
-        struct stream_group state;
+        struct place place;
         char next[64] = "";
         *unread = false;
-        int r = stream_group_read(redis, stream, group, &state);
-        if (!r && state.lag)
-                r = read_next(redis, stream, state.delivered, next);
+        int r = read_place(redis, stream, group, &place);
+        if (!r && place.lag)
+                r = read_next(redis, stream, place.delivered, next);
         *unread = *next;
         return r;
 }
@@ -230,7 +237,7 @@ static int run_script(struct redis *redis, const char *script, const char *strea
 int stream_gap_read(struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        *gap = (struct stream_gap){0};
+        *gap = (struct stream_gap){.lag = -1};
         int r = redis_call(redis, &reply, "EVAL", text_gap, "1", stream, group, only_producer_trims ? "1" : "0", NULL);
         if (r == REDIS_REFUSED && strstr(redis_error(redis), "no such key"))
                 return 0;
@@ -239,6 +246,7 @@ int stream_gap_read(struct redis *redis, const char *stream, const char *group, 
         const char *after = redis_reply_text(redis_reply_item(reply, 1), NULL),
                    *before = redis_reply_text(redis_reply_item(reply, 2), NULL);
         gap->lost = redis_reply_number(redis_reply_item(reply, 0));
+        gap->lag = redis_reply_number(redis_reply_item(reply, 3));
         snprintf(gap->after, sizeof(gap->after), "%s", after ? after : "");
         snprintf(gap->before, sizeof(gap->before), "%s", before ? before : "");
         return 0;

@@ -12,12 +12,6 @@ struct stream_state {
 };
 MUST_CHECK int stream_state_read(struct redis *redis, const char *stream, const char *group, struct stream_state *state);
 
-/* Where a group stands, in one round trip. STREAM_NO_GROUP where it is not there. */
-struct stream_group {
-        struct stream_position delivered; /* last */
-        int64_t lag;                      /* entries behind it; -1: Redis does not know */
-};
-MUST_CHECK int stream_group_read(struct redis *redis, const char *stream, const char *group, struct stream_group *out);
 /* Makes the group at 0, and the stream, where there is none. */
 MUST_CHECK int stream_group_create(struct redis *redis, const char *stream, const char *group);
 /* Whether an entry stands behind the one delivered last. Looks at the stream itself: after trimming the lag may be wrong. */
@@ -33,10 +27,11 @@ MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const
 /* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
 MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
         struct stream_batch *batch, size_t *read);
-/* Entries that were trimmed away before the group had read them: a loss, told once. */
+/* Entries that were trimmed away before the group had read them: a loss, told once. No stream, or no group: none. */
 struct stream_gap {
         int64_t lost;               /* 0: none */
         char after[64], before[64]; /* the ids on both sides; before "": not known, or nothing is left */
+        int64_t lag;                /* of the group; negative: not known */
 };
 MUST_CHECK int stream_gap_read(
         struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap);

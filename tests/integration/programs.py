@@ -209,11 +209,11 @@ class Pipeline:
         return started[0] if len(names) == 1 else started
 
     def start_two(self, rng, **settings):
-        """Two replicas, each in its own way. With CLAIM_IDLE_MS=1 everybody takes what anybody else is at, and each entry is done by all at once:
+        """Two replicas, each in its own way. With CLAIM_IDLE_MS=20 everybody takes what anybody else is at, and each entry is done by all at once:
         two workers each, or a run is mostly that."""
         for _ in range(2):
-            claim = rng.choice([1, 1000])
-            self.start(**{"WORKERS": 2 if claim == 1 else 4, "BATCH_SIZE": rng.choice([1, 3, 10, 20]),
+            claim = rng.choice([20, 1000])
+            self.start(**{"WORKERS": 2 if claim == 20 else 4, "BATCH_SIZE": rng.choice([1, 3, 10, 20]),
                           "BATCH_MAX_EVENTS": rng.choice([1, 20, 2000]), "CLAIM_IDLE_MS": claim, **settings})
 
     def watch(self, name, **settings):

@@ -231,7 +231,7 @@ def test_a_message_is_dead_once_however_many_read_it(pipeline, small):
     bad = [feeds.Message(stream, "", (), raw=f"no json {i}") for i in range(200)]
     pipeline.listen_to(small)
     for _ in range(2):
-        pipeline.start(CLAIM_IDLE_MS=1, BATCH_SIZE=5)
+        pipeline.start(CLAIM_IDLE_MS=20, BATCH_SIZE=5)
     pipeline.feed(bad)
     pipeline.feed(feeds.new_ids(small))
     pipeline.drain()

@@ -75,8 +75,9 @@ def test_two_installations_are_told_apart():
 
 
 def test_each_alert_fires_and_stays_quiet():
-    promtool("test", "rules", "alerts.yml", folder=FOLDER / "tests")
-    cases = (FOLDER / "tests" / "alerts.yml").read_text()
+    files = ("alerts.yml", "alerts_slow.yml")
+    promtool("test", "rules", *files, folder=FOLDER / "tests")
+    cases = "".join((FOLDER / "tests" / name).read_text() for name in files)
     for alert in ALERT.findall((FOLDER / "alerts.yml").read_text()):
         assert f"- name: {alert} fires\n" in cases and f"- name: {alert} stays quiet\n" in cases, alert
         firing = cases.split(f"- name: {alert} fires\n")[1].split("- name: ")[0]

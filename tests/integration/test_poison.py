@@ -97,7 +97,7 @@ def assert_undisturbed(services):
             assert found and not any(found.values()), f"{service.label}: {name} {found}"
 
 
-@pytest.mark.parametrize("replicas,settings", [(1, {}), (2, {"CLAIM_IDLE_MS": 1, "WORKERS": 2, "BATCH_SIZE": 7})], ids=["one", "two"])
+@pytest.mark.parametrize("replicas,settings", [(1, {}), (2, {"CLAIM_IDLE_MS": 20, "WORKERS": 2, "BATCH_SIZE": 7})], ids=["one", "two"])
 def test_every_kind_among_good_messages(pipeline, seed, replicas, settings):
     rng = random.Random(seed)
     the_chain = generated(rng)

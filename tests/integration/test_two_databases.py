@@ -2,6 +2,7 @@
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -84,6 +85,35 @@ def test_one_that_runs_notices_that_another_has_taken_the_group(make_pipeline, s
         second.drain().assert_exact()
         assert connection.execute("SELECT count(*) FROM event_sighting").fetchone() == before
     first.stop()   # exits 0 within SHUTDOWN_TIMEOUT_MS, or the test fails
+
+
+def test_a_batch_under_way_while_the_group_changes_hands(make_pipeline, small):
+    """A program stands still for so long that another database may take the group: what it has in hand is that one's, and is not acked."""
+    pipeline = make_pipeline(WORKERS=1, CLAIM_IDLE_MS=300).listen_to(small)
+    ingest = pipeline.start("ingest").ready()
+    client, key = pipeline.redis(), f"{pipeline.group}:database"
+    stream = next(m.stream for m in small if m.name == "Deposited")
+    ours = client.hget(key, stream)
+
+    def pending():
+        return {name: client.xpending(name, pipeline.group)["pending"] for name in feeds.streams_of(small)}
+    with pipeline.connect() as connection, connection.transaction():
+        connection.execute("LOCK TABLE deposited_events")
+        pipeline.feed(small)
+        until(lambda: connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'deposited_events'::regclass").fetchone() == (1,),
+              "a batch waits for the table", alive=[ingest])
+        ingest.signal(signal.SIGSTOP)
+        frozen = time.monotonic()
+        until(lambda: time.monotonic() > frozen + 12, "it has not asked for so long that it must ask again")
+        held = pending()
+        client.hset(key, stream, f"other elsewhere {client.time()[0]} the other one")
+    ingest.signal(signal.SIGCONT)
+    ingest.says("batch is committed but not acked.*consumer group is another database's")
+    assert pending() == held and sum(held.values()) > 0
+    client.hset(key, stream, ours)
+    ingest.says("the consumer group is ours")
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
 
 
 def test_two_schemas_of_one_database(make_pipeline, small):
