@@ -29,7 +29,7 @@ def seed(request):
 
 @pytest.fixture(scope="session")
 def server_folder():
-    folder = new_folder()
+    folder = new_folder(fast=True)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
