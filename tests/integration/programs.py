@@ -194,7 +194,8 @@ class Pipeline:
         return self.redis_server.client(self.redis_db)
 
     def connect(self):
-        return self.postgres_server.connect(self.database)
+        """Without JIT, as the programs: it takes seconds for a function of reorgs."""
+        return self.postgres_server.connect(self.database, options="-c jit=off")
 
     # ---- processes
 

@@ -16,7 +16,6 @@ PRICE = """INSERT INTO share_price_changed_events (transaction_hash, log_index, 
 def connection(pipeline):
     pipeline.migrate()
     with pipeline.connect() as connection:
-        connection.execute("SET jit = off")
         yield connection
 
 

@@ -712,7 +712,6 @@ def test_verdicts_among_generated_reorgs(pipeline, seed, round_):
     pipeline.start_two(rng, BACKFILL_INTERVAL_MS=200)   # the keys of verdicts that are written here are in the outbox only
     order = rng.sample(verdicts, len(verdicts))
     with pipeline.connect() as connection:
-        connection.execute("SET jit = off")   # as the programs do
         for verdict in order[:len(order) // 2]:
             write_verdict(connection, verdict)
         pipeline.feed(messages[half:])
