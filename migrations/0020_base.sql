@@ -292,24 +292,22 @@ BEGIN
         ), expected AS MATERIALIZED (
                 SELECT k.term_id AS key_term_id, k.curve_id AS key_curve_id, e.* FROM key k LEFT JOIN LATERAL (
                         SELECT * FROM vault_expected x WHERE x.term_id = k.term_id AND x.curve_id = k.curve_id OFFSET 0) e ON true
+        ), made AS ( -- a vault without events stays, with NULLs and zeros, until cascade has folded its outbox
+                UPDATE vault v SET
+                        total_shares = coalesce(e.total_shares, 0), current_share_price = coalesce(e.current_share_price, 0),
+                        total_assets = coalesce(e.total_assets, 0),
+                        market_cap = coalesce(vault_market_cap(e.total_shares, e.current_share_price), 0),
+                        vault_type = coalesce(e.vault_type, v.vault_type),
+                        price_event_block = e.price_event_block, price_event_log_index = e.price_event_log_index,
+                        price_event_transaction = e.price_event_transaction,
+                        first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
+                        created_at = coalesce(e.created_at, v.created_at), updated_at = coalesce(e.updated_at, v.updated_at)
+                FROM expected e
+                WHERE (v.term_id, v.curve_id) = (e.key_term_id, e.key_curve_id)
+                RETURNING v.term_id, v.curve_id, coalesce(v.price_event_block, v.first_event_block, 0) AS block_number
         )
-        -- a vault without events stays, with NULLs and zeros, until cascade has folded its outbox
-        UPDATE vault v SET
-                total_shares = coalesce(e.total_shares, 0), current_share_price = coalesce(e.current_share_price, 0),
-                total_assets = coalesce(e.total_assets, 0),
-                market_cap = coalesce(vault_market_cap(e.total_shares, e.current_share_price), 0),
-                vault_type = coalesce(e.vault_type, v.vault_type),
-                price_event_block = e.price_event_block, price_event_log_index = e.price_event_log_index,
-                price_event_transaction = e.price_event_transaction,
-                first_event_block = e.first_event_block, first_event_log_index = e.first_event_log_index,
-                created_at = coalesce(e.created_at, v.created_at), updated_at = coalesce(e.updated_at, v.updated_at)
-        FROM expected e
-        WHERE (v.term_id, v.curve_id) = (e.key_term_id, e.key_curve_id);
-
         INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
-        SELECT vault_bucket(t), array_agg(t), array_agg(c), array_agg(0), 0
-        FROM (SELECT DISTINCT t COLLATE "C" AS t, c COLLATE "C" AS c FROM unnest(terms, curves) u (t, c)) k
-        GROUP BY 1;
+        SELECT vault_bucket(term_id), array_agg(term_id), array_agg(curve_id), array_agg(0), max(block_number) FROM made GROUP BY 1;
 END $$;
 
 -- For who is alone: makes the vaults anew where events bring another type than a vault, or each other, have.

@@ -98,9 +98,14 @@ int ownership_take(struct service *service, struct redis *redis, const struct st
         return r < 0 ? r : note(service, text);
 }
 
-int ownership_confirm(struct service *service, struct redis *redis, const char **problem)
+int ownership_confirm(struct service *service, const char *place, struct redis *redis, const char **problem)
 {
-        return clock_ms() - atomic_load(&service->owned_ms) < FRESH_MS ? 0 : ownership_take(service, redis, NULL, problem);
+        *problem = "the consumer group is another database's";
+        if (!ownership_is(service, place))
+                return OWNERSHIP_OTHER;
+        if (atomic_load(&service->owns) && clock_ms() - atomic_load(&service->owned_ms) < FRESH_MS)
+                return 0;
+        return ownership_take(service, redis, NULL, problem);
 }
 
 int ownership_ask(

@@ -22,6 +22,6 @@ MUST_CHECK int ownership_ask(
  * is logged, shown and counted. Negative: PostgreSQL or Redis failed; *problem, static or the connection's own text, says why. */
 MUST_CHECK int ownership_take(
         struct service *service, struct redis *redis, const struct stream_owner *self, const char **problem);
-/* Before an ack. Asks only where nobody has for some seconds: this process stood still, and the group may have changed hands. As
- * ownership_take. */
-MUST_CHECK int ownership_confirm(struct service *service, struct redis *redis, const char **problem);
+/* Before an ack of what was committed in the database at this place: whether the group is still of that one. Asks only where the
+ * answer was no, or is some seconds old: this process stood still, and the group may have changed hands. As ownership_take. */
+MUST_CHECK int ownership_confirm(struct service *service, const char *place, struct redis *redis, const char **problem);

@@ -240,8 +240,8 @@ static int process(struct worker *worker)
         add_lost_entries(worker);
         if (worker->service->program->process(work))
                 return fail_batch(worker, "batch failed in PostgreSQL; it is tried again", db_error(worker->db));
-        const char *problem = "the consumer group is another database's";
-        if (ownership_confirm(worker->service, worker->reader.consumer.redis, &problem)) {
+        const char *problem;
+        if (ownership_confirm(worker->service, worker->place, worker->reader.consumer.redis, &problem)) {
                 worker->redis_failed = true;
                 return fail_batch(worker, "batch is committed but not acked", problem);
         }
