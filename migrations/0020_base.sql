@@ -4,7 +4,7 @@
 -- "first" never depend on the order of arrival. An event without block_timestamp counts at its created_at.
 --
 -- Three ways to the same row: the triggers add inserted events (the hot path, commutative), X_recompute makes it anew for given keys under
--- lock (updates and deletes of events, rebuild), X_expected is the definition as a view (verify, and what X_recompute reads). enable_seqscan
+-- lock (reorgs, updates and deletes of events, rebuild), X_expected is the definition as a view (verify, and what X_recompute reads). enable_seqscan
 -- is off where keys are looked up: a table that was vacuumed while it was empty is one page, to a plan that a session makes once.
 -- Locks: positions by key, then vaults by key; atoms and triples stand alone.
 
