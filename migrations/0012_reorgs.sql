@@ -161,9 +161,7 @@ DECLARE
         place CONSTANT INT := 'reorgs'::regclass::oid::int; -- pipelines in two schemas do not share it
         timeout CONSTANT TEXT := current_setting('lock_timeout');
 BEGIN
-        IF exclusively THEN
-                PERFORM set_config('events.alone', 'true', true);
-        ELSIF pg_try_advisory_xact_lock_shared(name, place) THEN
+        IF NOT exclusively AND pg_try_advisory_xact_lock_shared(name, place) THEN
                 RETURN;
         END IF;
         LOOP
@@ -192,9 +190,6 @@ BEGIN
                 END;
         END LOOP;
 END $$;
-
--- Whether this transaction holds the lock exclusively.
-CREATE FUNCTION event_alone() RETURNS BOOLEAN LANGUAGE sql STABLE AS $$ SELECT current_setting('events.alone', true) IS NOT DISTINCT FROM 'true' $$;
 
 -- Raises RO001 unless a batch of new sightings is plain: whatever other plain batches, unseen by this one, bring at the same time, it changes the
 -- state of no block. Plain are sightings in the last epoch of blocks that are live, or new. (Of others two may each leave a block live and

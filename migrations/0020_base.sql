@@ -310,21 +310,6 @@ BEGIN
         SELECT vault_bucket(term_id), array_agg(term_id), array_agg(curve_id), array_agg(0), max(block_number) FROM made GROUP BY 1;
 END $$;
 
--- For who is alone: makes the vaults anew where events bring another type than a vault, or each other, have.
-CREATE FUNCTION vault_retype(terms TEXT[], curves TEXT[], types SMALLINT[]) RETURNS BOOLEAN LANGUAGE plpgsql AS $$
-BEGIN
-        IF NOT EXISTS (
-                SELECT FROM unnest(terms, curves, types) c (term_id, curve_id, vault_type)
-                LEFT JOIN LATERAL (SELECT * FROM vault x WHERE x.term_id = c.term_id AND x.curve_id = c.curve_id OFFSET 0) v ON true
-                GROUP BY c.term_id, c.curve_id
-                HAVING min(c.vault_type) <> max(c.vault_type) OR bool_or(v.first_event_block IS NOT NULL AND v.vault_type <> c.vault_type::text)
-        ) THEN
-                RETURN false;
-        END IF;
-        PERFORM vault_recompute(terms, curves);
-        RETURN true;
-END $$;
-
 -- rebuild: the keys first, without any lock; then 1,000 rows at a time. The count of holders does not move: whatever changed a position by hand did
 -- not move it either; cascade's rebuild counts anew.
 CREATE FUNCTION base_find(name TEXT) RETURNS BIGINT LANGUAGE plpgsql AS $$
@@ -496,9 +481,6 @@ BEGIN
                 ) k
                 GROUP BY 1;
 
-                IF event_alone() AND (SELECT vault_retype(array_agg(term_id), array_agg(curve_id), array_agg(vault_type)) FROM new_rows) THEN
-                        RETURN NULL;
-                END IF;
                 WITH written AS (
                         INSERT INTO vault AS v (term_id, curve_id, vault_type, first_event_block, first_event_log_index, created_at, updated_at)
                         SELECT f.term_id, f.curve_id, CASE WHEN least_type = greatest_type THEN f.vault_type::text ELSE vault_type_differs() END,
@@ -555,9 +537,6 @@ DECLARE
         curves TEXT[];
 BEGIN
         IF TG_OP = 'INSERT' THEN
-                IF event_alone() AND (SELECT vault_retype(array_agg(term_id), array_agg(curve_id), array_agg(vault_type)) FROM new_rows) THEN
-                        RETURN NULL;
-                END IF;
                 WITH folded AS (
                         SELECT DISTINCT ON (term_id, curve_id) *,
                                 last_value(block_number) OVER w AS first_block, last_value(log_index) OVER w AS first_log_index,

@@ -1,12 +1,14 @@
-"""Redis Cluster: the programs follow the one hash slot that holds all their streams, through a move and a failover; streams in several slots are refused."""
+"""Redis Cluster, plain and over TLS: the programs follow the one hash slot that holds all their streams, through a move and a failover; streams in
+several slots are refused."""
 from dataclasses import replace
 
 import pytest
 
-import feeds
+from authority import Authority
 from programs import SERVICES
 from test_failover import events_of
 from test_sentinel import FAST, line_of
+from test_tls import needs_tls
 from topologies import Cluster
 from waiting import until
 
@@ -21,9 +23,12 @@ def servers():
         server.close()
 
 
-@pytest.fixture(scope="module")
-def cluster(server_folder, servers):
-    return Cluster(server_folder, servers)
+@pytest.fixture(scope="module", params=["plain", pytest.param("tls", marks=needs_tls)])
+def cluster(request, server_folder, servers):
+    authority = Authority(server_folder) if request.param == "tls" else None
+    made = Cluster(server_folder, servers, authority)
+    made.settings = {"REDIS_CA_FILE": authority.file} if authority else {}
+    return made
 
 
 def tagged(messages):
@@ -31,7 +36,7 @@ def tagged(messages):
 
 
 def test_streams_in_several_slots_are_refused(cluster, make_pipeline):
-    pipeline = make_pipeline(redis=cluster, redis_db=0, database=False)
+    pipeline = make_pipeline(redis=cluster, redis_db=0, database=False, **cluster.settings)
     said = line_of(pipeline)
     assert said.startswith("FAIL") and "rindexer_producer, vault_updates, term_updates, dead_letters" in said
     assert "several of its hash slots; give all of them a common {tag}" in said
@@ -43,12 +48,12 @@ def test_streams_in_several_slots_are_refused(cluster, make_pipeline):
 
 def test_check_shows_the_cluster(cluster, make_pipeline):
     """From whichever node is named, replicas too."""
-    pipeline = make_pipeline(redis=cluster, redis_db=0, database=False, **TAGGED)
+    pipeline = make_pipeline(redis=cluster, redis_db=0, database=False, **TAGGED, **cluster.settings)
     pipeline.streams = ["{t}rindexer_producer"]
     owner = cluster.owner()
     for node in cluster.nodes:
         said = line_of(pipeline, REDIS_URL=node.url())
-        assert said.startswith("ok") and (node is owner or f"127.0.0.1:{owner.port}, master of our streams' hash slot" in said), node.port
+        assert said.startswith("ok") and (node is owner or f"{cluster.host}:{owner.port}, master of our streams' hash slot" in said), node.port
     checked = pipeline.run("ingest", "check").stdout
     assert "a cluster of 6 nodes, 3 of them masters with slots, state ok; all streams are in one slot" in checked
 
@@ -56,7 +61,7 @@ def test_check_shows_the_cluster(cluster, make_pipeline):
 def test_a_slot_is_moved_and_a_master_killed_under_feed(cluster, make_pipeline, part):
     part = tagged(part)
     a, b = len(part) // 3, 2 * len(part) // 3
-    pipeline = make_pipeline(redis=cluster, redis_db=0, **TAGGED, **FAST).listen_to(part)
+    pipeline = make_pipeline(redis=cluster, redis_db=0, **TAGGED, **FAST, **cluster.settings).listen_to(part)
     services = [service.ready() for service in pipeline.start()]
     pipeline.feed(part[:a])
     until(lambda: events_of(pipeline) > 10, "some of it is stored", alive=services)

@@ -5,6 +5,7 @@ import os
 
 import redis
 
+from authority import TlsRedisServer
 from ports import free_port
 from servers import RedisServer
 from waiting import until
@@ -94,11 +95,13 @@ class Cluster(_Several):
 
     TAG = "{t}"
 
-    def __init__(self, folder, servers):
+    def __init__(self, folder, servers, authority=None):
+        """authority: they speak TLS, among each other too, and name each other as their certificates do"""
         super().__init__(folder, servers)
         self.nodes, self.bus = [], {}
+        self.host = "localhost" if authority else "127.0.0.1"
         for _ in range(6):
-            server = RedisServer(folder, append_only=True)
+            server = TlsRedisServer(folder, authority, arguments=_TLS) if authority else RedisServer(folder, append_only=True)
             self.bus[server] = free_port()
             server.arguments += [*_QUICK, "--databases", "1", "--cluster-enabled", "yes", "--cluster-port", str(self.bus[server]), "--cluster-node-timeout", "2000"]
             self.nodes.append(self._start(server))
@@ -137,7 +140,8 @@ class Cluster(_Several):
             return False
 
     def url(self, db=0):
-        return f"redis://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        scheme = self.nodes[0].url().partition(":")[0]
+        return f"{scheme}://{','.join(f'{self.host}:{node.port}' for node in self.nodes)}"
 
     def move_slot(self, target):
         """With all keys in it, as redis-cli --cluster reshard does."""
@@ -154,4 +158,5 @@ class Cluster(_Several):
         return next(node for node in self.nodes if node.port == int(port))
 
 
+_TLS = ("--tls-cluster", "yes", "--tls-replication", "yes", "--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname")
 _QUICK = ("--repl-diskless-sync-delay", "0")
