@@ -43,6 +43,7 @@ def _permute(a):
     return a
 
 
+@lru_cache(maxsize=1 << 16)
 def keccak256(data):
     padded = data + b"\x01" + b"\0" * (_RATE - 1 - len(data) % _RATE)
     padded = padded[:-1] + bytes([padded[-1] | 0x80])

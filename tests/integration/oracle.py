@@ -15,6 +15,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 from keccak import checksum_address, counter_id
 
@@ -258,8 +259,9 @@ class Message:
     notice: Notice = None
 
 
+@lru_cache(maxsize=1 << 17)
 def read_message(payload, network=None):
-    """One entry's text -> what of it can be stored and what not. `network`: the one to take, None takes any."""
+    """One entry's text -> what of it can be stored and what not; to be read only. `network`: the one to take, None takes any."""
     message = Message()
     try:
         envelope = read_json(payload)
@@ -524,8 +526,7 @@ def compute(entries, stored_at=None, network=None, window=5000, verdicts=()):
     rows = {name: [] for name in TABLES}
     for (table, transaction, log_index), row in live.items():
         time = row["block_timestamp"]
-        row["time"] = (stored_at or {}).get((table, transaction, log_index), 0) if time is None else time
-        rows[table].append(row)
+        rows[table].append({**row, "time": (stored_at or {}).get((table, transaction, log_index), 0) if time is None else time})
     deposited, redeemed, prices = (rows[t] for t in ("deposited_events", "redeemed_events", "share_price_changed_events"))
     rows["atom"] = list(_atoms(rows["atom_created_events"]))
     rows["triple"] = list(_triples(rows["triple_created_events"]))

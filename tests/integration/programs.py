@@ -303,7 +303,8 @@ class Pipeline:
             state[:] = []
             try:
                 self._look_at_streams(streams, state)
-                self._look_at_outboxes(outboxes, state)
+                if not state:
+                    self._look_at_outboxes(outboxes, state)
             except (redis.RedisError, psycopg.Error, OSError) as problem:
                 state.append(str(problem))
             return not state

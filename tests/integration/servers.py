@@ -121,6 +121,7 @@ class RedisServer(Server):
 
     def __init__(self, folder, append_only=False, arguments=()):
         super().__init__(folder)
+        self._clients = {}
         self.arguments = [*(("--appendonly", "yes", "--appendfsync", "always") if append_only else ("--appendonly", "no")), *arguments]
 
     def command(self):
@@ -128,8 +129,10 @@ class RedisServer(Server):
                 "--databases", "1000", "--maxmemory-policy", "noeviction", "--daemonize", "no", *self.arguments]
 
     def client(self, db=0):
-        return redis.Redis(host="127.0.0.1", port=self.port, db=db, decode_responses=True, encoding_errors="surrogateescape",
-                           protocol=2, socket_timeout=30)
+        if db not in self._clients:
+            self._clients[db] = redis.Redis(host="127.0.0.1", port=self.port, db=db, decode_responses=True, encoding_errors="surrogateescape",
+                                            protocol=2, socket_timeout=30)
+        return self._clients[db]
 
     def url(self, db=0):
         return f"redis://127.0.0.1:{self.port}/{db}"
