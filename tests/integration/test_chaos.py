@@ -67,6 +67,7 @@ def test_storm(make_pipeline, own_redis, own_postgres, seed, round_):
     with pipeline.connect() as connection:
         orphaned = set(connection.execute("SELECT source_table, transaction_hash, log_index, block_hash FROM orphaned_events").fetchall())
     assert orphaned == set(oracle.compute(pipeline.entries).orphaned)
+    pipeline.assert_settled()
     pipeline.assert_verified()
     for proxy in proxies:
         proxy.close()

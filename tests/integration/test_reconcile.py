@@ -694,6 +694,7 @@ def assert_law(pipeline, verdicts):
     with pipeline.connect() as connection:
         orphaned = set(connection.execute("SELECT source_table, transaction_hash, log_index, block_hash FROM orphaned_events").fetchall())
     assert orphaned == set(expected.orphaned)
+    pipeline.assert_settled()
     pipeline.assert_verified()
 
 

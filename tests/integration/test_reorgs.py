@@ -20,6 +20,7 @@ def assert_reorged(pipeline):
     assert orphaned == set(expected.orphaned)
     assert notices == len(expected.notices)
     assert not odd, f"{odd} rows do not say which notice took them away"
+    pipeline.assert_settled()
     return expected
 
 
