@@ -47,6 +47,7 @@ CREATE TABLE chain_state (
         notices BIGINT NOT NULL DEFAULT 0,
         reconciled_block BIGINT,
         head_block BIGINT,
-        reconciled_at TIMESTAMPTZ
+        reconciled_at TIMESTAMPTZ,
+        trouble JSONB -- why the last pass failed: cause, why, at; NULL once one has come to its end
 );
 INSERT INTO chain_state DEFAULT VALUES;

@@ -93,5 +93,6 @@ CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
                         FROM (VALUES ('ingest'), ('cascade'), ('analytics')) s (program)
                         LEFT JOIN pipeline_replica r ON r.program = s.program AND r.seen_at > now() - interval '30 seconds'
                         GROUP BY s.program) p),
+                'reconcile_trouble', (SELECT trouble FROM chain_state WHERE (trouble ->> 'at')::timestamptz > now() - interval '1 hour'), -- older: who knows?
                 'replay_unfinished', EXISTS (SELECT FROM unfinished_replay))
 $$;

@@ -277,6 +277,11 @@ static void judge_tables(struct verdict *verdict, const cJSON *database)
                         add_problem(verdict, ERROR, "PipelineVerifyDifferences", "%s verify: the tables differ in %.0f rows",
                                 text_of(item, "program"), number_of(item, "differences"));
         }
+        const cJSON *trouble = get(database, "reconcile_trouble");
+        if (cJSON_IsObject(trouble))
+                add_problem(verdict, WARNING,
+                        strcmp(text_of(trouble, "cause"), "repeated") ? "PipelineReconcileOld" : "PipelineReconcileRepeats",
+                        "reconciling with the chain waits: %s", text_of(trouble, "why"));
         if (cJSON_IsTrue(get(database, "replay_unfinished")))
                 add_note(verdict, "A replay is under way: the tables do not hold all yet");
         cJSON_ArrayForEach(item, get(database, "reorgs_running"))

@@ -296,6 +296,15 @@ static int look_once(struct beside *beside, bool *worked)
         return do_pass(beside, &due);
 }
 
+/* For the page, as long as PostgreSQL takes it. */
+static void note_trouble(struct chain *chain, const char *cause)
+{
+        const struct db_param params[] = {db_text(cause), db_text(chain->why)};
+        const struct db_call call = {.sql = &sql_16_chain_trouble, .params = params, .param_count = ARRAY_LENGTH(params)};
+        if (chain_run(chain, &call, 1, DB_AUTOCOMMIT))
+                chain->db = db_close(chain->db);
+}
+
 /* The first failure of a row is said, and that it is over. */
 static void note_result(struct beside *beside, int e, bool worked)
 {
@@ -322,6 +331,8 @@ static void note_result(struct beside *beside, int e, bool worked)
         if (!beside->troubled)
                 log_write(LOG_WARN, "reconciling with the chain waits; it is tried again", "reason=%s", chain->why);
         beside->troubled = true;
+        if (e > 0 && e != STEP_UNSET)
+                note_trouble(chain, cause);
         beside->not_before_ms = clock_ms() + (e == STEP_UNSET ? LOOK_MS : backoff_next(&beside->backoff));
 }
 

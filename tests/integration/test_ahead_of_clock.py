@@ -1,5 +1,6 @@
 """Reconciling where stream ids and Redis' clock disagree: ids ahead of it, a clock that is set back, one stream ahead and others not. And a pass
 that changes the same rows again."""
+import json
 import os
 import subprocess
 import time
@@ -166,6 +167,10 @@ def test_a_pass_that_changes_the_same_rows_again_has_failed(pipeline, small, mak
 
     def failures():
         return metric(ingest, 'reconcile_failures_total{cause="repeated"}')
+
+    def shown():
+        return any(p["runbook"] == "PipelineReconcileRepeats" and "what is written does not stay" in p["text"] for p in json.loads(ingest.get("/status")[1])["problems"])
+    until(shown, "the page says so", alive=[ingest])
     with pipeline.connect() as connection:
         ended = connection.execute("SELECT reconciled_at FROM chain_state").fetchone()
         before = failures()
@@ -174,4 +179,5 @@ def test_a_pass_that_changes_the_same_rows_again_has_failed(pipeline, small, mak
         assert ingest.messages().count("does something else change the event tables") == 1
         connection.execute("DROP TRIGGER odd ON deposited_events")
     ingest.says("reconciling with the chain works again")
+    until(lambda: not shown(), "the page does not say so any more", alive=[ingest])
     wait_for_chain(pipeline, chain)
