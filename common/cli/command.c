@@ -21,7 +21,7 @@ static const char *const common_commands[][2] = {
         {"rebuild [--json]", "recompute them in place, while the pipeline runs"},
         {"status [--watch] [--json]",
                 "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, verify; "
-                "exit code 0 where it works, 1 where it does not"},
+                "exit code 0 where it works, 1 where it does not; runbooks: deploy/monitoring/runbooks.md"},
         {"dlq list|show ID [--json]", "this stage's dead letters"},
         {"dlq retry|drop ID...|--all [--json]", "handle them again, once the cause is gone; or remove them"},
 };

@@ -340,7 +340,8 @@ static int change_dead_letters(struct service *service, struct redis *redis, boo
                         r = visit_one(service, redis, ids[i], visit, &retry);
                         worst = r ? r : worst;
                 }
-        fprintf(stderr, "%s: %zu letters %s\n", service->program->name, retry.done, again ? "retried" : "dropped");
+        fprintf(stderr, "%s: %zu %s %s\n", service->program->name, retry.done, retry.done == 1 ? "letter" : "letters",
+                again ? "retried" : "dropped");
         worst = r ? r : worst;
         tell_end(service, !worst, again ? "retried" : "dropped", (int64_t)retry.done,
                 retry.db && *db_error(retry.db) ? db_error(retry.db) : redis_error(redis));

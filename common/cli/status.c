@@ -17,6 +17,7 @@
 #define WATCH_INTERVAL_MS  1000
 #define TREND_SAMPLES      6  /* a minute */
 #define STREAMS_LEAVE      12 /* lines of a terminal for all but the streams */
+#define ANSWER_MAX         (4 << 20)
 
 struct terminal {
         struct service *service;
@@ -62,24 +63,76 @@ static int connect_service(const struct config *config)
         return fd;
 }
 
-static void ask_breaker(const struct service *service, char name[16])
+/* The body of its answer to GET /status, NULL where there is none. free() it. */
+static char *read_service(const struct config *config)
 {
-        static const char request[] = "GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n";
-        static const char label[] = "\"circuit_breaker_state\":\"";
-        char reply[4096];
-        size_t size = 0;
-        snprintf(name, 16, "not running");
-        int fd = connect_service(service->shared);
+        static const char request[] = "GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n";
+        AUTO(text) char *reply = NULL;
+        char part[4096];
+        size_t size, received = 0;
+        int fd = connect_service(config);
         if (fd < 0)
-                return;
+                return NULL;
+        FILE *all = memory_stream(&reply, &size);
         if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0)
-                for (ssize_t n; size < sizeof(reply) - 1 && (n = recv(fd, reply + size, sizeof(reply) - 1 - size, 0)) > 0;)
-                        size += (size_t)n;
+                for (ssize_t n; received < ANSWER_MAX && (n = recv(fd, part, sizeof(part), 0)) > 0;)
+                        received += fwrite(part, 1, (size_t)n, all);
+        memory_stream_end(all);
         close(fd);
-        reply[size] = '\0';
-        const char *found = strstr(reply, label);
-        if (found)
-                snprintf(name, 16, "%.*s", (int)strcspn(found + sizeof(label) - 1, "\""), found + sizeof(label) - 1);
+        const char *body = strstr(reply, "\r\n\r\n");
+        return body ? memory_copy(body + 4) : NULL;
+}
+
+static const cJSON *item(const cJSON *object, const char *name)
+{
+        return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+static const char *text(const cJSON *object, const char *name)
+{
+        const char *value = cJSON_GetStringValue(item(object, name));
+        return value ? value : "-";
+}
+
+/* What the service on this machine, ours or another program's of this group, knows of the pipeline; NULL: it does not answer. */
+static cJSON *ask_service(const struct service *service)
+{
+        AUTO(text) char *body = read_service(service->shared);
+        cJSON *answer = body ? cJSON_Parse(body) : NULL;
+        if (strcmp(text(answer, "group"), service->shared->group)) {
+                cJSON_Delete(answer);
+                return NULL;
+        }
+        return answer;
+}
+
+static const char *breaker_of(const struct service *service, const cJSON *answer)
+{
+        if (!answer)
+                return "not running";
+        return strcmp(text(answer, "program"), service->program->name) ? "not known" : text(answer, "circuit_breaker_state");
+}
+
+static void replace(cJSON *object, const char *name, const cJSON *by)
+{
+        if (by)
+                cJSON_ReplaceItemInObjectCaseSensitive(object, name, cJSON_Duplicate(by, true));
+}
+
+/* This command sees the streams for a second. The service saw what was acked before, and since when something is pending. */
+static void take_history(cJSON *root, const cJSON *answer)
+{
+        const cJSON *seen;
+        cJSON *stream;
+        cJSON_ArrayForEach(stream, item(root, "streams")) cJSON_ArrayForEach(seen, item(answer, "streams"))
+        {
+                if (strcmp(text(seen, "stream"), text(stream, "stream")))
+                        continue;
+                replace(stream, "rate_history", item(seen, "rate_history"));
+                replace(stream, "lag_history", item(seen, "lag_history"));
+                if (cJSON_GetNumberValue(item(seen, "stuck_ms")) <= cJSON_GetNumberValue(item(stream, "oldest_pending_ms")))
+                        replace(stream, "stuck_ms", item(seen, "stuck_ms"));
+        }
 }
 
 /* ---- looking ---- */
@@ -139,17 +192,6 @@ struct screen {
         FILE *out;
         int width, height; /* 0: no limit */
 };
-
-static const cJSON *item(const cJSON *object, const char *name)
-{
-        return cJSON_GetObjectItemCaseSensitive(object, name);
-}
-
-static const char *text(const cJSON *object, const char *name)
-{
-        const char *value = cJSON_GetStringValue(item(object, name));
-        return value ? value : "-";
-}
 
 /* PostgreSQL's 2026-01-30T12:00:00.123456+00:00, without the fraction. */
 static const char *time_text(const cJSON *object, const char *name, char out[32])
@@ -390,10 +432,11 @@ static void add_server(cJSON *servers, const char *name, const char *problem)
 /* Returns whether the pipeline works. */
 static bool show(struct terminal *terminal, bool watch, bool json)
 {
-        char breaker[16];
         struct winsize size = {0};
-        ask_breaker(terminal->service, breaker);
-        cJSON *root = model_object(terminal->model, terminal->service, breaker);
+        cJSON *answer = ask_service(terminal->service);
+        cJSON *root = model_object(terminal->model, terminal->service, breaker_of(terminal->service, answer));
+        take_history(root, answer);
+        cJSON_Delete(answer);
         cJSON *servers = cJSON_AddObjectToObject(root, "servers");
         add_server(servers, "redis", terminal->redis_problem);
         add_server(servers, "postgresql", terminal->db_problem);

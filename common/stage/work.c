@@ -108,6 +108,9 @@ int work_run(struct work *work, const struct work_bisect *bisect, size_t from, s
         int r = bisect->run(work, bisect->context, from, count);
         if (r <= 0)
                 return r;
+        if (r == DB_DEADLINE)
+                log_write(LOG_WARN, "a batch takes longer than PROCESSING_TIMEOUT_MS, or waits for a lock; it is halved",
+                        "units=%zu deadline_ms=%lld error=%s", count, (long long)work->deadline_ms, db_error(work->db));
         size_t half = count / 2;
         r = work_run(work, bisect, from, half);
         return r ? r : work_run(work, bisect, from + half, count - half);

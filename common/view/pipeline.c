@@ -210,7 +210,7 @@ static void judge_servers(struct verdict *verdict, const cJSON *root)
         if (*seen && !told)
                 add_problem(verdict, ERROR, "PipelineBreakerOpen", "%s", seen);
         if (!cJSON_IsObject(get(root, "database")) || cJSON_IsTrue(get(root, "database_old")))
-                add_problem(verdict, ERROR, "PipelineBreakerOpen", "how the replicas are is not known");
+                add_problem(verdict, ERROR, "PipelineBreakerOpen", "the state of the replicas is not known");
 }
 
 static bool is_open(const char *breaker)

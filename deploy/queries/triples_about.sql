@@ -1,4 +1,4 @@
--- What is said about a subject? :subject is an atom's or a triple's id.
+-- What is said about a subject? :subject is an atom's or a triple's id. With a predicate or an object: predicate_id or object_id instead of subject_id
 \if :{?subject} \else \set subject 0x7db59a2be3b82fc85bc201446c64a2af0db2f7d33483f613c27b4d2c0d36b559 \endif
 SELECT market_cap, position_count, id, left(predicate, 20) AS predicate, left(object, 40) AS object
 FROM api.triple

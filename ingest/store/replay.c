@@ -224,9 +224,8 @@ static int end(struct replay *replay)
         const struct db_param from = db_text(replay->from);
         const struct db_call call = {.sql = &sql_50_replay_end, .params = &from, .param_count = 1};
         if (replay->failed)
-                fprintf(stderr,
-                        "%zu messages cannot be stored; the service has put them, or will put them, to the dead letters\n",
-                        replay->failed);
+                fprintf(stderr, "%zu %s cannot be stored; the running service makes dead letters of such messages\n",
+                        replay->failed, replay->failed == 1 ? "message" : "messages");
         return db_run(replay->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
 

@@ -98,6 +98,15 @@ def test_all_that_is_rendered_is_valid(objects):
     assert set(of(objects, "Deployment")) == set(SERVICES) and set(of(objects, "Service")) == set(SERVICES)
 
 
+def test_a_registry_with_a_login(tmp_path):
+    """The README's patch for it: each pod has the ServiceAccount that it changes."""
+    objects = overlay(tmp_path / "own", OWN + re.findall(r"```yaml\n(.*?)```", README, re.S)[1])
+    for found in objects:
+        validate(found)
+    assert of(objects, "ServiceAccount")["intuition-sync"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert {template["spec"]["serviceAccountName"] for template in pods(objects).values()} == {"intuition-sync"}
+
+
 def test_the_validation_is_strict(tmp_path):
     objects = render("keda", tmp_path)
     deployment = of(objects, "Deployment")["ingest"]

@@ -250,6 +250,11 @@ def test_a_lock_that_somebody_holds(pipeline, small, browser):
         browser.get(f"http://127.0.0.1:{services[0].port}/")
         until(lambda: re.search(r"an entry has been pending for \d+ s; a slow message, or a lock that somebody holds|none was acked for a minute|circuit breaker",
                                 text(browser, "#problems")), "the page names the cause", alive=services)
+        assert "it is halved units=" in services[0].messages(), services[0].tail()
+        # A command sees the streams for a second: what happened before, the service of whichever program tells it.
+        for service in services:
+            said = json.loads(pipeline.run("ingest", "status", "--json", HTTP_PORT=service.port).stdout)
+            assert said["state"] != "working" and {"PipelineOldestPending", "PipelineStalled", "PipelineBreakerOpen"} & {p["runbook"] for p in said["problems"]}, said
         holder.rollback()
     until(lambda: text(browser, "#state") == "Working", "it works again", alive=services)
 

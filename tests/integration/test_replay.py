@@ -121,7 +121,7 @@ def test_messages_that_cannot_be_stored_are_named_and_stop_nothing(pipeline, sma
     id_ = pipeline.redis().xadd(small[0].stream, {"payload": "{"})
     pipeline.drain()
     done = replay(pipeline, "--reset")
-    assert id_ in done.stderr and "1 messages cannot be stored" in done.stderr
+    assert id_ in done.stderr and "1 message cannot be stored" in done.stderr
     pipeline.drain()
     assert len(pipeline.dead_letters()) == 1
     assert not pipeline.differences()

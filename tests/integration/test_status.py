@@ -109,6 +109,9 @@ def test_the_exit_code_says_whether_it_works(pipeline, small):
     until(lambda: pipeline.redis().xlen(pipeline.dead_letter_stream) == 1, "the broken message is dead", alive=services)
     done = pipeline.run("ingest", "status")
     assert done.returncode == 0 and "\nworking, but\n  1 dead letter (runbook PipelineDeadLetters)\n" in done.stdout
+    for name, group, breaker in (("ingest", pipeline.group, "Closed"), ("cascade", pipeline.group, "not known"), ("ingest", "another", "not running")):
+        said = pipeline.run(name, "status", HTTP_PORT=services[0].port, CONSUMER_GROUP=group).stdout.split("\n")[0]
+        assert f", circuit breaker {breaker}, group {group}" in said, said   # ingest answers at this port, for its own group
     assert "exit code 0 where it works, 1 where it does not" in " ".join(pipeline.run("ingest", "--help").stdout.split())
 
 

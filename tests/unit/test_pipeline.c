@@ -237,7 +237,7 @@ static void nothing_was_asked_yet(void **state)
 {
         (void)state;
         set("database", "null");
-        judge("not working", "error", "how the replicas are is not known", "PipelineBreakerOpen");
+        judge("not working", "error", "the state of the replicas is not known", "PipelineBreakerOpen");
         assert_int_equal(cJSON_GetArraySize(at("stages")), 0);
 }
 

@@ -135,7 +135,7 @@ function chart(values, interval) {
         line.setAttribute("points", shown.map((value, i) => `${90 - shown.length + i},${19 - 18 * value / highest}`).join(" "));
         svg.append(line);
         return make("figure", {}, svg, make("figcaption", {}, shown.length
-                ? `max ${number.format(Math.max(...shown))}/s, ${duration(shown.length * interval)}` : "nothing recorded yet"));
+                ? `max ${number.format(Math.max(...shown))}/s in ${duration(shown.length * interval)}` : "nothing recorded yet"));
 }
 
 const cell = (text, name) => make("td", { class: "number", "data-name": name }, text);
