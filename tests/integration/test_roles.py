@@ -131,6 +131,21 @@ def test_limits_of_the_role_do_not_reach_long_work(pipeline, recording):
     pipeline.drain().assert_exact()
 
 
+def test_a_session_without_triggers_is_not_used(pipeline, small):
+    """session_replication_role, as tools for copying databases set it on a role: events would be stored, and nothing above them."""
+    pipeline.migrate().listen_to(small)
+    with pipeline.connect() as connection:
+        connection.execute(f"ALTER DATABASE \"{pipeline.database}\" SET session_replication_role = replica")
+        for name, command in (("ingest", "check"), ("ingest", "verify"), ("cascade", "rebuild")):
+            done = pipeline.run(name, command)
+            assert done.returncode == 1 and "session_replication_role" in done.stdout + done.stderr
+        pipeline.feed(small)
+        services = pipeline.start()
+        services[0].says("for=schema reason=.*session_replication_role")
+        connection.execute(f"ALTER DATABASE \"{pipeline.database}\" RESET session_replication_role")
+    pipeline.drain().assert_exact()
+
+
 def test_rows_written_from_another_schema(pipeline):
     """A statement by hand whose search_path is another schema's, with tables of the same names; and one without any, as pg_restore has it."""
     pipeline.streams = [STREAM]
