@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 #include "common/base/clock.h"
+#include "common/cli/tell.h"
 #include "common/view/model.h"
 #include "common/view/pipeline.h"
 
@@ -428,9 +429,11 @@ int status_run(struct service *service, bool watch, bool json)
                 if (watch || !*terminal.redis_problem)
                         works = show(&terminal, watch, json);
         } while (watch);
-        if (*terminal.redis_problem)
+        if (*terminal.redis_problem) {
                 fprintf(stderr, "%s: cannot see the streams; Redis (REDIS_URL): %s\n", service->program->name,
                         terminal.redis_problem);
+                tell_end(service, false, NULL, 0, terminal.redis_problem);
+        }
         terminal_deinit(&terminal);
         return *terminal.redis_problem || !works;
 }

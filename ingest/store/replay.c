@@ -278,8 +278,6 @@ static int read_options(struct replay *replay, int argc, char **argv)
         for (int i = 1; i < argc; i++) {
                 if (!strcmp(argv[i], "--reset"))
                         replay->reset = true;
-                else if (!strcmp(argv[i], "--json"))
-                        replay->service->json = true;
                 else if (!strcmp(argv[i], "--accept-loss"))
                         replay->accept_loss = true;
                 else if (!strcmp(argv[i], "--from") && i + 1 < argc && is_id(argv[i + 1]))
@@ -290,15 +288,16 @@ static int read_options(struct replay *replay, int argc, char **argv)
         return replay->accept_loss && !replay->reset ? -1 : 0;
 }
 
+bool replay_accepts(int argc, char **argv)
+{
+        struct replay replay = {0};
+        return !read_options(&replay, argc, argv);
+}
+
 int replay_command(struct service *service, int argc, char **argv)
 {
         struct replay replay = {.service = service, .arena = ARENA_NULL, .from = "-"};
-        if (read_options(&replay, argc, argv)) {
-                fprintf(stderr,
-                        "ingest: usage: ingest replay [--from ID] [--reset [--accept-loss]] [--json]; ID: as 1700000000000-0\n");
-                return 2;
-        }
-        int r = run(&replay);
+        int r = read_options(&replay, argc, argv) ? -1 : run(&replay);
         tell_end(service, !r, "not_storable", (int64_t)replay.failed, replay.db ? db_error(replay.db) : NULL);
         if (replay.work.state)
                 writer_free(replay.work.state);

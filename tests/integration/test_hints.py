@@ -85,6 +85,30 @@ def test_options_as_people_expect(pipeline):
     assert done.returncode == 2 and "--sampel" in done.stderr and "DATABASE_URL" not in done.stderr
     done = pipeline.run("cascade", "verify", "--sample=5", "--json")
     assert done.returncode == 0 and json.loads(done.stdout) == {"program": "cascade", "differences": 0, "in_flight": 0}
+    for arguments in (("--json", "migrate", "--status"), ("migrate", "--json", "--status"), ("dlq", "--json", "list")):
+        assert isinstance(json.loads(pipeline.run("ingest", *arguments).stdout), list), arguments
+    done = pipeline.run("ingest", "replay", "--from=1-1")
+    assert done.returncode == 0, done.stderr
+    done = pipeline.run("ingest", "reconcile", "--rpc=http://127.0.0.1:1", "--from-block=1", "--check")
+    assert "set NETWORK" in done.stderr
+    for arguments in (("reconcile", "--bogus"), ("replay", "--bogus"), ("migrate", "--bogus"), ("dlq", "bogus")):
+        done = pipeline.run("ingest", *arguments, DATABASE_URL=None)
+        assert done.returncode == 2 and "usage: ingest " + arguments[0] in done.stderr and "DATABASE_URL" not in done.stderr
+
+
+def test_a_failure_is_json_too(pipeline):
+    """Bad usage, bad configuration, a server that is away, a letter that is not there: the last line of stdout is an object with the reason."""
+    commands = [("check",), ("verify",), ("status",), ("rebuild",), ("dlq", "list"), ("dlq", "show", "1-1"), ("dlq", "retry", "--all"), ("replay",),
+                ("reconcile", "--rpc", "http://127.0.0.1:1")]
+    cases = [(command, {"DATABASE_URL": None}) for command in commands]
+    cases += [(command, {"REDIS_URL": "redis://127.0.0.1:1"}) for command in commands if command != ("check",)]
+    cases += [(command, {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}) for command in commands if command[0] in ("verify", "replay", "reconcile")]
+    cases += [(("unheard-of",), {}), (("dlq", "show", "1-1"), {})]
+    for arguments, settings in cases:
+        done = pipeline.run("ingest", *arguments, "--json", **settings)
+        assert done.returncode and done.stdout, (arguments, settings, done.stderr)
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told["done"] is False and told["error"], (arguments, settings)
 
 
 def test_a_letter_by_the_id_that_the_page_shows(pipeline, small):
