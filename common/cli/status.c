@@ -394,7 +394,8 @@ static bool show(struct terminal *terminal, bool watch, bool json)
         char breaker[16];
         struct winsize size = {0};
         ask_breaker(terminal->service, breaker);
-        cJSON *root = model_object(terminal->model, terminal->service, breaker);
+        cJSON *root =
+                model_object(terminal->model, terminal->service, breaker, !*terminal->redis_problem, !*terminal->db_problem);
         cJSON *servers = cJSON_AddObjectToObject(root, "servers");
         add_server(servers, "redis", terminal->redis_problem);
         add_server(servers, "postgresql", terminal->db_problem);

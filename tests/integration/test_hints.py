@@ -71,6 +71,15 @@ def test_old_figures_are_shown_as_old(make_pipeline, own_redis, small):
         until(lambda: status()["streams_old"], "its figures are old", alive=[ingest])
         assert any("last seen" in problem["text"] for problem in status()["problems"])
         ingest.says("it did not answer in time")
+        known = f'stream_lag_known{{stream="{pipeline.streams[0]}",group="{pipeline.group}"}} 0\n'
+        until(lambda: known in ingest.get("/metrics")[1], "what the lag is nobody knows now", alive=[ingest])
+        cascade = pipeline.start("cascade")
+        with pipeline.connect() as connection:
+            until(lambda: connection.execute("SELECT count(*) FROM pipeline_replica WHERE program = 'cascade'").fetchone()[0], "cascade has noted itself")
+        until(lambda: any(stage["name"] == "cascade" and stage["replicas"] for stage in status()["stages"]), "what PostgreSQL says is new all the while",
+              alive=[ingest])
+        assert not status()["database_old"]
+        cascade.may_end()
     finally:
         own_redis.process.send_signal(signal.SIGCONT)
     until(lambda: not status()["streams_old"], "they are new again", alive=[ingest])
