@@ -27,9 +27,9 @@ MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const
 /* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
 MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
         struct stream_batch *batch, size_t *read);
-/* Entries that were trimmed away before the group had read them: a loss, told once. No stream, or no group: none. */
+/* Entries that were trimmed away or deleted before the group had read them: a loss, told once. No stream, or no group: none. */
 struct stream_gap {
-        int64_t lost;               /* 0: none */
+        int64_t lost;               /* 0: none; negative: not known, the group was set to this place by hand */
         char after[64], before[64]; /* the ids on both sides; before "": not known, or nothing is left */
         int64_t lag;                /* of the group; negative: not known */
 };

@@ -92,6 +92,49 @@ def test_unread_entries_are_trimmed(pipeline, small, known):
     assert lost() == 80 and redis.xinfo_groups(stream)[0]["lag"] == 0
 
 
+def told_of(pipeline, act, count=40):
+    """What ingest says of a stream after 20 entries were read and `count` were not, once `act` has been done to it while it was stopped."""
+    stream, redis = pipeline.migrate().streams[0], pipeline.redis()
+    service = pipeline.start("ingest").ready()
+    for _ in range(20):
+        redis.xadd(stream, {"payload": "{}"})
+    until(pipeline.drained(["ingest"]), "they are read", alive=[service])
+    pipeline.stop()
+    ids = [redis.xadd(stream, {"payload": "{}"}) for _ in range(count)]
+    act(redis, stream, ids)
+    service = pipeline.start("ingest").ready()
+    until(pipeline.drained(["ingest"]), "all is read", alive=[service])
+    return ids, service
+
+
+@pytest.mark.parametrize("first, last", [(0, 10), (15, 25), (30, 40), (0, 40)])
+def test_unread_entries_are_deleted(pipeline, first, last):
+    """XDEL, wherever they stand. It is a loss as much as XTRIM."""
+    _, service = told_of(pipeline, lambda redis, stream, ids: redis.xdel(stream, *ids[first:last]))
+    until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == last - first, "all are counted", alive=[service])
+    assert re.findall(r"trimmed away before .* entries=(\d+)", service.messages()) == [str(last - first)]
+
+
+def test_entries_are_passed_over_by_hand(pipeline):
+    """XGROUP SETID to what is ahead: how many were not read Redis does not know. One line says it, and is not said again."""
+    def act(redis, stream, ids):
+        redis.xgroup_setid(stream, pipeline.group, ids[20])
+    ids, service = told_of(pipeline, act)
+    assert re.findall("set by hand.* place=(\\S+)", service.messages()) == [ids[20]]
+    assert sample(service.get("/metrics")[1], "lost_entries_total") == 0
+    service = pipeline.start("ingest").ready()
+    assert "set by hand" not in service.messages()
+
+
+def test_the_newest_dead_letters_are_large(pipeline):
+    """The page looks at some of them: Redis answers nobody else while it does."""
+    redis, letter = pipeline.migrate().redis(), {"stage": "ingest", "stream": "s", "id": "1-1", "group": pipeline.group, "error_class": "type"}
+    for _ in range(20):
+        redis.xadd(pipeline.dead_letter_stream, {**letter, "payload": "x" * (1 << 20)})
+    groups = json.loads(pipeline.run("ingest", "status", "--json").stdout)["dead_letters"]
+    assert groups["count"] == 20 and [group["count"] for group in groups["groups"]] == [4]
+
+
 def until_it_waits_for_a_lock(pipeline, service):
     waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with pipeline.connect() as connection:
