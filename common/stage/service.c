@@ -61,9 +61,7 @@ int service_tell_gap(struct service *service, struct redis *redis, const char *s
                 return r;
         if (gap.lost < 0) {
                 log_write(LOG_WARN,
-                        "the group's place in the stream was set by hand; what it passed over is not read (ingest verify names "
-                        "it, "
-                        "ingest replay reads it)",
+                        "the group's place in the stream was set by hand; what it passed over is not read, verify names it",
                         "stream=%s place=%s", stream, gap.after);
                 return 0;
         }

@@ -198,7 +198,8 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
         struct redis_reply *reply = NULL;
         char number[24];
         size_t before = batch->count;
-        snprintf(number, sizeof(number), "%zu", count);
+        size_t fits = batch->largest ? STREAM_BATCH_BYTES / batch->largest : 1;
+        snprintf(number, sizeof(number), "%zu", fits > count ? count : fits ? fits : 1);
         int r = redis_call(redis, &reply, "XRANGE", stream, from, to, "COUNT", number, NULL);
         *read = 0;
         if (r)

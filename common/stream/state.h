@@ -24,7 +24,8 @@ struct stream_bounds {
         struct stream_position settled;
 };
 MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds);
-/* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
+/* Appends up to count entries (fewer where those that came before were large) from id `from` ("-", an id, or "(" and an id:
+ * behind it) to `to` to batch, outside of any group. */
 MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
         struct stream_batch *batch, size_t *read);
 /* Entries that were trimmed away or deleted before the group had read them: a loss, told once. No stream, or no group: none. */

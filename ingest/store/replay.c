@@ -53,7 +53,7 @@ static int walk_stream(struct replay *replay, const char *stream, const char *to
                                 units += writer_estimate_units(&batch.entries[i]);
                         if (read)
                                 snprintf(from, sizeof(from), "(%s", batch.entries[batch.count - 1].id);
-                } while (!r && read && units < (size_t)replay->service->shared->batch_max);
+                } while (!r && read && units < (size_t)replay->service->shared->batch_max && batch.bytes < STREAM_BATCH_BYTES);
                 if (r)
                         fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
                 else if (batch.count)

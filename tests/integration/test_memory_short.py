@@ -251,14 +251,46 @@ def test_a_consumer_is_removed_while_its_batch_is_under_way(pipeline, small):
     assert not pipeline.dead_letters()
 
 
-def test_large_entries_are_few_in_a_batch(pipeline, small):
-    """976 KiB each. What came before says how large they are; a batch then holds four MiB of them, not BATCH_SIZE."""
-    pipeline.migrate().listen_to(small)
+def large_entries(small, count):
+    """976 KiB each."""
     atom = next(message for message in small if message.name == "AtomCreated")
     event = {**atom.events[0], "atomData": "0x" + "61" * 499_712}
-    large = [replace(atom, id=None, raw=None, events=({**event, "transaction_information": {**event["transaction_information"], "log_index": 10_000 + i}},))
-             for i in range(50)]
+    return [replace(atom, id=None, raw=None, events=({**event, "transaction_information": {**event["transaction_information"], "log_index": 10_000 + i}},))
+            for i in range(count)]
+
+
+def test_large_entries_are_few_in_a_first_read(pipeline, small):
+    """Of several streams at once, before anything said how large they are."""
+    pipeline.streams = [f"s{i}" for i in range(5)]
+    pipeline.migrate().feed([replace(message, stream=pipeline.streams[i % 5]) for i, message in enumerate(large_entries(small, 25))])
     redis = pipeline.redis()
+    with pipeline.connect() as connection:
+        connection.execute("BEGIN; LOCK TABLE atom_created_events IN SHARE MODE")
+        service = pipeline.start("ingest", WORKERS=1)
+        until_it_waits_for_a_lock(pipeline, service)
+        assert sum(redis.xpending(stream, pipeline.group)["pending"] for stream in pipeline.streams) == 5
+        connection.execute("ROLLBACK")
+    until(pipeline.drained(["ingest"]), "all are stored", alive=[service])
+
+
+def test_large_dead_letters_are_few_in_a_read(pipeline):
+    """dlq reads them as verify and replay read the streams: by what came before."""
+    redis, letter = pipeline.migrate().redis(), {"stage": "ingest", "stream": "s", "id": "1-1", "group": pipeline.group, "error_class": "type"}
+    for _ in range(10):
+        redis.xadd(pipeline.dead_letter_stream, {**letter, "payload": "x" * (1 << 20)})
+
+    def reads():
+        return redis.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"]
+    before = reads()
+    assert len(json.loads(pipeline.run("ingest", "dlq", "list", "--json").stdout)) == 10
+    assert reads() - before == 5, "one, three times three, and that there are no more"
+
+
+def test_large_entries_are_few_in_a_batch(pipeline, small):
+    """What came before says how large they are; a batch then holds four MiB of them, not BATCH_SIZE."""
+    pipeline.migrate().listen_to(small)
+    large, redis = large_entries(small, 50), pipeline.redis()
+    atom = large[0]
     service = pipeline.start("ingest", WORKERS=1).ready()
     pipeline.feed(large[:6])
     until(pipeline.drained(["ingest"]), "the first are stored", alive=[service])
