@@ -13,8 +13,11 @@ from waiting import until
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_names_near_ours(name):
-    done = start(name, "check", WORKER="8", REDIS_URI="x", REDIS_HOST="x", REDIS_PORT="6379", HTTP_PROXY="x", PGHOST="x", UNHEARD_OF="x")
-    assert dict(re.findall(r"variable=(\S+) near=(\S+)", done.stderr)) == {"WORKER": "WORKERS", "REDIS_URI": "REDIS_URL"}
+    near = {"WORKER": "WORKERS", "REDIS_URI": "REDIS_URL", "Batch_Size": "BATCH_SIZE", "CLAIM_IDLE": "CLAIM_IDLE_MS", "BATCH_TIMEOUT": "BATCH_TIMEOUT_MS",
+            "DATABASE_URL_FILES": "DATABASE_URL", "CONSUMER_GROUP_NAME": "CONSUMER_GROUP"}
+    done = start(name, "check", **dict.fromkeys(near, "x"), REDIS_HOST="x", REDIS_PORT="6379", HTTP_PROXY="x", PGHOST="x", UNHEARD_OF="x",
+                 HTTP_PORT_FORWARD="x", NETWORK_PORT="x", CONSUMER_GROUP_SUFFIX="x")
+    assert dict(re.findall(r"variable=(\S+) near=(\S+)", done.stderr)) == {**near, "HTTP_PORT_FORWARD": "HTTP_PORT"}
 
 
 def test_a_typo_in_the_streams(pipeline):
