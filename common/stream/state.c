@@ -211,6 +211,11 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
         return 0;
 }
 
+int stream_probe(struct redis *redis, const char *stream, const char *group)
+{
+        return redis_call(redis, NULL, "XACK", stream, group, "0-1", NULL);
+}
+
 int stream_count(struct redis *redis, const char *const *streams, int64_t *count)
 {
         *count = 0;

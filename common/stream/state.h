@@ -36,6 +36,9 @@ struct stream_gap {
 };
 MUST_CHECK int stream_gap_read(
         struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap);
+/* Whether Redis takes writes: an ack of what is not pending changes nothing, and is refused where any write is (by a replica,
+ * with too few replicas, after it could not save). */
+MUST_CHECK int stream_probe(struct redis *redis, const char *stream, const char *group);
 /* Entries in all of these streams together; streams ends at NULL. */
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
 /* The id of the entry that was written last, there or trimmed since; 0-0 where there is no stream. */

@@ -92,6 +92,21 @@ def test_unread_entries_are_trimmed(pipeline, small, known):
     assert lost() == 80 and redis.xinfo_groups(stream)[0]["lag"] == 0
 
 
+def test_redis_takes_no_writes(make_pipeline, own_redis, small):
+    """It is a replica now, as after a failover: check says so, and the breaker's probe, which would close it for a Redis that only answers."""
+    pipeline = make_pipeline(redis=own_redis.start(), redis_db=0, CIRCUIT_BREAKER_TIMEOUT_MS=300, CIRCUIT_BREAKER_THRESHOLD=2).migrate().listen_to(small)
+    redis, service = pipeline.redis(), pipeline.start("ingest").ready()
+    pipeline.feed(small)
+    until(pipeline.drained(["ingest"]), "all is stored", alive=[service])
+    redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    done = pipeline.run("ingest", "check")
+    assert done.returncode == 1 and "takes no writes: READONLY" in done.stdout
+    until(lambda: service.messages().count("breaker's probe failed") >= 3, "probes fail", alive=[service])
+    assert "circuit breaker closed" not in service.messages()
+    redis.execute_command("REPLICAOF", "NO", "ONE")
+    service.says("circuit breaker closed")
+
+
 def told_of(pipeline, act, count=40):
     """What ingest says of a stream after 20 entries were read and `count` were not, once `act` has been done to it while it was stopped."""
     stream, redis = pipeline.migrate().streams[0], pipeline.redis()
