@@ -107,7 +107,7 @@ def test_reconciling_under_its_role(granted, small, make_node):
 
 
 LIMITS = {"statement_timeout": "60ms", "lock_timeout": "30ms", "idle_in_transaction_session_timeout": "60ms", "idle_session_timeout": "300ms",
-          "transaction_timeout": "150ms"}
+          "transaction_timeout": "150ms", "quote_all_identifiers": "on"}
 
 
 def test_limits_of_the_role_do_not_reach_long_work(pipeline, recording):
