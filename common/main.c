@@ -138,9 +138,9 @@ static void deinit_service(struct service *service)
         free(service->config);
 }
 
-int service_main(const struct program *program, int argc, char **argv)
+static int run_main(const struct program *program, int argc, char **argv, bool json)
 {
-        struct service service = {.program = program, .config = memory_new(1, program->config_size)};
+        struct service service = {.program = program, .config = memory_new(1, program->config_size), .json = json};
         int code;
         char *problems = NULL;
         service.shared = service.config;
@@ -166,5 +166,17 @@ int service_main(const struct program *program, int argc, char **argv)
                 code = argc < 2 ? run_service(&service) : command_run(&service, argc, argv);
         }
         deinit_service(&service);
+        return code;
+}
+
+int service_main(const struct program *program, int argc, char **argv)
+{
+        bool json;
+        char **arguments = command_arguments(&argc, argv, &json);
+        int code = run_main(program, argc, arguments, json);
+        if (json && code == 2)
+                printf("{\"program\":\"%s\",\"done\":false,\"error\":\"bad usage or configuration, see stderr\"}\n",
+                        program->name);
+        free(arguments);
         return code;
 }

@@ -150,14 +150,14 @@ static const struct program_command commands[] = {
                 "read the input streams again from the start (or ID); --reset: empty all tables first (--accept-loss: even where "
                 "the "
                 "streams no longer hold all that the tables hold)",
-                replay_command},
+                replay_accepts, replay_command},
         {"reconcile", "reconcile [--from-block A] [--to-block B] [--check] [--json] [--rpc URL]",
                 "make the event tables equal to the chain in these blocks (default: all, to the newest); --check: only report, "
                 "exit 1 "
                 "when they differ; --rpc: instead of RPC_URL",
-                reconcile_command},
+                reconcile_accepts, reconcile_command},
         {"migrate", "migrate [--status] [--json]", "apply the migrations that are missing; --status: show which are",
-                migrate_command},
+                migrate_accepts, migrate_command},
         {0},
 };
 

@@ -78,15 +78,16 @@ static int show_status(struct db *db, bool json)
         return report(db, r);
 }
 
+bool migrate_accepts(int argc, char **argv)
+{
+        return argc == 1 || (argc == 2 && !strcmp(argv[1], "--status"));
+}
+
 int migrate_command(struct service *service, int argc, char **argv)
 {
-        bool status = argc > 1 && !strcmp(argv[1], "--status"), json = argc == 2 + status && !strcmp(argv[1 + status], "--json");
-        if (argc != 1 + status + json) {
-                fprintf(stderr, "ingest: usage: ingest migrate [--status] [--json]\n");
-                return 2;
-        }
+        const bool status = argc > 1, json = service->json;
+        (void)argv;
         AUTO(db) struct db *db = connect_db(service);
-        service->json = json;
         if (!db) {
                 tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;

@@ -36,6 +36,8 @@ static int look(struct db *db, bool *listed)
         const char *tables = db_rows_text(rows, 0, 2);
         bool there = !strcmp(db_rows_text(rows, 0, 0), "t"), ours = !strcmp(db_rows_text(rows, 0, 1), "t");
         *listed = there;
+        if (!strcmp(db_rows_text(rows, 0, 3), "f"))
+                return SCHEMA_NO_TRIGGERS;
         if (there && !ours)
                 return SCHEMA_FOREIGN;
         return !there && tables ? SCHEMA_FOREIGN : 0;
@@ -151,6 +153,11 @@ void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE])
                 snprintf(text, PROGRAM_EXPLAIN_SIZE,
                         "a migration was applied with another text than this program has: use the build that made this database, "
                         "or a new database");
+                return;
+        case SCHEMA_NO_TRIGGERS:
+                snprintf(text, PROGRAM_EXPLAIN_SIZE,
+                        "session_replication_role is replica, so no trigger fires and all that follows from the events would be "
+                        "missing; ALTER ROLE or ALTER DATABASE … RESET session_replication_role");
                 return;
         default:
                 snprintf(text, PROGRAM_EXPLAIN_SIZE, "%s", db_error(db));

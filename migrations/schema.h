@@ -17,17 +17,18 @@ struct migration {
 extern const struct migration migrations[]; /* ends at name NULL */
 
 enum {
-        SCHEMA_FOREIGN = 10, /* tables of our names, but no schema_migrations of ours */
-        SCHEMA_OLD = 11,     /* behind what this program knows, or empty */
-        SCHEMA_NEW = 12,     /* ahead of it by a migration that is not additive */
-        SCHEMA_EDITED = 13,  /* a migration was applied with another text */
+        SCHEMA_FOREIGN = 10,     /* tables of our names, but no schema_migrations of ours */
+        SCHEMA_OLD = 11,         /* behind what this program knows, or empty */
+        SCHEMA_NEW = 12,         /* ahead of it by a migration that is not additive */
+        SCHEMA_EDITED = 13,      /* a migration was applied with another text */
+        SCHEMA_NO_TRIGGERS = 14, /* session_replication_role = replica, set for the role or the database */
 };
 
 int64_t schema_known(void); /* the version this program is made for */
 /* 0: it is that version, or ahead by additive migrations only. *version: where the database stands, 0: empty. */
 MUST_CHECK int schema_check(struct db *db, int64_t *version);
 /* Applies what is missing. told is called for each one applied, waits each few seconds while another program migrates
- * or is at a table (times: 0 at first); false ends it. 0, SCHEMA_FOREIGN, SCHEMA_NEW, SCHEMA_EDITED, or negative. */
+ * or is at a table (times: 0 at first); false ends it. 0, any SCHEMA_* but SCHEMA_OLD, or negative. */
 MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration), bool (*waits)(unsigned times));
 /* A sentence for people on what the two above returned. */
 void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE]);

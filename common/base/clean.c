@@ -20,26 +20,53 @@ static struct {
 
 /* ---- where the secrets of a value are ---- */
 
-/* password=…, sslpassword=… in a conninfo text (blank-separated, '…' quoted, \ escapes) or a URL's query */
+static bool is_key_part(char c)
+{
+        return isalnum((unsigned char)c) || c == '_' || c == '%' || c == '-';
+}
+
+/* Keys of secrets end so: password, sslpassword, oauth_client_secret, scram_client_key, and what people write instead. What is
+ * written with % in a URL may be any of them. */
+static bool key_is_secret(const char *key, size_t size, bool url)
+{
+        static const char *const ends[] = {"password", "passwd", "pass", "pwd", "secret", "token", "_key", "apikey"};
+        for (size_t i = 0; i < ARRAY_LENGTH(ends); i++) {
+                size_t length = strlen(ends[i]);
+                if (size >= length && !strncasecmp(key + size - length, ends[i], length))
+                        return true;
+        }
+        return url && memchr(key, '%', size);
+}
+
+/* Where a conninfo text's value ends (blank-separated, '…' quoted, \ escapes). What follows and is no key= is of a value that
+ * should have been quoted. */
+static const char *conninfo_value_end(const char *end)
+{
+        bool quoted = false;
+        for (; *end && (quoted || !isspace((unsigned char)*end)); end++) {
+                quoted ^= *end == '\'';
+                end += *end == '\\' && end[1];
+        }
+        const char *next = end + strspn(end, " \t\r\n"), *key = next;
+        while (is_key_part(*next))
+                next++;
+        return !*key || (next > key && next[strspn(next, " \t")] == '=') ? end : conninfo_value_end(key);
+}
+
+/* password=… and the like in a conninfo text or a URL's query */
 static void hide_keys(const char *text, char *hidden, bool url)
 {
-        const char *at = text, *end;
-        while ((at = strcasestr(at, "password"))) {
-                at += strlen("password");
-                end = at + strspn(at, " \t");
-                if (*end != '=')
+        for (const char *at = text; (at = strchr(at, '='));) {
+                const char *key = at++, *end;
+                while (!url && key > text && isblank((unsigned char)key[-1]))
+                        key--;
+                size_t size = 0;
+                for (; key > text && is_key_part(key[-1]); key--)
+                        size++;
+                if (!key_is_secret(key, size, url))
                         continue;
-                at = ++end;
-                if (url) {
-                        end += strcspn(end, "&");
-                } else {
-                        bool quoted = false;
-                        at = end += strspn(end, " \t");
-                        for (; *end && (quoted || !isspace((unsigned char)*end)); end++) {
-                                quoted ^= *end == '\'';
-                                end += *end == '\\' && end[1];
-                        }
-                }
+                at += url ? 0 : strspn(at, " \t");
+                end = url ? at + strcspn(at, "&") : conninfo_value_end(at);
                 memset(hidden + (at - text), 1, (size_t)(end - at));
                 at = end;
         }
@@ -55,13 +82,30 @@ static const char *last_at(const char *text, const char *from, const char *hidde
         return at;
 }
 
-/* user:password@. In a URL of a server that has no users without a password, all before the @ is one. */
+/* host:… that is no port: a login whose @host was forgotten */
+static void hide_ports(const char *text, char *hidden, const char *hosts)
+{
+        const char *const end = hosts + strcspn(hosts, "/?#");
+        for (const char *host = hosts; host < end; host++) {
+                size_t size = strcspn(host, ",/?#");
+                const char *colon = memrchr(host, ':', size);
+                size_t length = colon ? size - (size_t)(colon + 1 - host) : 0;
+                if (colon && (length > 5 || strspn(colon + 1, "0123456789") < length) && host[size - 1] != ']')
+                        memset(hidden + (colon + 1 - text), 1, length);
+                host += size;
+        }
+}
+
+/* user:password@. In a URL of a server that has no users without a password, all before the @ is one where none is behind the
+ * colon. */
 static void hide_userinfo(const char *text, char *hidden, size_t start, bool passwords_only)
 {
         const char *colon = strchr(text + start, ':'), *at = last_at(text, text + start, hidden);
-        const char *from = colon && at && colon < at ? colon + 1 : passwords_only ? text + start : NULL;
+        const bool with_colon = colon && at && colon < at && (colon + 1 < at || !passwords_only);
+        const char *from = with_colon ? colon + 1 : passwords_only ? text + start : NULL;
         if (at && from)
                 memset(hidden + (from - text), 1, (size_t)(at - from));
+        hide_ports(text, hidden, at ? at + 1 : text + start);
 }
 
 /* https://host/…: providers of web services put their keys into the path or the query */
@@ -78,13 +122,29 @@ static size_t scheme_size(const char *value)
         return strncmp(value + size, "://", 3) ? 0 : size + 3;
 }
 
+static bool is_conninfo(const char *value)
+{
+        const char *key = value + strspn(value, " \t\r\n"), *end = key;
+        while (is_key_part(*end))
+                end++;
+        return end > key && end[strspn(end, " \t")] == '=';
+}
+
+/* Also what should have been one: without a scheme, and not the path of a file. */
+static bool is_web(const char *value, size_t scheme)
+{
+        return scheme ? !strncasecmp(value, "http", 4) || !strncasecmp(value, "ws", 2)
+                      : !is_conninfo(value) && !strchr("/.", *value) && !strchr(value, '@');
+}
+
 void clean_hide(const char *value, char *hidden)
 {
-        size_t scheme = scheme_size(value);
-        bool passwords_only = scheme ? !strncasecmp(value, "redis", 5) || !strncasecmp(value, "http", 4) : !strchr(value, '=');
+        const size_t scheme = scheme_size(value);
+        const bool web = is_web(value, scheme);
         hide_keys(value, hidden, scheme);
-        hide_userinfo(value, hidden, scheme, passwords_only);
-        if (scheme && !strncasecmp(value, "http", 4))
+        if (!is_conninfo(value))
+                hide_userinfo(value, hidden, scheme, web || !scheme || !strncasecmp(value, "redis", 5));
+        if (web)
                 hide_path(value, hidden, scheme);
 }
 
@@ -146,7 +206,7 @@ void clean_remember(const char *value)
 {
         size_t size = strlen(value), length;
         char *hidden = memory_new(size + 1, 1);
-        bool web = !strncasecmp(value, "http", 4);
+        const bool web = is_web(value, scheme_size(value));
         clean_hide(value, hidden);
         pthread_mutex_lock(&secrets.lock);
         for (size_t i = 0; i < size; i += length ? length : 1) {

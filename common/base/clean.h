@@ -9,8 +9,9 @@
 
 #include "common/base/base.h"
 
-/* Marks in hidden (zeroed, as long as the value) the bytes of a setting's value that are secret: passwords in URLs and after
- * password=, all behind the host of an http(s) URL. Where a value is malformed, rather too much. */
+/* Marks in hidden (zeroed, as long as the value) the bytes of a setting's value that are secret: passwords in URLs, after
+ * password=, secret= and the like, all behind the host of an http(s) URL, ports that are none. Where a value is malformed, rather
+ * too much. */
 void clean_hide(const char *value, char *hidden);
 
 /* Remembers the secrets of a setting's value, for the process' life. Secrets shorter than 3 bytes are not looked for. */

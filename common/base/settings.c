@@ -293,7 +293,7 @@ char *settings_text_now(const struct settings_table *table, const char *name, co
         return text ? text : memory_copy(before);
 }
 
-/* Levenshtein's distance; more than `most` counts as most + 1. */
+/* Levenshtein's distance, whatever the case; more than `most` counts as most + 1. */
 static size_t name_distance(const char *a, size_t size, const char *b, size_t most)
 {
         size_t row[NAME_SIZE_MAX + 1], length = strlen(b);
@@ -306,12 +306,24 @@ static size_t name_distance(const char *a, size_t size, const char *b, size_t mo
                 size_t diagonal = row[0];
                 row[0] = i;
                 for (size_t j = 1; j <= length; j++) {
-                        size_t change = diagonal + (a[i - 1] != b[j - 1]), more = row[j] < row[j - 1] ? row[j] : row[j - 1];
+                        size_t change = diagonal + (toupper((unsigned char)a[i - 1]) != b[j - 1]),
+                               more = row[j] < row[j - 1] ? row[j] : row[j - 1];
                         diagonal = row[j];
                         row[j] = change < more + 1 ? change : more + 1;
                 }
         }
         return row[length];
+}
+
+/* A letter or two are different, or one of them goes on with another word: CLAIM_IDLE, REDIS_STREAMS_NAME. */
+static bool name_is_near(const char *variable, size_t size, const char *name)
+{
+        const size_t length = strlen(name), common = size < length ? size : length;
+
+        if (name_distance(variable, size, name, NEAR_MAX) <= (length < LONG_NAME ? 1 : NEAR_MAX))
+                return true;
+        return common >= LONG_NAME && !strncasecmp(variable, name, common) &&
+               (size < length ? name[common] == '_' : variable[common] == '_');
 }
 
 void settings_warn_of_near_names(const struct settings_table *table)
@@ -323,9 +335,10 @@ void settings_warn_of_near_names(const struct settings_table *table)
                 bool known = false;
                 for (const struct settings_table *t = table; t; t = t->next)
                         for (const struct setting *row = t->rows; row->name; row++) {
-                                size_t distance = name_distance(*variable, size, row->name, NEAR_MAX);
-                                known = known || !distance || (row->from_file && !name_distance(*variable, base, row->name, 0));
-                                if (distance <= (strlen(row->name) < LONG_NAME ? 1 : NEAR_MAX))
+                                const size_t length = strlen(row->name);
+                                known = known || ((size == length || (row->from_file && base == length)) &&
+                                                         !strncmp(*variable, row->name, length));
+                                if (name_is_near(*variable, size, row->name))
                                         near = row->name;
                         }
                 if (near && !known)

@@ -100,6 +100,15 @@ static void check_config(struct report *report, struct redis *redis)
                 persists ? "" : ": a crash of Redis may lose entries, set yes");
 }
 
+static void check_writes(struct report *report, const struct service *service, struct redis *redis)
+{
+        const char *const *streams = service_inputs(service);
+        if (stream_probe(redis, streams[0], service->shared->group))
+                tell(report, VERDICT_FAIL, "redis role", "takes no writes: %s", redis_error(redis));
+        else
+                tell(report, VERDICT_OK, "redis role", "takes writes");
+}
+
 static void check_groups(struct report *report, const struct service *service, struct redis *redis)
 {
         const char *const *streams = service_inputs(service);
@@ -142,6 +151,7 @@ static void check_redis(struct report *report, struct service *service, struct r
         tell(report, VERDICT_OK, "redis", "reachable%s%s", *route ? ": " : "", route);
         check_version(report, redis);
         check_config(report, redis);
+        check_writes(report, service, redis);
         bool scripts = !redis_call(redis, NULL, "EVAL", "return 1", "0", NULL);
         tell(report, scripts ? VERDICT_OK : VERDICT_FAIL, "redis scripts", "%s",
                 scripts ? "EVAL is allowed" : redis_error(redis));

@@ -66,7 +66,7 @@ static bool is_common(const char *name)
 
 struct options {
         struct verify_options verify;
-        bool json, watch;
+        bool watch;
 };
 
 static int bad_usage(const struct program *program, const char *word)
@@ -86,21 +86,60 @@ static int read_options(const struct program *program, int argc, char **argv, st
 {
         *options = (struct options){0};
         for (int i = 2; i < argc; i++) {
-                if (!strcmp(argv[i], "--json")) {
-                        options->json = options->verify.json = true;
-                } else if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
+                if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
                         options->watch = true;
                 } else if (!strcmp(argv[i], "--sample") && !strcmp(argv[1], "verify") && i + 1 < argc) {
                         if (!read_sample(argv[++i], &options->verify.sample))
-                                return bad_usage(program, argv[i]);
-                } else if (!strncmp(argv[i], "--sample=", 9) && !strcmp(argv[1], "verify")) {
-                        if (!read_sample(argv[i] + 9, &options->verify.sample))
                                 return bad_usage(program, argv[i]);
                 } else {
                         return bad_usage(program, argv[i]);
                 }
         }
         return 0;
+}
+
+static int refuse(const struct program *program, int argc, char **argv)
+{
+        struct options options;
+        const struct program_command *own = find_command(program, argv[1]);
+        const bool letters = !strcmp(argv[1], "dlq");
+        if (!own && !is_common(argv[1])) {
+                fprintf(stderr, "%s: unknown command %s; see %s --help\n", program->name, argv[1], program->name);
+                return 2;
+        }
+        if (!own && !letters)
+                return read_options(program, argc, argv, &options);
+        if (own ? own->accepts(argc - 1, argv + 1) : dead_letters_accepts(argc - 1, argv + 1))
+                return 0;
+        fprintf(stderr, "%s: usage: %s %s\n", program->name, program->name,
+                own ? own->usage
+                    : "dlq list | show ID | retry ID…|--all | drop ID…|--all [--json]\n(ID: the first column of the list, or the "
+                      "id of the entry)");
+        return 2;
+}
+
+char **command_arguments(int *argc, char **argv, bool *json)
+{
+        static char word[] = "--json";
+        char **out = memory_new((size_t)*argc * 2 + 1, sizeof(*out));
+        int count = 0;
+        *json = false;
+        for (int i = 0; i < *argc; i++) {
+                char *value = i && !strncmp(argv[i], "--", 2) ? strchr(argv[i], '=') : NULL;
+                if (i && !strcmp(argv[i], word)) {
+                        *json = true;
+                        continue;
+                }
+                out[count++] = argv[i];
+                if (value) {
+                        *value = '\0';
+                        out[count++] = value + 1;
+                }
+        }
+        if (*json && count == 1) /* the service itself writes none */
+                out[count++] = word;
+        *argc = count;
+        return out;
 }
 
 bool command_needs_no_settings(const struct program *program, int argc, char **argv, int *code)
@@ -111,19 +150,15 @@ bool command_needs_no_settings(const struct program *program, int argc, char **a
                         print_help(program);
                         return true;
                 }
-                if (!strcmp(argv[i], "--version") || (i == 1 && !strcmp(argv[i], "-V"))) {
+                if (!strcmp(argv[i], "--version") || (i == 1 && (!strcmp(argv[i], "-V") || !strcmp(argv[i], "version")))) {
                         printf("%s %s (schema %" PRId64 ")\n", program->name, PROJECT_VERSION, program->database->known());
                         return true;
                 }
         }
-        struct options options;
-        if (argc > 1 && is_common(argv[1]) && strcmp(argv[1], "dlq")) /* a bad option is named before a missing variable */
-                return (*code = read_options(program, argc, argv, &options)) != 0;
-        if (argc < 2 || is_common(argv[1]) || find_command(program, argv[1]))
+        if (argc < 2)
                 return false;
-        fprintf(stderr, "%s: unknown command %s; see %s --help\n", program->name, argv[1], program->name);
-        *code = 2;
-        return true;
+        *code = refuse(program, argc, argv); /* a bad option is named before a missing variable */
+        return *code != 0;
 }
 
 /* ---- rebuild ---- */
@@ -153,14 +188,14 @@ static int run(struct service *service, int argc, char **argv)
         int code = read_options(service->program, argc, argv, &options);
         if (code)
                 return code;
-        service->json = options.json;
+        options.verify.json = service->json;
         if (!strcmp(argv[1], "check"))
-                return check_run(service, options.json);
+                return check_run(service, service->json);
         if (!strcmp(argv[1], "verify"))
                 return verify_run(service, &options.verify);
         if (!strcmp(argv[1], "rebuild"))
                 return command_rebuild(service);
-        return status_run(service, options.watch, options.json);
+        return status_run(service, options.watch, service->json);
 }
 
 int command_run(struct service *service, int argc, char **argv)

@@ -297,15 +297,6 @@ static void close_retry(struct retry *retry)
 
 /* ---- the command ---- */
 
-static int usage(const struct service *service)
-{
-        fprintf(stderr,
-                "%s: usage: %s dlq list [--json] | show ID [--json] | retry ID…|--all [--json] | drop ID…|--all [--json]\n"
-                "(ID: the first column of the list, or the id of the entry)\n",
-                service->program->name, service->program->name);
-        return 2;
-}
-
 static bool is_id(const char *text)
 {
         size_t ms = strspn(text, "0123456789");
@@ -349,29 +340,35 @@ static int change_dead_letters(struct service *service, struct redis *redis, boo
         return worst;
 }
 
+bool dead_letters_accepts(int argc, char **argv)
+{
+        const char *what = argc > 1 ? argv[1] : "";
+        const bool list = !strcmp(what, "list"), show = !strcmp(what, "show");
+        if (list)
+                return argc == 2;
+        if (argc < 3 || (!show && strcmp(what, "retry") && strcmp(what, "drop")))
+                return false;
+        if (!show && argc == 3 && !strcmp(argv[2], "--all"))
+                return true;
+        for (int i = 2; i < argc; i++)
+                if (!is_id(argv[i]))
+                        return false;
+        return !show || argc == 3;
+}
+
 int dead_letters_command(struct service *service, int argc, char **argv)
 {
-        bool json = argc > 1 && !strcmp(argv[argc - 1], "--json");
-        int count = argc - 2 - json;
-        const char *what = argc > 1 ? argv[1] : "";
-        bool list = !strcmp(what, "list"), show = !strcmp(what, "show"), again = !strcmp(what, "retry"),
-             drop = !strcmp(what, "drop");
-        bool all = count == 1 && !strcmp(argv[2], "--all");
-        if ((!list && !show && !again && !drop) || (list && count) || (show && count != 1) || (!list && count < 1) ||
-                (all && show))
-                return usage(service);
-        for (int i = 0; i < count; i++)
-                if (!all && !is_id(argv[2 + i]))
-                        return usage(service);
-        service->json = json;
+        const bool list = !strcmp(argv[1], "list"), show = !strcmp(argv[1], "show"), again = !strcmp(argv[1], "retry");
         AUTO(redis) struct redis *redis = connect_redis(service);
         if (!redis) {
                 tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
         }
-        int r = list || show ? show_dead_letters(service, redis, show ? argv[2] : NULL, json)
-                             : change_dead_letters(service, redis, again, argv + 2, count);
+        int r = list || show ? show_dead_letters(service, redis, show ? argv[2] : NULL, service->json)
+                             : change_dead_letters(service, redis, again, argv + 2, argc - 2);
         if (r && *redis_error(redis))
                 fprintf(stderr, "%s: Redis: %s\n", service->program->name, redis_error(redis));
+        if (r && show)
+                tell_end(service, false, NULL, 0, "not shown, see stderr");
         return r ? 1 : 0;
 }

@@ -6,5 +6,6 @@
 
 #include "common/stage/service.h"
 
-/* argv[0] is "dlq". Returns the exit code. */
+/* argv[0] is "dlq". accepts: whether these arguments make sense; command: returns the exit code. */
+bool dead_letters_accepts(int argc, char **argv);
 int dead_letters_command(struct service *service, int argc, char **argv);

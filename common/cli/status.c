@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 #include "common/base/clock.h"
+#include "common/cli/tell.h"
 #include "common/view/model.h"
 #include "common/view/pipeline.h"
 
@@ -434,7 +435,8 @@ static bool show(struct terminal *terminal, bool watch, bool json)
 {
         struct winsize size = {0};
         cJSON *answer = ask_service(terminal->service);
-        cJSON *root = model_object(terminal->model, terminal->service, breaker_of(terminal->service, answer));
+        cJSON *root = model_object(terminal->model, terminal->service, breaker_of(terminal->service, answer),
+                !*terminal->redis_problem, !*terminal->db_problem);
         take_history(root, answer);
         cJSON_Delete(answer);
         cJSON *servers = cJSON_AddObjectToObject(root, "servers");
@@ -471,9 +473,11 @@ int status_run(struct service *service, bool watch, bool json)
                 if (watch || !*terminal.redis_problem)
                         works = show(&terminal, watch, json);
         } while (watch);
-        if (*terminal.redis_problem)
+        if (*terminal.redis_problem) {
                 fprintf(stderr, "%s: cannot see the streams; Redis (REDIS_URL): %s\n", service->program->name,
                         terminal.redis_problem);
+                tell_end(service, false, NULL, 0, terminal.redis_problem);
+        }
         terminal_deinit(&terminal);
         return *terminal.redis_problem || !works;
 }

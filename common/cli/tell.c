@@ -46,7 +46,7 @@ void tell_end(const struct service *service, bool done, const char *key, int64_t
         cJSON_AddBoolToObject(object, "done", done);
         if (key)
                 cJSON_AddNumberToObject(object, key, (double)count);
-        if (!done && error && *error)
-                cJSON_AddStringToObject(object, "error", error);
+        if (!done)
+                cJSON_AddStringToObject(object, "error", error && *error ? error : "see stderr");
         tell_object(object);
 }

@@ -130,17 +130,20 @@ int verify_run(struct service *service, const struct verify_options *options)
 {
         int64_t differences = 0, in_flight = 0, started = clock_ms();
         AUTO(db) struct db *db = connect_schema(service);
-        if (!db || connect_may(service, db, NEED_VERIFY))
+        if (!db || connect_may(service, db, NEED_VERIFY)) {
+                tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
+        }
         int before = service->program->verify_begin ? service->program->verify_begin(service, db) : 0;
         if (before || verify_snapshot(service, db, options, &differences, &in_flight)) {
                 fprintf(stderr, "%s: verify did not come to its end: %s\n", service->program->name,
                         *db_error(db) ? db_error(db) : "see above");
+                tell_end(service, false, NULL, 0, *db_error(db) ? db_error(db) : "it did not come to its end, see stderr");
                 return 1;
         }
         note_verify(service, db, options, differences, in_flight);
         tell_missing_streams(service);
-        if (options->json)
+        if (service->json)
                 printf("{\"program\":\"%s\",\"differences\":%" PRId64 ",\"in_flight\":%" PRId64 "}\n", service->program->name,
                         differences, in_flight);
         fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",

@@ -13,9 +13,8 @@
 #include "common/stream/state.h"
 
 #define BLOCK_SLICE_MS    500 /* a stop never waits longer for an idle read */
-#define FIRST_READ        5   /* entries a stream of a first read: their size decides how many more fit */
+#define FIRST_READ        5   /* entries of a first read: their size decides how many more fit */
 #define FAIR_READ         8
-#define BATCH_BYTES       4194304 /* a batch asks for no more, by the largest entries that came before; decoding takes a multiple */
 #define SLOW_RETRY_MS     5000
 #define GATHER_QUIET_MS   400
 #define GATHER_LONGEST_MS 5000
@@ -99,20 +98,12 @@ static size_t estimate_units(const struct reader *reader, const struct stream_en
         return program->estimate ? program->estimate(entry) : 1;
 }
 
-static size_t entry_bytes(const struct stream_entry *entry)
-{
-        size_t bytes = 0, size = 0;
-        for (size_t i = 0; i < redis_reply_count(entry->fields); i++)
-                bytes += redis_reply_text(redis_reply_item(entry->fields, i), &size) ? size : 0;
-        return bytes;
-}
-
 /* A large entry is remembered for a while: more of its kind are likely. */
 static void note_bytes(struct reader *reader, size_t from)
 {
         for (size_t i = from; i < reader->batch.count; i++) {
-                size_t s = index_of(reader, reader->batch.entries[i].stream), bytes = entry_bytes(&reader->batch.entries[i]);
-                reader->bytes += bytes;
+                size_t s = index_of(reader, reader->batch.entries[i].stream),
+                       bytes = stream_entry_bytes(&reader->batch.entries[i]);
                 size_t before = reader->largest[s] - reader->largest[s] / 64;
                 reader->largest[s] = bytes > before ? bytes : before;
         }
@@ -139,20 +130,24 @@ static size_t count_units(struct reader *reader, size_t from)
 
 static size_t room_of(const struct reader *reader)
 {
-        return reader->bytes < BATCH_BYTES ? BATCH_BYTES - reader->bytes : 0;
+        return reader->batch.bytes < STREAM_BATCH_BYTES ? STREAM_BATCH_BYTES - reader->batch.bytes : 0;
 }
 
 /* COUNT of the next read, which is for each of the streams: what still fits. */
 static size_t next_count(const struct reader *reader, const struct stream_consumer *consumer, size_t units)
 {
         size_t max = (size_t)settings(reader)->batch_max, most = (size_t)settings(reader)->batch_size, sum = 0, bytes = 0;
-        for (size_t i = 0; consumer->streams[i]; i++) {
-                size_t s = index_of(reader, consumer->streams[i]);
-                if (!reader->averages[s] && most > FIRST_READ)
-                        most = FIRST_READ;
+        size_t streams = 0, known = 0;
+        for (; consumer->streams[streams]; streams++) {
+                size_t s = index_of(reader, consumer->streams[streams]);
+                known += reader->averages[s] > 0;
                 sum += reader->averages[s];
                 bytes += reader->largest[s];
         }
+        if (known < streams && most > FIRST_READ)
+                most = FIRST_READ;
+        if (!known && most > FIRST_READ / streams)
+                most = FIRST_READ / streams;
         if (bytes && most > room_of(reader) / bytes)
                 most = room_of(reader) / bytes;
         size_t count = units >= max ? 0 : sum ? (max - units) / sum : most;
@@ -363,7 +358,6 @@ int reader_read(struct reader *reader)
 {
         const bool more = !stop_requested();
         stream_batch_reset(&reader->batch);
-        reader->bytes = 0;
         int r = more ? claim_when_due(reader) : 0;
         if (more && reader->slow_due && clock_ms() >= reader->slow_due) {
                 reader->slow_due = 0;

@@ -31,7 +31,6 @@ struct reader {
         size_t streams;
         size_t *averages;  /* units of an entry, lately, by stream; 0: not known */
         size_t *largest;   /* bytes of the largest entry, lately, by stream */
-        size_t bytes;      /* of the batch's entries */
         bool full;         /* the last read of new entries took as many units as a batch may hold */
         size_t full_reads; /* reads behind a full one */
         uint64_t random;

@@ -59,6 +59,12 @@ int service_tell_gap(struct service *service, struct redis *redis, const char *s
                 *lag = gap.lag;
         if (r || !gap.lost)
                 return r;
+        if (gap.lost < 0) {
+                log_write(LOG_WARN,
+                        "the group's place in the stream was set by hand; what it passed over is not read, verify names it",
+                        "stream=%s place=%s", stream, gap.after);
+                return 0;
+        }
         log_write(LOG_ERROR, "entries lost: they were trimmed away before this group had read them",
                 "stream=%s entries=%lld after=%s before=%s", stream, (long long)gap.lost, gap.after,
                 *gap.before ? gap.before : "unknown");

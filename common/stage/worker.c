@@ -12,6 +12,7 @@
 #include "common/stage/ownership.h"
 #include "common/stage/reader.h"
 #include "common/stage/stage.h"
+#include "common/stream/state.h"
 #include "common_sql.h"
 
 #define CONNECT_TIMEOUT_MS 5000
@@ -273,6 +274,7 @@ enum { STEP_IDLE = 1 }; /* nothing was there: says nothing about the servers' he
 static int probe(struct worker *worker)
 {
         const struct db_call call = {.sql = &sql_00_ping};
+        const struct stream_consumer *consumer = &worker->reader.consumer;
         worker->db = db_close(worker->db);
         reader_disconnect(&worker->reader);
         int r = connect_redis(worker);
@@ -280,7 +282,7 @@ static int probe(struct worker *worker)
                 r = connect_db(worker);
         if (r)
                 return r;
-        worker->redis_failed = redis_call(worker->reader.consumer.redis, NULL, "PING", NULL) != 0;
+        worker->redis_failed = stream_probe(consumer->redis, consumer->streams[0], consumer->group) != 0;
         if (!worker->redis_failed && !db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS))
                 return 0;
         log_write(LOG_WARN, "the circuit breaker's probe failed", "worker=%d server=%s error=%s", worker->number,

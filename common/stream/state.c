@@ -198,7 +198,8 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
         struct redis_reply *reply = NULL;
         char number[24];
         size_t before = batch->count;
-        snprintf(number, sizeof(number), "%zu", count);
+        size_t fits = batch->largest ? STREAM_BATCH_BYTES / batch->largest : 1;
+        snprintf(number, sizeof(number), "%zu", fits > count ? count : fits ? fits : 1);
         int r = redis_call(redis, &reply, "XRANGE", stream, from, to, "COUNT", number, NULL);
         *read = 0;
         if (r)
@@ -208,6 +209,11 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
                 return redis_reject_reply(redis);
         *read = batch->count - before;
         return 0;
+}
+
+int stream_probe(struct redis *redis, const char *stream, const char *group)
+{
+        return redis_call(redis, NULL, "XACK", stream, group, "0-1", NULL);
 }
 
 int stream_count(struct redis *redis, const char *const *streams, int64_t *count)

@@ -24,17 +24,21 @@ struct stream_bounds {
         struct stream_position settled;
 };
 MUST_CHECK int stream_bounds_read(struct redis *redis, const char *stream, const char *group, struct stream_bounds *bounds);
-/* Appends up to count entries from id `from` ("-", an id, or "(" and an id: behind it) to `to` to batch, outside of any group. */
+/* Appends up to count entries (fewer where those that came before were large) from id `from` ("-", an id, or "(" and an id:
+ * behind it) to `to` to batch, outside of any group. */
 MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char *from, const char *to, size_t count,
         struct stream_batch *batch, size_t *read);
-/* Entries that were trimmed away before the group had read them: a loss, told once. No stream, or no group: none. */
+/* Entries that were trimmed away or deleted before the group had read them: a loss, told once. No stream, or no group: none. */
 struct stream_gap {
-        int64_t lost;               /* 0: none */
+        int64_t lost;               /* 0: none; negative: not known, the group was set to this place by hand */
         char after[64], before[64]; /* the ids on both sides; before "": not known, or nothing is left */
         int64_t lag;                /* of the group; negative: not known */
 };
 MUST_CHECK int stream_gap_read(
         struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap);
+/* Whether Redis takes writes: an ack of what is not pending changes nothing, and is refused where any write is (by a replica,
+ * with too few replicas, after it could not save). */
+MUST_CHECK int stream_probe(struct redis *redis, const char *stream, const char *group);
 /* Entries in all of these streams together; streams ends at NULL. */
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);
 /* The id of the entry that was written last, there or trimmed since; 0-0 where there is no stream. */

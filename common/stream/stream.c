@@ -15,7 +15,7 @@ void stream_batch_reset(struct stream_batch *batch)
 {
         for (size_t i = 0; i < batch->reply_count; i++)
                 redis_reply_free(batch->replies[i]);
-        batch->count = batch->reply_count = 0;
+        batch->count = batch->reply_count = batch->bytes = 0;
         batch->redelivered = false;
 }
 
@@ -25,6 +25,14 @@ void stream_batch_deinit(struct stream_batch *batch)
         free(batch->entries);
         free(batch->replies);
         *batch = (struct stream_batch){0};
+}
+
+size_t stream_entry_bytes(const struct stream_entry *entry)
+{
+        size_t bytes = 0, size = 0;
+        for (size_t i = 0; i < redis_reply_count(entry->fields); i++)
+                bytes += redis_reply_text(redis_reply_item(entry->fields, i), &size) ? size : 0;
+        return bytes;
 }
 
 const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size)
@@ -69,7 +77,11 @@ int stream_batch_add(struct stream_batch *batch, const char *stream, const struc
                 if (!stream || !id || redis_reply_count(item) != 2 || (!trimmed && !redis_reply_count(fields)))
                         return -1;
                 batch->entries = memory_grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
-                batch->entries[batch->count++] = stream_entry_make(stream, id, trimmed ? NULL : fields);
+                const struct stream_entry entry = stream_entry_make(stream, id, trimmed ? NULL : fields);
+                const size_t bytes = stream_entry_bytes(&entry), before = batch->largest - batch->largest / 64;
+                batch->entries[batch->count++] = entry;
+                batch->bytes += bytes;
+                batch->largest = bytes > before ? bytes : before;
         }
         return 0;
 }

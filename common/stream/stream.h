@@ -32,12 +32,17 @@ struct stream_entry {
         bool left;                        /* stays pending: stream_finish does not ack it */
 };
 
+/* A batch asks for no more, by the largest entries that came before; decoding takes a multiple. */
+#define STREAM_BATCH_BYTES 4194304
+
 /* Entries of several reads, and the replies they point into. */
 struct stream_batch {
         struct stream_entry *entries;
         size_t count, capacity;
         struct redis_reply **replies;
         size_t reply_count, reply_capacity;
+        size_t bytes;     /* of all its entries' fields */
+        size_t largest;   /* entry in bytes, of this batch and those before it in the same place: more of its kind are likely */
         bool redelivered; /* delivered before: their effects may be committed, published, or neither */
 };
 
@@ -50,6 +55,7 @@ void stream_batch_keep(struct stream_batch *batch, struct redis_reply *reply);
 /* An entry from parts, which stay the caller's. */
 struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields);
 /* The value of a field, borrowed; NULL where the entry has none of that name. */
+size_t stream_entry_bytes(const struct stream_entry *entry);
 const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size);
 /* The JSON of an entry: its field payload, else event_data, else data; NULL: it has none of them. */
 const char *stream_entry_payload(const struct stream_entry *entry, size_t *size);

@@ -19,6 +19,7 @@
 #define DATABASE_FRESH_MS  30000
 #define OUTBOXES_MAX       4
 #define STREAMS_FRESH_MS   15000
+#define AWAY_FRESH_MS      2000 /* of a server that does not answer now */
 
 struct history {
         const char *stream;
@@ -303,10 +304,8 @@ static void add_server(cJSON *servers, const char *name, bool up, int64_t since_
 }
 
 /* Its own servers, and what its start waits for ("": nothing). */
-static void add_servers(cJSON *root, struct service *service)
+static void add_servers(cJSON *root, struct service *service, bool redis, bool postgres)
 {
-        bool redis, postgres;
-        health_get_servers(service, &redis, &postgres);
         cJSON *servers = cJSON_AddObjectToObject(root, "servers");
         pthread_mutex_lock(&service->health.lock);
         add_server(servers, "redis", redis, service->health.redis.since_ms);
@@ -351,9 +350,9 @@ static void add_outboxes(cJSON *root, const struct model *model)
         }
 }
 
-static bool is_old(const cJSON *root, const char *age, double fresh_ms)
+static bool is_old(const cJSON *root, const char *age, bool up, double fresh_ms)
 {
-        return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(root, age)) > fresh_ms;
+        return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(root, age)) > (up ? fresh_ms : AWAY_FRESH_MS);
 }
 
 /* Names of streams, groups and consumers, and texts of servers. */
@@ -365,7 +364,8 @@ static void clean_strings(cJSON *value)
                 clean_strings(child);
 }
 
-struct cJSON *model_object(struct model *model, const struct service *service, const char *breaker)
+struct cJSON *model_object(
+        struct model *model, const struct service *service, const char *breaker, bool redis_up, bool postgres_up)
 {
         pthread_mutex_lock(&model->lock);
         const struct view_streams *status = &model->latest;
@@ -391,11 +391,11 @@ struct cJSON *model_object(struct model *model, const struct service *service, c
         add_parsed(root, "database", model->database);
         add_outboxes(root, model);
         pthread_mutex_unlock(&model->lock);
-        cJSON_AddBoolToObject(root, "database_old", is_old(root, "database_seen_ms_ago", DATABASE_FRESH_MS));
+        cJSON_AddBoolToObject(root, "database_old", is_old(root, "database_seen_ms_ago", postgres_up, DATABASE_FRESH_MS));
         if (cJSON_IsTrue(
                     cJSON_GetObjectItemCaseSensitive(root, "database_old"))) /* how replicas were says nothing of how they are */
                 cJSON_DeleteItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "database"), "programs");
-        cJSON_AddBoolToObject(root, "streams_old", is_old(root, "seen_ms_ago", STREAMS_FRESH_MS));
+        cJSON_AddBoolToObject(root, "streams_old", is_old(root, "seen_ms_ago", redis_up, STREAMS_FRESH_MS));
         clean_strings(root);
         pipeline_add_stages(root);
         return root;
@@ -406,8 +406,10 @@ char *model_json(struct model *model, struct service *service)
         atomic_store(&model->watched_ms, clock_ms());
         if (!clock_is_due(&model->printed_ms, PRINTED_MS))
                 return memory_copy(model->printed);
-        cJSON *root = model_object(model, service, health_breaker_name(breaker_get(&service->breaker)));
-        add_servers(root, service);
+        bool redis, postgres;
+        health_get_servers(service, &redis, &postgres);
+        cJSON *root = model_object(model, service, health_breaker_name(breaker_get(&service->breaker)), redis, postgres);
+        add_servers(root, service, redis, postgres);
         model_add_counts(cJSON_AddObjectToObject(root, "counts"), service);
         pipeline_judge(root);
         free(model->printed);

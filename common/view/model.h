@@ -20,8 +20,10 @@ void model_note_streams(struct model *model, const struct view_streams *now);
 /* Some milliseconds each; the old answers stay where it fails. The second sets the gauges of the program's last verify, too. */
 MUST_CHECK int model_ask_dead_letters(struct model *model, const struct service *service, struct redis *redis);
 MUST_CHECK int model_ask_database(struct model *model, const struct service *service, struct db *db);
-/* All of it, from memory: while a server is away, what was seen last. breaker: its state's name. Freed with cJSON_Delete. */
-struct cJSON *model_object(struct model *model, const struct service *service, const char *breaker);
+/* All of it, from memory: while a server is away, what was seen last, marked as old. breaker: its state's name. Freed with
+ * cJSON_Delete. */
+struct cJSON *model_object(
+        struct model *model, const struct service *service, const char *breaker, bool redis_up, bool postgres_up);
 /* Adds what the program has counted since its start. */
 void model_add_counts(struct cJSON *object, const struct service *service);
 /* For a running service: with its own servers, since when they are up or away, what its start waits for, its counters, and the

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/stage/health.h"
 #include "common/stage/link.h"
@@ -28,10 +29,11 @@ struct watch {
         struct view_streams before, later;      /* the look that rates are counted from, and the next one to be it */
         uint64_t delays[2][METRIC_BUCKETS_MAX]; /* entry_to_commit_seconds as it was up to four, and up to two minutes ago */
         int64_t delays_ms;
+        int64_t memory_ms, letters_ms; /* of the thread of streams; what follows, of the other one */
         int64_t gauged_ms, noted_ms, asked_ms;
         enum breaker_state noted_breaker; /* as last noted */
         bool noted_ready;
-        bool failed; /* told once, not every round */
+        bool streams_failed, failed; /* told once, not every round */
 };
 
 /* ---- streams ---- */
@@ -59,21 +61,79 @@ static void set_stream_gauges(struct watch *watch, const struct view_streams *st
                 group, NULL);
 }
 
+/* What was seen is not known any more: not even that the lag was known. */
+static void forget_lags(struct watch *watch, const struct view_streams *streams)
+{
+        for (size_t i = 0; i < streams->count; i++)
+                if (streams->rows[i].own)
+                        metrics_set(watch->service->metrics, &stage_stream_lag_known, 0, streams->rows[i].stream,
+                                watch->service->shared->group, NULL);
+}
+
+/* Where INFO is forbidden the gauges are not there. */
+static void set_memory_gauges(struct watch *watch)
+{
+        struct metrics *metrics = watch->service->metrics;
+        AUTO(redis_reply) struct redis_reply *reply = NULL;
+        if (redis_call(watch->stream_link.redis, &reply, "INFO", "memory", NULL))
+                return;
+        char used[64], max[64], policy[64];
+        redis_info_value(reply, "used_memory", used);
+        redis_info_value(reply, "maxmemory", max);
+        redis_info_value(reply, "maxmemory_policy", policy);
+        if (!*used || !*max || !*policy)
+                return;
+        metrics_set(metrics, &stage_redis_memory, strtod(used, NULL), NULL, NULL, NULL);
+        metrics_set(metrics, &stage_redis_memory_max, strtod(max, NULL), NULL, NULL, NULL);
+        metrics_set(metrics, &stage_redis_may_evict, strcmp(policy, "noeviction") != 0, NULL, NULL, NULL);
+}
+
+static int64_t ask_interval(const struct watch *watch)
+{
+        return model_is_watched(watch->model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS;
+}
+
+/* All that is asked of Redis, on a thread of its own: where it hangs, what PostgreSQL says stays fresh. */
+static int ask_redis(struct watch *watch, struct view_streams *now)
+{
+        const char *others[VIEW_STREAMS_MAX + 1];
+        model_get_streams(watch->model, others);
+        if (!link_open_redis(&watch->stream_link, watch->service) ||
+                view_streams_read(watch->service, watch->stream_link.redis, others, &watch->before, now)) {
+                forget_lags(watch, &watch->later);
+                return -1;
+        }
+        set_stream_gauges(watch, now);
+        model_note_streams(watch->model, now);
+        if (!watch->later.looked_ms || now->looked_ms - watch->later.looked_ms >= RATE_SPAN_MS) {
+                watch->before = watch->later.looked_ms ? watch->later : *now;
+                watch->later = *now;
+        }
+        if (clock_is_due(&watch->memory_ms, GAUGE_INTERVAL_MS))
+                set_memory_gauges(watch);
+        return clock_is_due(&watch->letters_ms, ask_interval(watch))
+                       ? model_ask_dead_letters(watch->model, watch->service, watch->stream_link.redis)
+                       : 0;
+}
+
+static void tell_failure(const struct watch *watch, const char *server, const char *error, bool *told)
+{
+        if (!*told && atomic_load(&watch->service->ready))
+                log_write(LOG_WARN, "the status view cannot be kept up to date; it is tried again", "server=%s error=%s", server,
+                        error);
+        *told = true;
+}
+
 /* Returns the time until the next look. */
 static int64_t look_at_streams(struct watch *watch)
 {
         struct view_streams now;
-        const char *others[VIEW_STREAMS_MAX + 1];
-        model_get_streams(watch->model, others);
-        if (!link_open_redis(&watch->stream_link, watch->service) ||
-                view_streams_read(watch->service, watch->stream_link.redis, others, &watch->before, &now))
+        if (ask_redis(watch, &now)) {
+                const struct redis *redis = watch->stream_link.redis;
+                tell_failure(watch, "redis", redis ? redis_error(redis) : "not connected", &watch->streams_failed);
                 return LOOK_INTERVAL_MS;
-        set_stream_gauges(watch, &now);
-        model_note_streams(watch->model, &now);
-        if (!watch->later.looked_ms || now.looked_ms - watch->later.looked_ms >= RATE_SPAN_MS) {
-                watch->before = watch->later.looked_ms ? watch->later : now;
-                watch->later = now;
         }
+        watch->streams_failed = false;
         for (size_t i = 0; i < now.count; i++)
                 if (!now.rows[i].state.lag_known)
                         return COUNT_INTERVAL_MS;
@@ -152,24 +212,6 @@ static int note_replica(struct watch *watch)
 
 /* ---- gauges and the rest of the model ---- */
 
-/* Where INFO is forbidden the gauges are not there. */
-static void set_memory_gauges(struct watch *watch)
-{
-        struct metrics *metrics = watch->service->metrics;
-        AUTO(redis_reply) struct redis_reply *reply = NULL;
-        if (redis_call(watch->link.redis, &reply, "INFO", "memory", NULL))
-                return;
-        char used[64], max[64], policy[64];
-        redis_info_value(reply, "used_memory", used);
-        redis_info_value(reply, "maxmemory", max);
-        redis_info_value(reply, "maxmemory_policy", policy);
-        if (!*used || !*max || !*policy)
-                return;
-        metrics_set(metrics, &stage_redis_memory, strtod(used, NULL), NULL, NULL, NULL);
-        metrics_set(metrics, &stage_redis_memory_max, strtod(max, NULL), NULL, NULL, NULL);
-        metrics_set(metrics, &stage_redis_may_evict, strcmp(policy, "noeviction") != 0, NULL, NULL, NULL);
-}
-
 static int set_program_gauges(struct watch *watch)
 {
         const struct program *program = watch->service->program;
@@ -188,16 +230,12 @@ static int ask_once(struct watch *watch)
         int r = note_replica(watch);
         if (r || !atomic_load(&service->ready))
                 return r;
-        if (!link_open_redis(&watch->link, service) || !link_open_db(&watch->link, service))
+        if (!link_open_db(&watch->link, service))
                 return -1;
-        if (clock_is_due(&watch->gauged_ms, GAUGE_INTERVAL_MS)) {
-                set_memory_gauges(watch);
+        if (clock_is_due(&watch->gauged_ms, GAUGE_INTERVAL_MS))
                 r = set_program_gauges(watch);
-        }
-        if (!r && clock_is_due(&watch->asked_ms, model_is_watched(watch->model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS)) {
-                r = model_ask_dead_letters(watch->model, service, watch->link.redis);
-                if (!r)
-                        r = model_ask_database(watch->model, service, watch->link.db);
+        if (!r && clock_is_due(&watch->asked_ms, ask_interval(watch))) {
+                r = model_ask_database(watch->model, service, watch->link.db);
                 watch->failed = watch->failed && r;
         }
         return r;
@@ -209,10 +247,8 @@ static void *watch_database(void *argument)
         do {
                 if (!ask_once(watch))
                         continue;
-                if (!watch->failed)
-                        link_tell_failure(&watch->link, "the status view cannot be kept up to date; it is tried again");
+                tell_failure(watch, "postgresql", watch->link.db ? db_error(watch->link.db) : "not connected", &watch->failed);
                 link_close(&watch->link);
-                watch->failed = true;
         } while (!stop_wait(ROUND_MS));
         link_close(&watch->link);
         return NULL;

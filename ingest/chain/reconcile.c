@@ -9,6 +9,7 @@
 #include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "common/cli/connect.h"
+#include "common/cli/tell.h"
 #include "common/base/log.h"
 #include "common/base/progress.h"
 #include "ingest/ingest.h"
@@ -51,7 +52,7 @@ static void register_metrics(struct metrics *metrics)
 struct options {
         int64_t from, to; /* to -1: the head */
         const char *url;
-        bool check, json;
+        bool check;
 };
 
 static int read_block_number(const char *text, int64_t *number)
@@ -66,8 +67,6 @@ static int read_options(int argc, char **argv, struct options *options)
                 const char *value = i + 1 < argc ? argv[i + 1] : NULL;
                 if (!strcmp(argv[i], "--check"))
                         options->check = true;
-                else if (!strcmp(argv[i], "--json"))
-                        options->json = true;
                 else if (!strcmp(argv[i], "--from-block") && !read_block_number(value, &options->from))
                         i++;
                 else if (!strcmp(argv[i], "--to-block") && !read_block_number(value, &options->to))
@@ -133,16 +132,19 @@ static int run_command(struct chain *chain, const struct options *options)
         return 0;
 }
 
+bool reconcile_accepts(int argc, char **argv)
+{
+        struct options options = {.to = -1};
+        return !read_options(argc, argv, &options);
+}
+
 int reconcile_command(struct service *service, int argc, char **argv)
 {
         const struct ingest_config *config = service->config;
         struct options options = {.to = -1, .url = config->rpc_url};
         struct chain chain;
-        if (read_options(argc, argv, &options)) {
-                fprintf(stderr,
-                        "ingest: usage: ingest reconcile [--from-block A] [--to-block B] [--check] [--json] [--rpc URL]\n");
+        if (read_options(argc, argv, &options))
                 return 2;
-        }
         if (!options.url) {
                 fprintf(stderr, "ingest: reconcile: no node to ask: set RPC_URL, or give --rpc URL\n");
                 return 2;
@@ -150,11 +152,13 @@ int reconcile_command(struct service *service, int argc, char **argv)
         register_metrics(service->metrics);
         chain_init(&chain, service, options.url);
         chain.check = options.check;
-        chain.json = options.json;
+        chain.json = service->json;
         chain.waits = true;
         int e = run_command(&chain, &options);
         if (e && *chain.why)
                 fprintf(stderr, "ingest: reconcile: %s\n", chain.why);
+        if (e && e != STEP_UNSET)
+                tell_end(service, false, NULL, 0, *chain.why ? chain.why : "see stderr");
         bool differ = chain.check && chain.missing + chain.gone + chain.wrong;
         chain_deinit(&chain);
         return e == STEP_UNSET ? 2 : e || differ ? 1 : 0;

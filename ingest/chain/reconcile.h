@@ -8,6 +8,7 @@
 
 #include "common/stage/service.h"
 
+bool reconcile_accepts(int argc, char **argv);
 int reconcile_command(struct service *service, int argc, char **argv);
 /* Before the workers begin: from where on the service is to reconcile. */
 MUST_CHECK int reconcile_prepare(struct db *db, int64_t deadline_ms);

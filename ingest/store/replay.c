@@ -53,7 +53,7 @@ static int walk_stream(struct replay *replay, const char *stream, const char *to
                                 units += writer_estimate_units(&batch.entries[i]);
                         if (read)
                                 snprintf(from, sizeof(from), "(%s", batch.entries[batch.count - 1].id);
-                } while (!r && read && units < (size_t)replay->service->shared->batch_max);
+                } while (!r && read && units < (size_t)replay->service->shared->batch_max && batch.bytes < STREAM_BATCH_BYTES);
                 if (r)
                         fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
                 else if (batch.count)
@@ -277,8 +277,6 @@ static int read_options(struct replay *replay, int argc, char **argv)
         for (int i = 1; i < argc; i++) {
                 if (!strcmp(argv[i], "--reset"))
                         replay->reset = true;
-                else if (!strcmp(argv[i], "--json"))
-                        replay->service->json = true;
                 else if (!strcmp(argv[i], "--accept-loss"))
                         replay->accept_loss = true;
                 else if (!strcmp(argv[i], "--from") && i + 1 < argc && is_id(argv[i + 1]))
@@ -289,15 +287,16 @@ static int read_options(struct replay *replay, int argc, char **argv)
         return replay->accept_loss && !replay->reset ? -1 : 0;
 }
 
+bool replay_accepts(int argc, char **argv)
+{
+        struct replay replay = {0};
+        return !read_options(&replay, argc, argv);
+}
+
 int replay_command(struct service *service, int argc, char **argv)
 {
         struct replay replay = {.service = service, .arena = ARENA_NULL, .from = "-"};
-        if (read_options(&replay, argc, argv)) {
-                fprintf(stderr,
-                        "ingest: usage: ingest replay [--from ID] [--reset [--accept-loss]] [--json]; ID: as 1700000000000-0\n");
-                return 2;
-        }
-        int r = run(&replay);
+        int r = read_options(&replay, argc, argv) ? -1 : run(&replay);
         tell_end(service, !r, "not_storable", (int64_t)replay.failed, replay.db ? db_error(replay.db) : NULL);
         if (replay.work.state)
                 writer_free(replay.work.state);

@@ -7,6 +7,7 @@
 
 #include "common/stage/service.h"
 
+bool replay_accepts(int argc, char **argv);
 int replay_command(struct service *service, int argc, char **argv);
 /* Logs a warning where a replay with --reset did not come to its end. */
 MUST_CHECK int replay_warn_unfinished(struct db *db, int64_t deadline_ms);

@@ -174,6 +174,12 @@ def test_a_rotated_key_of_the_node(pipeline, small, make_node, tmp_path):
     ("REDIS_URL", "redis://HUNTER2@127.0.0.1:1", ("HUNTER2",)),
     ("REDIS_URL", "redis://HUNTER2@127.0.0.1", ("HUNTER2",)),
     ("REDIS_URL", "redis+sentinel://u:HUN@TER2@127.0.0.1:1,127.0.0.1:2", ("HUN", "TER2")),
+    ("REDIS_URL", "redis://u:HUNTER2", ("HUNTER2",)),
+    ("DATABASE_URL", "postgresql://u:hunter2/db", ("hunter2",)),
+    ("DATABASE_URL", "host=h password=s3cr hunter2 dbname=d", ("s3cr", "hunter2")),
+    ("DATABASE_URL", "host=h pwd=hunter2", ("hunter2",)),
+    ("RPC_URL", "127.0.0.1/v3/hunter2", ("hunter2",)),
+    ("RPC_URL", "wss://127.0.0.1/v3/hunter2", ("hunter2",)),
 ])
 def test_a_refused_url_shows_no_secret(variable, value, words):
     done = start("ingest", **{variable: value})

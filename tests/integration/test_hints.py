@@ -13,8 +13,11 @@ from waiting import until
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_names_near_ours(name):
-    done = start(name, "check", WORKER="8", REDIS_URI="x", REDIS_HOST="x", REDIS_PORT="6379", HTTP_PROXY="x", PGHOST="x", UNHEARD_OF="x")
-    assert dict(re.findall(r"variable=(\S+) near=(\S+)", done.stderr)) == {"WORKER": "WORKERS", "REDIS_URI": "REDIS_URL"}
+    near = {"WORKER": "WORKERS", "REDIS_URI": "REDIS_URL", "Batch_Size": "BATCH_SIZE", "CLAIM_IDLE": "CLAIM_IDLE_MS", "BATCH_TIMEOUT": "BATCH_TIMEOUT_MS",
+            "DATABASE_URL_FILES": "DATABASE_URL", "CONSUMER_GROUP_NAME": "CONSUMER_GROUP"}
+    done = start(name, "check", **dict.fromkeys(near, "x"), REDIS_HOST="x", REDIS_PORT="6379", HTTP_PROXY="x", PGHOST="x", UNHEARD_OF="x",
+                 HTTP_PORT_FORWARD="x", NETWORK_PORT="x", CONSUMER_GROUP_SUFFIX="x")
+    assert dict(re.findall(r"variable=(\S+) near=(\S+)", done.stderr)) == {**near, "HTTP_PORT_FORWARD": "HTTP_PORT"}
 
 
 def test_a_typo_in_the_streams(pipeline):
@@ -71,6 +74,15 @@ def test_old_figures_are_shown_as_old(make_pipeline, own_redis, small):
         until(lambda: status()["streams_old"], "its figures are old", alive=[ingest])
         assert any("last seen" in problem["text"] for problem in status()["problems"])
         ingest.says("it did not answer in time")
+        known = f'stream_lag_known{{stream="{pipeline.streams[0]}",group="{pipeline.group}"}} 0\n'
+        until(lambda: known in ingest.get("/metrics")[1], "what the lag is nobody knows now", alive=[ingest])
+        cascade = pipeline.start("cascade")
+        with pipeline.connect() as connection:
+            until(lambda: connection.execute("SELECT count(*) FROM pipeline_replica WHERE program = 'cascade'").fetchone()[0], "cascade has noted itself")
+        until(lambda: any(stage["name"] == "cascade" and stage["replicas"] for stage in status()["stages"]), "what PostgreSQL says is new all the while",
+              alive=[ingest])
+        assert not status()["database_old"]
+        cascade.may_end()
     finally:
         own_redis.process.send_signal(signal.SIGCONT)
     until(lambda: not status()["streams_old"], "they are new again", alive=[ingest])
@@ -85,6 +97,30 @@ def test_options_as_people_expect(pipeline):
     assert done.returncode == 2 and "--sampel" in done.stderr and "DATABASE_URL" not in done.stderr
     done = pipeline.run("cascade", "verify", "--sample=5", "--json")
     assert done.returncode == 0 and json.loads(done.stdout) == {"program": "cascade", "differences": 0, "in_flight": 0}
+    for arguments in (("--json", "migrate", "--status"), ("migrate", "--json", "--status"), ("dlq", "--json", "list")):
+        assert isinstance(json.loads(pipeline.run("ingest", *arguments).stdout), list), arguments
+    done = pipeline.run("ingest", "replay", "--from=1-1")
+    assert done.returncode == 0, done.stderr
+    done = pipeline.run("ingest", "reconcile", "--rpc=http://127.0.0.1:1", "--from-block=1", "--check")
+    assert "set NETWORK" in done.stderr
+    for arguments in (("reconcile", "--bogus"), ("replay", "--bogus"), ("migrate", "--bogus"), ("dlq", "bogus")):
+        done = pipeline.run("ingest", *arguments, DATABASE_URL=None)
+        assert done.returncode == 2 and "usage: ingest " + arguments[0] in done.stderr and "DATABASE_URL" not in done.stderr
+
+
+def test_a_failure_is_json_too(pipeline):
+    """Bad usage, bad configuration, a server that is away, a letter that is not there: the last line of stdout is an object with the reason."""
+    commands = [("check",), ("verify",), ("status",), ("rebuild",), ("dlq", "list"), ("dlq", "show", "1-1"), ("dlq", "retry", "--all"), ("replay",),
+                ("reconcile", "--rpc", "http://127.0.0.1:1")]
+    cases = [(command, {"DATABASE_URL": None}) for command in commands]
+    cases += [(command, {"REDIS_URL": "redis://127.0.0.1:1"}) for command in commands if command != ("check",)]
+    cases += [(command, {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}) for command in commands if command[0] in ("verify", "replay", "reconcile")]
+    cases += [(("unheard-of",), {}), (("dlq", "show", "1-1"), {})]
+    for arguments, settings in cases:
+        done = pipeline.run("ingest", *arguments, "--json", **settings)
+        assert done.returncode and done.stdout, (arguments, settings, done.stderr)
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told["done"] is False and told["error"], (arguments, settings)
 
 
 def test_a_letter_by_the_id_that_the_page_shows(pipeline, small):

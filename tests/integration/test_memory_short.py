@@ -92,6 +92,64 @@ def test_unread_entries_are_trimmed(pipeline, small, known):
     assert lost() == 80 and redis.xinfo_groups(stream)[0]["lag"] == 0
 
 
+def test_redis_takes_no_writes(make_pipeline, own_redis, small):
+    """It is a replica now, as after a failover: check says so, and the breaker's probe, which would close it for a Redis that only answers."""
+    pipeline = make_pipeline(redis=own_redis.start(), redis_db=0, CIRCUIT_BREAKER_TIMEOUT_MS=300, CIRCUIT_BREAKER_THRESHOLD=2).migrate().listen_to(small)
+    redis, service = pipeline.redis(), pipeline.start("ingest").ready()
+    pipeline.feed(small)
+    until(pipeline.drained(["ingest"]), "all is stored", alive=[service])
+    redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    done = pipeline.run("ingest", "check")
+    assert done.returncode == 1 and "takes no writes: READONLY" in done.stdout
+    until(lambda: service.messages().count("breaker's probe failed") >= 3, "probes fail", alive=[service])
+    assert "circuit breaker closed" not in service.messages()
+    redis.execute_command("REPLICAOF", "NO", "ONE")
+    service.says("circuit breaker closed")
+
+
+def told_of(pipeline, act, count=40):
+    """What ingest says of a stream after 20 entries were read and `count` were not, once `act` has been done to it while it was stopped."""
+    stream, redis = pipeline.migrate().streams[0], pipeline.redis()
+    service = pipeline.start("ingest").ready()
+    for _ in range(20):
+        redis.xadd(stream, {"payload": "{}"})
+    until(pipeline.drained(["ingest"]), "they are read", alive=[service])
+    pipeline.stop()
+    ids = [redis.xadd(stream, {"payload": "{}"}) for _ in range(count)]
+    act(redis, stream, ids)
+    service = pipeline.start("ingest").ready()
+    until(pipeline.drained(["ingest"]), "all is read", alive=[service])
+    return ids, service
+
+
+@pytest.mark.parametrize("first, last", [(0, 10), (15, 25), (30, 40), (0, 40)])
+def test_unread_entries_are_deleted(pipeline, first, last):
+    """XDEL, wherever they stand. It is a loss as much as XTRIM."""
+    _, service = told_of(pipeline, lambda redis, stream, ids: redis.xdel(stream, *ids[first:last]))
+    until(lambda: sample(service.get("/metrics")[1], "lost_entries_total") == last - first, "all are counted", alive=[service])
+    assert re.findall(r"trimmed away before .* entries=(\d+)", service.messages()) == [str(last - first)]
+
+
+def test_entries_are_passed_over_by_hand(pipeline):
+    """XGROUP SETID to what is ahead: how many were not read Redis does not know. One line says it, and is not said again."""
+    def act(redis, stream, ids):
+        redis.xgroup_setid(stream, pipeline.group, ids[20])
+    ids, service = told_of(pipeline, act)
+    assert re.findall("set by hand.* place=(\\S+)", service.messages()) == [ids[20]]
+    assert sample(service.get("/metrics")[1], "lost_entries_total") == 0
+    service = pipeline.start("ingest").ready()
+    assert "set by hand" not in service.messages()
+
+
+def test_the_newest_dead_letters_are_large(pipeline):
+    """The page looks at some of them: Redis answers nobody else while it does."""
+    redis, letter = pipeline.migrate().redis(), {"stage": "ingest", "stream": "s", "id": "1-1", "group": pipeline.group, "error_class": "type"}
+    for _ in range(20):
+        redis.xadd(pipeline.dead_letter_stream, {**letter, "payload": "x" * (1 << 20)})
+    groups = json.loads(pipeline.run("ingest", "status", "--json").stdout)["dead_letters"]
+    assert groups["count"] == 20 and [group["count"] for group in groups["groups"]] == [4]
+
+
 def until_it_waits_for_a_lock(pipeline, service):
     waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with pipeline.connect() as connection:
@@ -208,14 +266,46 @@ def test_a_consumer_is_removed_while_its_batch_is_under_way(pipeline, small):
     assert not pipeline.dead_letters()
 
 
-def test_large_entries_are_few_in_a_batch(pipeline, small):
-    """976 KiB each. What came before says how large they are; a batch then holds four MiB of them, not BATCH_SIZE."""
-    pipeline.migrate().listen_to(small)
+def large_entries(small, count):
+    """976 KiB each."""
     atom = next(message for message in small if message.name == "AtomCreated")
     event = {**atom.events[0], "atomData": "0x" + "61" * 499_712}
-    large = [replace(atom, id=None, raw=None, events=({**event, "transaction_information": {**event["transaction_information"], "log_index": 10_000 + i}},))
-             for i in range(50)]
+    return [replace(atom, id=None, raw=None, events=({**event, "transaction_information": {**event["transaction_information"], "log_index": 10_000 + i}},))
+            for i in range(count)]
+
+
+def test_large_entries_are_few_in_a_first_read(pipeline, small):
+    """Of several streams at once, before anything said how large they are."""
+    pipeline.streams = [f"s{i}" for i in range(5)]
+    pipeline.migrate().feed([replace(message, stream=pipeline.streams[i % 5]) for i, message in enumerate(large_entries(small, 25))])
     redis = pipeline.redis()
+    with pipeline.connect() as connection:
+        connection.execute("BEGIN; LOCK TABLE atom_created_events IN SHARE MODE")
+        service = pipeline.start("ingest", WORKERS=1)
+        until_it_waits_for_a_lock(pipeline, service)
+        assert sum(redis.xpending(stream, pipeline.group)["pending"] for stream in pipeline.streams) == 5
+        connection.execute("ROLLBACK")
+    until(pipeline.drained(["ingest"]), "all are stored", alive=[service])
+
+
+def test_large_dead_letters_are_few_in_a_read(pipeline):
+    """dlq reads them as verify and replay read the streams: by what came before."""
+    redis, letter = pipeline.migrate().redis(), {"stage": "ingest", "stream": "s", "id": "1-1", "group": pipeline.group, "error_class": "type"}
+    for _ in range(10):
+        redis.xadd(pipeline.dead_letter_stream, {**letter, "payload": "x" * (1 << 20)})
+
+    def reads():
+        return redis.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"]
+    before = reads()
+    assert len(json.loads(pipeline.run("ingest", "dlq", "list", "--json").stdout)) == 10
+    assert reads() - before == 5, "one, three times three, and that there are no more"
+
+
+def test_large_entries_are_few_in_a_batch(pipeline, small):
+    """What came before says how large they are; a batch then holds four MiB of them, not BATCH_SIZE."""
+    pipeline.migrate().listen_to(small)
+    large, redis = large_entries(small, 50), pipeline.redis()
+    atom = large[0]
     service = pipeline.start("ingest", WORKERS=1).ready()
     pipeline.feed(large[:6])
     until(pipeline.drained(["ingest"]), "the first are stored", alive=[service])

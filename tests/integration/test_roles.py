@@ -107,7 +107,7 @@ def test_reconciling_under_its_role(granted, small, make_node):
 
 
 LIMITS = {"statement_timeout": "60ms", "lock_timeout": "30ms", "idle_in_transaction_session_timeout": "60ms", "idle_session_timeout": "300ms",
-          "transaction_timeout": "150ms"}
+          "transaction_timeout": "150ms", "quote_all_identifiers": "on"}
 
 
 def test_limits_of_the_role_do_not_reach_long_work(pipeline, recording):
@@ -128,6 +128,21 @@ def test_limits_of_the_role_do_not_reach_long_work(pipeline, recording):
     pipeline.feed(feeds.new_ids(recording[:200]))
     with pipeline.connect() as connection:   # the oracle has no other limits than people's queries
         connection.execute(f'ALTER DATABASE "{pipeline.database}" RESET ALL')
+    pipeline.drain().assert_exact()
+
+
+def test_a_session_without_triggers_is_not_used(pipeline, small):
+    """session_replication_role, as tools for copying databases set it on a role: events would be stored, and nothing above them."""
+    pipeline.migrate().listen_to(small)
+    with pipeline.connect() as connection:
+        connection.execute(f"ALTER DATABASE \"{pipeline.database}\" SET session_replication_role = replica")
+        for name, command in (("ingest", "check"), ("ingest", "verify"), ("cascade", "rebuild")):
+            done = pipeline.run(name, command)
+            assert done.returncode == 1 and "session_replication_role" in done.stdout + done.stderr
+        pipeline.feed(small)
+        services = pipeline.start()
+        services[0].says("for=schema reason=.*session_replication_role")
+        connection.execute(f"ALTER DATABASE \"{pipeline.database}\" RESET session_replication_role")
     pipeline.drain().assert_exact()
 
 

@@ -295,6 +295,18 @@ static void secrets(void **state)
                 {"https://node.example/v3/geheim", "https://node.example/***"},
                 {"https://u:geheim@node.example?key=geheim", "https://u:***@node.example?***"},
                 {"http://node.example:8545/", "http://node.example:8545/"},
+                {"redis://geheim:@host:6379", "redis://***@host:6379"},
+                {"redis://:geheim", "redis://:***"},
+                {"pg://u:geheim/db", "pg://u:***/db"},
+                {"pg://u:geheim@a:1,b:geheim,[::1]:5432/db", "pg://u:***@a:1,b:***,[::1]:5432/db"},
+                {"pg://[fe80::1],[::1]/db", "pg://[fe80::1],[::1]/db"},
+                {"pg://h/db?p%61ssword=geheim&oauth_client_secret=geheim", "pg://h/db?p%61ssword=***&oauth_client_secret=***"},
+                {"host=h pwd=geheim sslkey=/a/b", "host=h pwd=*** sslkey=/a/b"},
+                {"host=h password=a geheim b dbname=d", "host=h password=*** dbname=d"},
+                {"host=h password='a geheim dbname=d", "host=h password=***"},
+                {"node.example/v3/geheim", "node.example/***"},
+                {"node.example/v3/geheim?x=1", "node.example/***"},
+                {"wss://node.example/v3/geheim", "wss://node.example/***"},
         };
 
         (void)state;

@@ -1,8 +1,9 @@
--- Entries of KEYS[1] that were trimmed away before group ARGV[1] had read them. What is found is put right in the group's entries-read, in one step:
--- so it is told once, whoever looks, and the lag that Redis itself shows is true again.
--- ARGV[2]: 1 where nobody but the producer trims: then what was trimmed before a group has read anything is lost to it, too.
--- Returns how many were lost, the last id that the group had read before them, the first that is left behind them ('': not known, or none), and the
--- group's lag (-1: not known).
+-- Entries of KEYS[1] that were trimmed away or deleted before group ARGV[1] had read them. What is found is put right in the group's entries-read, in one
+-- step: so it is told once, whoever looks, and the lag that Redis itself shows is true again.
+-- ARGV[2]: 1 where nobody but the producer trims: then what was trimmed before a group has read anything is lost to it, too, and a place that was set by
+-- hand (XGROUP SETID, CREATE) is told: Redis does not know how many entries such a group has read.
+-- Returns how many were lost (-1: not known, the place was set by hand), the last id that the group had read before them, the first that is left behind
+-- them ('': not known, or none), and the group's lag (-1: not known).
 local function fields(list)
         local field = {}
         for i = 1, #list, 2 do
@@ -24,25 +25,45 @@ for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
         local field = fields(one)
         group = field['name'] == ARGV[1] and field or group
 end
-local read = group and group['entries-read']
-if group and not read and group['last-delivered-id'] == '0-0' and ARGV[2] == '1' then
-        read = 0
+local read, last = group and group['entries-read'], group and group['last-delivered-id']
+local added, first, deleted = stream['entries-added'], stream['recorded-first-entry-id'], stream['max-deleted-entry-id']
+local lag, by_hand = group and group['lag'] or -1, false
+if group and not read and added and ARGV[2] == '1' then
+        by_hand = last ~= '0-0' and deleted == '0-0'
+        read = last == '0-0' and 0
 end
-local lag = group and group['lag'] or -1
-if not read or not stream['entries-added'] then
+if not added or not (read or by_hand) then
         return {0, '', '', lag}
 end
-local last, first, added, before = group['last-delivered-id'], stream['recorded-first-entry-id'], stream['entries-added'], ''
-local passed
-if stream['length'] == 0 then
-        passed = added
-elseif less(last, first) then -- XDEL in what is left would count twice
-        passed, before = less(stream['max-deleted-entry-id'], first) and added - stream['length'], first
-elseif #redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1) == 0 then -- all is read
-        passed = added
+local function behind(most) -- how many entries there are behind the last one read; nil: more than that
+        local count, size, from = 0, 0, last
+        repeat
+                local entries = redis.call('XRANGE', KEYS[1], '(' .. from, '+', 'COUNT', 100)
+                for _, entry in ipairs(entries) do
+                        for _, text in ipairs(entry[2]) do
+                                size = size + #text
+                        end
+                        from = entry[1]
+                end
+                count = count + #entries
+        until #entries < 100 or count > most or size > 33554432
+        return count <= most and size <= 33554432 and count or nil
 end
-if not passed or passed <= read then
+local left, before = nil, ''
+if stream['length'] == 0 then
+        left = 0
+elseif less(last, first) then
+        left, before = stream['length'], first
+elseif by_hand then
+        left = behind(1000)
+elseif less(last, deleted) then -- XDEL of what was not read; once it is read on, Redis knows nothing up to the end of the stream
+        left = behind(20000)
+elseif #redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1) == 0 then -- all is read
+        left = 0
+end
+local passed = left and added - left
+if not passed or (read and passed <= read) then
         return {0, '', '', lag}
 end
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], last, 'ENTRIESREAD', passed)
-return {passed - read, last, before, -1}
+return {read and passed - read or -1, last, before, -1}

@@ -1,4 +1,5 @@
--- For people: the 50 newest dead letters by stage and class, as JSON. Letters may be large: they are only looked at when the stream has changed.
+-- For people: the 50 newest dead letters by stage and class, as JSON. Letters may be large: they are only looked at when the stream has changed, one at
+-- a time, and no more than 4 MB of them.
 -- KEYS: the dead letters. ARGV: the version of the letters known. Returns the version, and the letters ('' where the known ones are right).
 local info, version = redis.pcall('XINFO', 'STREAM', KEYS[1]), 'none'
 if not info.err then
@@ -16,11 +17,14 @@ local function short(text)
 end
 -- Of each stage and class: how many of the newest, and the newest one.
 local groups, of = {}, {}
-for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 50)) do
+local seen, size, entry = 0, 0, redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+while entry and seen < 50 and size < 4194304 do
         local field = {}
         for j = 1, #entry[2], 2 do
                 field[entry[2][j]] = entry[2][j + 1]
+                size = size + #entry[2][j + 1]
         end
+        seen = seen + 1
         local stage, class = short(field['stage']), short(field['error_class'])
         local group = of[stage .. '/' .. class]
         if not group then
@@ -30,5 +34,6 @@ for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 50)) 
                 groups[#groups + 1] = group
         end
         group.count = group.count + 1
+        entry = redis.call('XREVRANGE', KEYS[1], '(' .. entry[1], '-', 'COUNT', 1)[1]
 end
 return {version, #groups > 0 and cjson.encode(groups) or '[]'}
