@@ -253,8 +253,10 @@ def test_a_lock_that_somebody_holds(pipeline, small, browser):
         assert "it is halved units=" in services[0].messages(), services[0].tail()
         # A command sees the streams for a second: what happened before, the service of whichever program tells it.
         for service in services:
-            said = json.loads(pipeline.run("ingest", "status", "--json", HTTP_PORT=service.port).stdout)
-            assert said["state"] != "working" and {"PipelineOldestPending", "PipelineStalled", "PipelineBreakerOpen"} & {p["runbook"] for p in said["problems"]}, said
+            def named():
+                said = json.loads(pipeline.run("ingest", "status", "--json", HTTP_PORT=service.port).stdout)
+                return said["state"] != "working" and {"PipelineOldestPending", "PipelineStalled", "PipelineBreakerOpen"} & {p["runbook"] for p in said["problems"]}
+            until(named, "the command names the cause, too", alive=services)
         holder.rollback()
     until(lambda: text(browser, "#state") == "Working", "it works again", alive=services)
 
