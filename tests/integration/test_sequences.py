@@ -54,7 +54,9 @@ def lock_positions(connection, *accounts, term=1):
 
 
 def pending(pipeline, stream=STREAM):
-    return pipeline.redis().xpending(stream, pipeline.group)["pending"]
+    """0 where stream or group are not made yet: a worker makes them, a moment after its program is ready."""
+    client = pipeline.redis()
+    return sum(group["pending"] for group in (client.xinfo_groups(stream) if client.exists(stream) else ()) if group["name"] == pipeline.group)
 
 
 def scripts_run(client, more):
