@@ -2,12 +2,13 @@
 """Embeds text files in C: embed.py KIND OUT.c OUT.h FILE…
 
 KIND sql:  FILE 30_term_lock.sql becomes `const struct sql sql_30_term_lock` (name and text).
-KIND text: FILE trim.lua becomes `const char text_trim[]`.
+KIND text: FILE trim.lua becomes `const char text_trim[]`. A line `-- include FILE` in it is that file of the same folder.
 KIND migrations: the list `migrations[]` of schema.h, a file NNNN_subject.sql each, with the SHA-256 of its text.
 Run by meson at build; its output is never committed.
 """
 import hashlib
 import pathlib
+import re
 import sys
 
 
@@ -29,6 +30,7 @@ def main(kind, source, header, *files):
             additive = "true" if text.startswith("-- additive:") else "false"
             out.append(f'{{{int(version)}, "{path.stem}", "{hashlib.sha256(text.encode()).hexdigest()}",\n{literal(text)}, {additive}}},')
         else:
+            text = re.sub(r"^-- include (\S+)\n", lambda line: (path.parent / line[1]).read_text(encoding="utf-8"), text, flags=re.M)
             head.append(f"extern const char text_{path.stem}[];")
             out.append(f"const char text_{path.stem}[] =\n{literal(text)};")
     if kind == "migrations":

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/cli/command.h"
+#include "common/cli/tell.h"
 #include "common/stage/health.h"
 #include "common/stage/housekeeping.h"
 #include "common/stage/stage.h"
@@ -174,9 +175,9 @@ int service_main(const struct program *program, int argc, char **argv)
         bool json;
         char **arguments = command_arguments(&argc, argv, &json);
         int code = run_main(program, argc, arguments, json);
-        if (json && code == 2)
-                printf("{\"program\":\"%s\",\"done\":false,\"error\":\"bad usage or configuration, see stderr\"}\n",
-                        program->name);
+        if (code == 2)
+                tell_end(&(const struct service){.program = program, .json = json}, false, NULL, 0,
+                        "bad usage or configuration, see stderr");
         free(arguments);
         return code;
 }

@@ -241,15 +241,15 @@ static void check_ownership(struct report *report, struct service *service, stru
                 tell(report, VERDICT_OK, "consumer group", "%s is of this database, or free", service->shared->group);
 }
 
-int check_run(struct service *service, bool json)
+int check_run(struct service *service)
 {
-        struct report report = {.json = json, .list = json ? cJSON_CreateArray() : NULL};
+        struct report report = {.json = service->json, .list = service->json ? cJSON_CreateArray() : NULL};
         AUTO(redis) struct redis *redis = NULL;
         AUTO(db) struct db *db = NULL;
         check_redis(&report, service, &redis);
         if (check_postgres(&report, service, &db) && redis)
                 check_ownership(&report, service, redis, db);
-        if (json) {
+        if (report.json) {
                 char *text = cJSON_Print(report.list);
                 puts(text);
                 free(text);

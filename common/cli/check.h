@@ -3,4 +3,4 @@
 
 #include "common/stage/service.h"
 
-int check_run(struct service *service, bool json); /* exit code */
+int check_run(struct service *service); /* exit code */

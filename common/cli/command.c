@@ -65,7 +65,7 @@ static bool is_common(const char *name)
 /* ---- options ---- */
 
 struct options {
-        struct verify_options verify;
+        int64_t sample;
         bool watch;
 };
 
@@ -89,7 +89,7 @@ static int read_options(const struct program *program, int argc, char **argv, st
                 if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
                         options->watch = true;
                 } else if (!strcmp(argv[i], "--sample") && !strcmp(argv[1], "verify") && i + 1 < argc) {
-                        if (!read_sample(argv[++i], &options->verify.sample))
+                        if (!read_sample(argv[++i], &options->sample))
                                 return bad_usage(program, argv[i]);
                 } else {
                         return bad_usage(program, argv[i]);
@@ -188,14 +188,13 @@ static int run(struct service *service, int argc, char **argv)
         int code = read_options(service->program, argc, argv, &options);
         if (code)
                 return code;
-        options.verify.json = service->json;
         if (!strcmp(argv[1], "check"))
-                return check_run(service, service->json);
+                return check_run(service);
         if (!strcmp(argv[1], "verify"))
-                return verify_run(service, &options.verify);
+                return verify_run(service, options.sample);
         if (!strcmp(argv[1], "rebuild"))
                 return command_rebuild(service);
-        return status_run(service, options.watch, service->json);
+        return status_run(service, options.watch);
 }
 
 int command_run(struct service *service, int argc, char **argv)

@@ -303,8 +303,9 @@ static bool is_id(const char *text)
         return ms && text[ms] == '-' && text[ms + 1] && !text[ms + 1 + strspn(text + ms + 1, "0123456789")];
 }
 
-static int show_dead_letters(struct service *service, struct redis *redis, const char *id, bool json)
+static int show_dead_letters(struct service *service, struct redis *redis, const char *id)
 {
+        const bool json = service->json;
         struct view view = {.json = json, .whole = id};
         if (json && !id)
                 printf("[");
@@ -364,7 +365,7 @@ int dead_letters_command(struct service *service, int argc, char **argv)
                 tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
         }
-        int r = list || show ? show_dead_letters(service, redis, show ? argv[2] : NULL, service->json)
+        int r = list || show ? show_dead_letters(service, redis, show ? argv[2] : NULL)
                              : change_dead_letters(service, redis, again, argv + 2, argc - 2);
         if (r && *redis_error(redis))
                 fprintf(stderr, "%s: Redis: %s\n", service->program->name, redis_error(redis));

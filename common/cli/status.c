@@ -431,7 +431,7 @@ static void add_server(cJSON *servers, const char *name, const char *problem)
 }
 
 /* Returns whether the pipeline works. */
-static bool show(struct terminal *terminal, bool watch, bool json)
+static bool show(struct terminal *terminal, bool watch)
 {
         struct winsize size = {0};
         cJSON *answer = ask_service(terminal->service);
@@ -444,7 +444,7 @@ static bool show(struct terminal *terminal, bool watch, bool json)
         add_server(servers, "postgresql", terminal->db_problem);
         pipeline_judge(root);
         bool works = strcmp(text(root, "state"), "not working") != 0;
-        if (json) {
+        if (terminal->service->json) {
                 char *document = watch ? cJSON_PrintUnformatted(root) : cJSON_Print(root);
                 puts(document);
                 free(document);
@@ -460,7 +460,7 @@ static bool show(struct terminal *terminal, bool watch, bool json)
         return works;
 }
 
-int status_run(struct service *service, bool watch, bool json)
+int status_run(struct service *service, bool watch)
 {
         struct terminal terminal = {.service = service, .model = model_new()};
         bool works = false;
@@ -471,7 +471,7 @@ int status_run(struct service *service, bool watch, bool json)
                 clock_sleep(WATCH_INTERVAL_MS);
                 look(&terminal);
                 if (watch || !*terminal.redis_problem)
-                        works = show(&terminal, watch, json);
+                        works = show(&terminal, watch);
         } while (watch);
         if (*terminal.redis_problem) {
                 fprintf(stderr, "%s: cannot see the streams; Redis (REDIS_URL): %s\n", service->program->name,

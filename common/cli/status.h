@@ -8,4 +8,4 @@
 
 /* watch: every second until it is killed, through outages too; else once, after the second that a rate takes. Returns the exit
  * code: 0 where the pipeline works, 1 where it does not, or Redis is away. */
-int status_run(struct service *service, bool watch, bool json);
+int status_run(struct service *service, bool watch);

@@ -16,9 +16,9 @@
 
 static void print_difference(const void *context, const char *table, const char *key, const char *text)
 {
-        const struct verify_options *options = context;
+        const struct service *service = context;
         char shown[2][1024];
-        if (!options->json) {
+        if (!service->json) {
                 printf("%s %s: %s\n", table, clean_copy(key, shown[0], sizeof(shown[0])),
                         clean_copy(text, shown[1], sizeof(shown[1])));
                 return;
@@ -45,24 +45,27 @@ static int sample_step(struct db *db, const struct program_check *check, int64_t
         return r;
 }
 
-static int verify_table(struct db *db, const struct sql *sql, const struct program_check *check,
-        const struct verify_options *options, int64_t *differences)
+static int verify_table(
+        const struct service *service, struct db *db, const struct program_check *check, int64_t sample, int64_t *differences)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         char step[24];
         int64_t every;
-        int r = sample_step(db, check, options->sample, &every);
+        int r = sample_step(db, check, sample, &every);
         if (r)
                 return r;
         snprintf(step, sizeof(step), "%" PRId64, every);
         const struct db_param params[] = {
                 db_text(check->table), db_text(check->definition), db_text(check->waiting), db_text(step)};
-        const struct db_call call = {.sql = sql, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
+        const struct db_call call = {.sql = service->program->database->verify_table,
+                .params = params,
+                .param_count = ARRAY_LENGTH(params),
+                .rows = &rows};
         r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
         if (r)
                 return r;
         for (size_t i = 0; i < db_rows_count(rows); i++)
-                print_difference(options, check->table, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1));
+                print_difference(service, check->table, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1));
         *differences += (int64_t)db_rows_count(rows);
         fprintf(stderr, "%-24s %zu differences%s\n", check->table, db_rows_count(rows), every > 1 ? " (sampled)" : "");
         return 0;
@@ -81,27 +84,25 @@ static int count_in_flight(struct db *db, const struct sql *sql, int64_t *count)
         return r;
 }
 
-static int verify_snapshot(
-        struct service *service, struct db *db, const struct verify_options *options, int64_t *differences, int64_t *in_flight)
+static int verify_snapshot(const struct service *service, struct db *db, int64_t sample, int64_t *differences, int64_t *in_flight)
 {
         int r = db_run(db, NULL, 0, DB_SNAPSHOT, VERIFY_TIMEOUT_MS);
         if (!r)
                 r = count_in_flight(db, service->program->in_flight, in_flight);
         for (const struct program_check *check = service->program->checks; !r && check->table; check++)
-                r = verify_table(db, service->program->database->verify_table, check, options, differences);
+                r = verify_table(service, db, check, sample, differences);
         if (!r && service->program->verify_more)
-                r = service->program->verify_more(db, differences, print_difference, options);
+                r = service->program->verify_more(db, differences, print_difference, service);
         return r ? r : db_run(db, NULL, 0, DB_ROLLBACK, END_TIMEOUT_MS);
 }
 
 /* For the status page and the alert. Who may only read can verify all the same. */
-static void note_verify(const struct service *service, struct db *db, const struct verify_options *options, int64_t differences,
-        int64_t in_flight)
+static void note_verify(const struct service *service, struct db *db, int64_t sample, int64_t differences, int64_t in_flight)
 {
         char numbers[3][24];
         snprintf(numbers[0], sizeof(numbers[0]), "%" PRId64, differences);
         snprintf(numbers[1], sizeof(numbers[1]), "%" PRId64, in_flight);
-        snprintf(numbers[2], sizeof(numbers[2]), "%" PRId64, options->sample);
+        snprintf(numbers[2], sizeof(numbers[2]), "%" PRId64, sample);
         const struct db_param params[] = {
                 db_text(service->program->name), db_text(numbers[0]), db_text(numbers[1]), db_text(numbers[2])};
         const struct db_call call = {
@@ -126,7 +127,7 @@ static void tell_missing_streams(const struct service *service)
         }
 }
 
-int verify_run(struct service *service, const struct verify_options *options)
+int verify_run(struct service *service, int64_t sample)
 {
         int64_t differences = 0, in_flight = 0, started = clock_ms();
         AUTO(db) struct db *db = connect_schema(service);
@@ -135,13 +136,13 @@ int verify_run(struct service *service, const struct verify_options *options)
                 return 1;
         }
         int before = service->program->verify_begin ? service->program->verify_begin(service, db) : 0;
-        if (before || verify_snapshot(service, db, options, &differences, &in_flight)) {
+        if (before || verify_snapshot(service, db, sample, &differences, &in_flight)) {
                 fprintf(stderr, "%s: verify did not come to its end: %s\n", service->program->name,
                         *db_error(db) ? db_error(db) : "see above");
                 tell_end(service, false, NULL, 0, *db_error(db) ? db_error(db) : "it did not come to its end, see stderr");
                 return 1;
         }
-        note_verify(service, db, options, differences, in_flight);
+        note_verify(service, db, sample, differences, in_flight);
         tell_missing_streams(service);
         if (service->json)
                 printf("{\"program\":\"%s\",\"differences\":%" PRId64 ",\"in_flight\":%" PRId64 "}\n", service->program->name,

@@ -6,10 +6,5 @@
 
 #include "common/stage/service.h"
 
-struct verify_options {
-        bool json;
-        int64_t sample; /* about so many keys a table; 0: all */
-};
-
-/* Returns the exit code: 1 where rows differ, or it did not come to its end. */
-int verify_run(struct service *service, const struct verify_options *options);
+/* sample: about so many keys a table; 0: all. Returns the exit code: 1 where rows differ, or it did not come to its end. */
+int verify_run(struct service *service, int64_t sample);

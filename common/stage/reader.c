@@ -98,14 +98,11 @@ static size_t estimate_units(const struct reader *reader, const struct stream_en
         return program->estimate ? program->estimate(entry) : 1;
 }
 
-/* A large entry is remembered for a while: more of its kind are likely. */
 static void note_bytes(struct reader *reader, size_t from)
 {
         for (size_t i = from; i < reader->batch.count; i++) {
-                size_t s = index_of(reader, reader->batch.entries[i].stream),
-                       bytes = stream_entry_bytes(&reader->batch.entries[i]);
-                size_t before = reader->largest[s] - reader->largest[s] / 64;
-                reader->largest[s] = bytes > before ? bytes : before;
+                const struct stream_entry *entry = &reader->batch.entries[i];
+                stream_largest_note(&reader->largest[index_of(reader, entry->stream)], entry->bytes);
         }
 }
 

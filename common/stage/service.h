@@ -46,7 +46,7 @@ struct service {
         pthread_mutex_t mutexes[WORK_MUTEXES];      /* of the workers, see work_run_each */
 };
 
-/* Counts and logs what was trimmed away before the group had read it. *lag (or NULL): the group's, negative: not known. */
+/* Counts and logs what was lost before the group had read it. *lag (or NULL): the group's, negative: not known. */
 MUST_CHECK int service_tell_gap(struct service *service, struct redis *redis, const char *stream, int64_t *lag);
 
 const char *const *service_inputs(const struct service *service);

@@ -27,12 +27,10 @@ void stream_batch_deinit(struct stream_batch *batch)
         *batch = (struct stream_batch){0};
 }
 
-size_t stream_entry_bytes(const struct stream_entry *entry)
+void stream_largest_note(size_t *largest, size_t bytes)
 {
-        size_t bytes = 0, size = 0;
-        for (size_t i = 0; i < redis_reply_count(entry->fields); i++)
-                bytes += redis_reply_text(redis_reply_item(entry->fields, i), &size) ? size : 0;
-        return bytes;
+        const size_t before = *largest - *largest / 64;
+        *largest = bytes > before ? bytes : before;
 }
 
 const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size)
@@ -65,7 +63,10 @@ int stream_position_compare(struct stream_position left, struct stream_position 
 struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields)
 {
         const struct stream_position at = stream_position_parse(id);
-        return (struct stream_entry){.stream = stream, .id = id, .ms = at.ms, .seq = at.seq, .fields = fields};
+        size_t bytes = 0, size = 0;
+        for (size_t i = 0; i < redis_reply_count(fields); i++)
+                bytes += redis_reply_text(redis_reply_item(fields, i), &size) ? size : 0;
+        return (struct stream_entry){.stream = stream, .id = id, .ms = at.ms, .seq = at.seq, .fields = fields, .bytes = bytes};
 }
 
 int stream_batch_add(struct stream_batch *batch, const char *stream, const struct redis_reply *entries)
@@ -78,10 +79,9 @@ int stream_batch_add(struct stream_batch *batch, const char *stream, const struc
                         return -1;
                 batch->entries = memory_grow(batch->entries, &batch->capacity, batch->count + 1, sizeof(*batch->entries));
                 const struct stream_entry entry = stream_entry_make(stream, id, trimmed ? NULL : fields);
-                const size_t bytes = stream_entry_bytes(&entry), before = batch->largest - batch->largest / 64;
                 batch->entries[batch->count++] = entry;
-                batch->bytes += bytes;
-                batch->largest = bytes > before ? bytes : before;
+                batch->bytes += entry.bytes;
+                stream_largest_note(&batch->largest, entry.bytes);
         }
         return 0;
 }

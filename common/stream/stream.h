@@ -29,6 +29,7 @@ struct stream_entry {
         const char *id;     /* ms-seq */
         uint64_t ms, seq;
         const struct redis_reply *fields; /* NULL: its data was trimmed away while it was pending */
+        size_t bytes;                     /* of its fields */
         bool left;                        /* stays pending: stream_finish does not ack it */
 };
 
@@ -42,7 +43,7 @@ struct stream_batch {
         struct redis_reply **replies;
         size_t reply_count, reply_capacity;
         size_t bytes;     /* of all its entries' fields */
-        size_t largest;   /* entry in bytes, of this batch and those before it in the same place: more of its kind are likely */
+        size_t largest;   /* entry in bytes, of this batch and those before it in the same place; see stream_largest_note */
         bool redelivered; /* delivered before: their effects may be committed, published, or neither */
 };
 
@@ -54,8 +55,9 @@ MUST_CHECK int stream_batch_add(struct stream_batch *batch, const char *stream, 
 void stream_batch_keep(struct stream_batch *batch, struct redis_reply *reply);
 /* An entry from parts, which stay the caller's. */
 struct stream_entry stream_entry_make(const char *stream, const char *id, const struct redis_reply *fields);
+/* Notes an entry's bytes as those of the largest one lately: more of its kind are likely, for a while. */
+void stream_largest_note(size_t *largest, size_t bytes);
 /* The value of a field, borrowed; NULL where the entry has none of that name. */
-size_t stream_entry_bytes(const struct stream_entry *entry);
 const char *stream_entry_field(const struct stream_entry *entry, const char *name, size_t *size);
 /* The JSON of an entry: its field payload, else event_data, else data; NULL: it has none of them. */
 const char *stream_entry_payload(const struct stream_entry *entry, size_t *size);

@@ -30,7 +30,7 @@ struct chain {
         struct arena arena; /* of a range */
         char *network;
         char contract[48], pinned[80]; /* pinned: the chain's id, "" as long as there is none */
-        bool check, json;              /* report only; as JSON */
+        bool check;                    /* report only */
         bool waits;                    /* for another process that reconciles, instead of leaving it to that one */
         bool sound;                    /* the node was found to be on the right chain */
         bool head_seen;                /* the node has that block */

@@ -153,7 +153,7 @@ static void print_difference(const struct chain *chain, const struct difference 
         static const char json[] = "{\"table\":\"%s\",\"transaction_hash\":\"%s\",\"log_index\":%s,\"block_number\":%" PRId64
                                    ",\"block_hash\":\"%s\",\"difference\":\"%s\"}\n",
                           text[] = "%s transaction_hash=%s log_index=%s block_number=%" PRId64 " block_hash=%s: %s\n";
-        printf(chain->json ? json : text, d->table, d->transaction, d->log_index, d->block_number, d->block_hash, what);
+        printf(chain->service->json ? json : text, d->table, d->transaction, d->log_index, d->block_number, d->block_hash, what);
 }
 
 /* The blocks of all differences as they are now, in the order of their numbers, and the events of one of them once they are asked

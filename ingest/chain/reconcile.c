@@ -81,7 +81,7 @@ static int read_options(int argc, char **argv, struct options *options)
 
 static void print_summary(const struct chain *chain, int64_t from, int64_t to)
 {
-        if (chain->json)
+        if (chain->service->json)
                 printf("{\"from_block\":%" PRId64 ",\"to_block\":%" PRId64 ",\"head_block\":%" PRId64
                        ",\"check\":%s,\"missing\":%" PRId64 ",\"not_on_chain\":%" PRId64 ",\"different\":%" PRId64 "}\n",
                         from, to, chain->head, chain->check ? "true" : "false", chain->missing, chain->gone, chain->wrong);
@@ -152,7 +152,6 @@ int reconcile_command(struct service *service, int argc, char **argv)
         register_metrics(service->metrics);
         chain_init(&chain, service, options.url);
         chain.check = options.check;
-        chain.json = service->json;
         chain.waits = true;
         int e = run_command(&chain, &options);
         if (e && *chain.why)

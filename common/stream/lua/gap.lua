@@ -4,6 +4,7 @@
 -- hand (XGROUP SETID, CREATE) is told: Redis does not know how many entries such a group has read.
 -- Returns how many were lost (-1: not known, the place was set by hand), the last id that the group had read before them, the first that is left behind
 -- them ('': not known, or none), and the group's lag (-1: not known).
+-- include behind.lua
 local function fields(list)
         local field = {}
         for i = 1, #list, 2 do
@@ -35,19 +36,9 @@ end
 if not added or not (read or by_hand) then
         return {0, '', '', lag}
 end
-local function behind(most) -- how many entries there are behind the last one read; nil: more than that
-        local count, size, from = 0, 0, last
-        repeat
-                local entries = redis.call('XRANGE', KEYS[1], '(' .. from, '+', 'COUNT', 100)
-                for _, entry in ipairs(entries) do
-                        for _, text in ipairs(entry[2]) do
-                                size = size + #text
-                        end
-                        from = entry[1]
-                end
-                count = count + #entries
-        until #entries < 100 or count > most or size > 33554432
-        return count <= most and size <= 33554432 and count or nil
+local function left_behind(most) -- how many entries there are behind the last one read; nil: more than that, or too large
+        local count, all = behind(last, most + 1, 33554432)
+        return all and count <= most and count or nil
 end
 local left, before = nil, ''
 if stream['length'] == 0 then
@@ -55,9 +46,9 @@ if stream['length'] == 0 then
 elseif less(last, first) then
         left, before = stream['length'], first
 elseif by_hand then
-        left = behind(1000)
+        left = left_behind(1000)
 elseif less(last, deleted) then -- XDEL of what was not read; once it is read on, Redis knows nothing up to the end of the stream
-        left = behind(20000)
+        left = left_behind(20000)
 elseif #redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1) == 0 then -- all is read
         left = 0
 end
