@@ -1,5 +1,7 @@
 #include "common/main.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,14 +172,37 @@ static int run_main(const struct program *program, int argc, char **argv, bool j
         return code;
 }
 
+/* Else the next file that is opened, a server's socket, gets the number of a closed one, and what is printed or logged goes
+ * there. Opened for reading, so that writing fails. */
+static void hold_standard_streams(void)
+{
+        int fd;
+        do
+                fd = open("/dev/null", O_RDONLY);
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        if (fd >= 0)
+                close(fd);
+}
+
+/* The exit code, once all is written. */
+static int end_output(const struct program *program, int code)
+{
+        const char *why = fflush(stdout) ? strerror(errno) : "a part before its end is lost";
+        if (!ferror(stdout))
+                return code;
+        fprintf(stderr, "%s: what it found cannot be written: %s\n", program->name, why);
+        return code ? code : 1;
+}
+
 int service_main(const struct program *program, int argc, char **argv)
 {
         bool json;
+        hold_standard_streams();
         char **arguments = command_arguments(&argc, argv, &json);
         int code = run_main(program, argc, arguments, json);
         if (code == 2)
                 tell_end(&(const struct service){.program = program, .json = json}, false, NULL, 0,
                         "bad usage or configuration, see stderr");
         free(arguments);
-        return code;
+        return end_output(program, code);
 }

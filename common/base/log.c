@@ -5,6 +5,9 @@
 #include "common/base/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -19,7 +22,8 @@ enum {
         LINE_SIZE = 8192,
         LINE_RESERVE = 64, /* kept free for the closing quote and the mark of a cut line */
         KEY_MAX = 100,
-        NUMBER_MAX = 64, /* a longer one (%f of 1e300) is written as a string */
+        PATIENCE_MS = 1000, /* with the log's reader */
+        NUMBER_MAX = 64,    /* a longer one (%f of 1e300) is written as a string */
 };
 
 struct line {
@@ -261,17 +265,40 @@ static void line_begin(struct line *line, enum log_level level, const char *mess
         }
 }
 
-/* What cannot be written is lost: there is no better place to say so. */
-static void line_write(const struct line *line)
+/* Whether it was written, but for an error: there is no better place to say so. A pipe that can be written takes PIPE_BUF bytes.
+ */
+static bool line_try(const struct line *line, int patience_ms)
 {
-        pthread_mutex_lock(&write_lock);
         for (size_t done = 0; done < line->used;) {
-                ssize_t n = write(STDERR_FILENO, line->text + done, line->used - done);
+                struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+                size_t part = line->used - done > PIPE_BUF ? PIPE_BUF : line->used - done;
+
+                if (poll(&out, 1, patience_ms) == 0)
+                        return false;
+                ssize_t n = write(STDERR_FILENO, line->text + done, part);
 
                 if (n < 0 && errno != EINTR)
                         break;
                 done += n > 0 ? (size_t)n : 0;
         }
+        return true;
+}
+
+/* A reader that reads no more must not stop the program: after a second its lines are lost, until it reads again. */
+static void line_write(const struct line *line)
+{
+        static uint64_t lost;
+        char message[100];
+        struct line note = {.used = 0};
+
+        pthread_mutex_lock(&write_lock);
+        if (lost) {
+                snprintf(message, sizeof message, "%" PRIu64 " lines of the log are lost: nobody read them", lost);
+                line_begin(&note, LOG_WARN, message);
+                line_end(&note, log_to.format == LOG_JSON ? "}\n" : "\n");
+                lost = line_try(&note, 0) ? 0 : lost;
+        }
+        lost += lost || !line_try(line, PATIENCE_MS);
         pthread_mutex_unlock(&write_lock);
 }
 

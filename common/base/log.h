@@ -1,6 +1,6 @@
 /*
  * Log lines on stderr: one line a fact, level, time, program, message, then key=value pairs (LOG_FORMAT=text) or a JSON object
- * (json). A line is written with one write(2): lines of several threads do not mix.
+ * (json). Lines of several threads do not mix. Where nobody reads them any more they are lost, and their number is said later.
  */
 #pragma once
 

@@ -1,6 +1,5 @@
 #include "common/cli/command.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,7 +176,7 @@ static int command_rebuild(struct service *service)
         return r ? 1 : 0;
 }
 
-static int run(struct service *service, int argc, char **argv)
+int command_run(struct service *service, int argc, char **argv)
 {
         struct options options;
         const struct program_command *own = find_command(service->program, argv[1]);
@@ -195,13 +194,4 @@ static int run(struct service *service, int argc, char **argv)
         if (!strcmp(argv[1], "rebuild"))
                 return command_rebuild(service);
         return status_run(service, options.watch);
-}
-
-int command_run(struct service *service, int argc, char **argv)
-{
-        int code = run(service, argc, argv);
-        if (!fflush(stdout) && !ferror(stdout))
-                return code;
-        fprintf(stderr, "%s: what it found cannot be written: %s\n", service->program->name, strerror(errno));
-        return code ? code : 1;
 }
