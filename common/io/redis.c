@@ -61,7 +61,8 @@ static int judge_error(struct redis *redis, const char *text)
                 "max number of clients", "ERR max number of clients"};
         /* A new connection logs in anew, or finds the server that takes writes now. */
         static const char *const ends[] = {"NOAUTH", "WRONGPASS", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED ", "ASK "};
-        snprintf(redis->error, sizeof(redis->error), "%s", text);
+        if (strncmp(text, "EXECABORT", 9)) /* it says nothing: the error before it was that of the command that was refused */
+                snprintf(redis->error, sizeof(redis->error), "%s", text);
         clean_text(redis->error);
         for (size_t i = 0; i < ARRAY_LENGTH(ends); i++)
                 redis->broken = redis->broken || !strncmp(text, ends[i], strlen(ends[i]));
@@ -463,9 +464,9 @@ bool redis_reply_is_nil(const struct redis_reply *reply)
         return !reply || raw(reply)->type == REDIS_REPLY_NIL;
 }
 
-const char *redis_reply_error(const struct redis_reply *reply)
+int redis_reply_judge(struct redis *redis, const struct redis_reply *reply)
 {
-        return reply && raw(reply)->type == REDIS_REPLY_ERROR ? raw(reply)->str : NULL;
+        return reply && raw(reply)->type == REDIS_REPLY_ERROR ? judge_error(redis, raw(reply)->str) : 0;
 }
 
 const struct redis_reply *redis_reply_field(const struct redis_reply *reply, const char *name)

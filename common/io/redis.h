@@ -66,7 +66,8 @@ const struct redis_reply *redis_reply_item(const struct redis_reply *reply, size
 const char *redis_reply_text(const struct redis_reply *reply, size_t *size);           /* NULL where it is no string; NUL-ended */
 int64_t redis_reply_number(const struct redis_reply *reply);                           /* an integer, or a string of digits */
 bool redis_reply_is_nil(const struct redis_reply *reply);
-const char *redis_reply_error(const struct redis_reply *reply); /* an error inside an array (EXEC), else NULL */
+/* As redis_receive judges it, an error inside an array (EXEC). */
+MUST_CHECK int redis_reply_judge(struct redis *redis, const struct redis_reply *reply);
 /* The value behind a name in an array of name, value, name, value …; NULL: not there. */
 const struct redis_reply *redis_reply_field(const struct redis_reply *reply, const char *name);
 /* The value of a line "name:value" of INFO's answer, "" where there is none. */

@@ -159,7 +159,7 @@ static int receive_exec(struct redis *redis, size_t count, struct redis_reply **
         if (!verdict && redis_reply_count(*out) != count)
                 verdict = redis_reject_reply(redis);
         for (size_t i = 0; !verdict && i < redis_reply_count(*out); i++)
-                if (redis_reply_error(redis_reply_item(*out, i)))
+                if (redis_reply_judge(redis, redis_reply_item(*out, i)))
                         verdict = -1;
         return verdict;
 }
