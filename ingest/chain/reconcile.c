@@ -170,7 +170,7 @@ struct beside {
         struct backoff backoff;
         int64_t not_before_ms; /* monotonic */
         bool looked;           /* since it started */
-        bool troubled;         /* and it was said */
+        int troubled;          /* what kind of failure was said last; 0: it works */
         struct changes before; /* of the last pass that came to its end, and how many notices there were */
         int64_t notices;
 };
@@ -308,7 +308,7 @@ static void note_trouble(struct chain *chain, const char *cause)
                 chain->db = db_close(chain->db);
 }
 
-/* The first failure of a row is said, and that it is over. */
+/* The first failure of a row is said, one of another kind, and that it is over. */
 static void note_result(struct beside *beside, int e, bool worked)
 {
         struct chain *chain = &beside->chain;
@@ -322,7 +322,7 @@ static void note_result(struct beside *beside, int e, bool worked)
         if (!e && worked) {
                 if (beside->troubled)
                         log_write(LOG_INFO, "reconciling with the chain works again", NULL);
-                beside->troubled = false;
+                beside->troubled = 0;
                 if (beside->not_before_ms < clock_ms())
                         backoff_reset(&beside->backoff);
         }
@@ -331,9 +331,9 @@ static void note_result(struct beside *beside, int e, bool worked)
         chain->sound = false;
         if (e != STEP_UNSET)
                 metrics_add(chain->service->metrics, &metric_failures, 1, cause, NULL, NULL);
-        if (!beside->troubled)
+        if (beside->troubled != e)
                 log_write(LOG_WARN, "reconciling with the chain waits; it is tried again", "reason=%s", chain->why);
-        beside->troubled = true;
+        beside->troubled = e;
         if (e > 0 && e != STEP_UNSET)
                 note_trouble(chain, cause);
         beside->not_before_ms = clock_ms() + (e == STEP_UNSET ? LOOK_MS : backoff_next(&beside->backoff));

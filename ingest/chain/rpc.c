@@ -132,7 +132,8 @@ bool rpc_is_denied(const struct rpc *rpc)
  * equal. */
 static int fail_transfer(struct rpc *rpc, CURLcode code)
 {
-        bool tls = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CACERT_BADFILE;
+        bool tls = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR ||
+                   code == CURLE_SSL_CACERT_BADFILE || code == CURLE_UNSUPPORTED_PROTOCOL;
         return fail(rpc, -EIO, "%s%s%s", curl_easy_strerror(code), tls && *rpc->reason ? ": " : "", tls ? rpc->reason : "");
 }
 
@@ -199,15 +200,19 @@ static int refused(struct rpc *rpc, const char *method, long status, const cJSON
         if (cJSON_IsNull(error))
                 error = NULL;
         rpc->denied = status >= 400 && status < 500 && status != 413 && status != 429;
-        const char *message = text_of(error, "message");
+        const char *message = cJSON_IsString(error) ? error->valuestring : text_of(error, "message");
         double number = cJSON_IsNumber(code) ? code->valuedouble : 0;
         if (status == 429 || status == 503 || (error && says_busy(number, message ? message : "")))
                 return fail(rpc, RPC_BUSY, "%s: the node asks for patience (HTTP %ld): %.200s", method, status,
                         message ? message : "");
         if (error)
-                return fail(rpc, RPC_REFUSED, "%s: the node refuses: %.200s (%.0f)", method, message ? message : "", number);
+                return fail(rpc, RPC_REFUSED, "%s: the node refuses: %.200s (HTTP %ld, code %.0f)", method,
+                        message ? message : "", status, number);
         if (status == 413)
                 return fail(rpc, RPC_REFUSED, "%s: HTTP 413", method);
+        if (status / 100 == 3)
+                return fail(rpc, -EIO, "%s: HTTP %ld, a redirect, which is not followed: set RPC_URL to where it leads", method,
+                        status);
         if (status != 200)
                 return fail(rpc, -EIO, "%s: HTTP %ld", method, status);
         return 0;
