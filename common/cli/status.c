@@ -378,18 +378,10 @@ static void print_database(const struct screen *screen, const cJSON *database)
         fputc('\n', screen->out);
 }
 
-static void print_server(const struct screen *screen, const char *name, const char *problem)
-{
-        if (*problem)
-                fprintf(screen->out, "%s away: %s\n", name, problem);
-}
-
 /* What matters most stands first: the end is cut off. */
-static void print(const struct screen *screen, const struct terminal *terminal, const cJSON *root)
+static void print(const struct screen *screen, const cJSON *root)
 {
         print_state(screen, root);
-        print_server(screen, "Redis", terminal->redis_problem);
-        print_server(screen, "PostgreSQL", terminal->db_problem);
         print_figures(screen, root);
         print_stages(screen, root);
         print_streams(screen, root);
@@ -407,12 +399,12 @@ static int bytes_of(const char *line, int width)
         return size;
 }
 
-static void print_cut(const struct terminal *terminal, const cJSON *root, struct winsize size)
+static void print_cut(const cJSON *root, struct winsize size)
 {
         char *all = NULL, *line;
         size_t length;
         struct screen screen = {.out = memory_stream(&all, &length), .width = size.ws_col, .height = size.ws_row};
-        print(&screen, terminal, root);
+        print(&screen, root);
         memory_stream_end(screen.out);
         line = all;
         for (int left = size.ws_row - 1; *line && left > 0; left--) {
@@ -451,9 +443,9 @@ static bool show(struct terminal *terminal, bool watch)
         } else if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col >= 60 && size.ws_row) {
                 if (watch)
                         printf("\033[H\033[2J");
-                print_cut(terminal, root, size);
+                print_cut(root, size);
         } else {
-                print(&(struct screen){.out = stdout}, terminal, root);
+                print(&(struct screen){.out = stdout}, root);
         }
         fflush(stdout);
         cJSON_Delete(root);
@@ -472,7 +464,7 @@ int status_run(struct service *service, bool watch)
                 look(&terminal);
                 if (watch || !*terminal.redis_problem)
                         works = show(&terminal, watch);
-        } while (watch);
+        } while (watch && !ferror(stdout));
         if (*terminal.redis_problem) {
                 fprintf(stderr, "%s: cannot see the streams; Redis (REDIS_URL): %s\n", service->program->name,
                         terminal.redis_problem);

@@ -12,7 +12,11 @@ struct health;
 MUST_CHECK int health_start(struct health **out, struct service *service);
 void health_join(struct health *health); /* after stop_requested(); NULL is fine */
 
-/* Whether the servers answered within the last second. */
+/* A batch, or connecting for one, failed, or a batch went well. Returns whether a failure is news: many workers meet it, again
+ * and again; it is said when it is another one, and every half minute. */
+bool health_note_failure(struct service *service, const char *why);
+void health_note_success(struct service *service);
+/* Whether the servers answered within the last second, and take writes. */
 void health_get_servers(struct service *service, bool *redis, bool *postgres);
 /* Whether the program can work: both servers up, breaker closed, workers running, no stop requested. */
 bool health_is_ready(struct service *service);

@@ -211,12 +211,12 @@ static int run_round(struct housekeeping *house)
                 r = take_ownership(house);
         if (r || !atomic_load(&service->owns))
                 return r < 0 ? r : 0;
-        if (clock_is_due(&house->trimmed_ms, TRIM_INTERVAL_MS)) {
+        if (clock_is_due(&house->trimmed_ms, TRIM_INTERVAL_MS))
                 r = trim(house);
+        if (!r && clock_is_due(&house->gaps_ms, GAPS_INTERVAL_MS)) {
+                r = look_for_gaps(house);
                 house->failed = house->failed && (r || service->program->outbox_stale);
         }
-        if (!r && clock_is_due(&house->gaps_ms, GAPS_INTERVAL_MS))
-                r = look_for_gaps(house);
         if (!r && clock_is_due(&house->tidied_ms, TIDY_INTERVAL_MS))
                 r = tidy(house);
         if (!r && service->program->outbox_stale &&

@@ -1,5 +1,6 @@
 #include "common/stage/link.h"
 
+#include <stdio.h>
 #include "common/base/log.h"
 
 bool link_open_redis(struct link *link, struct service *service)
@@ -8,7 +9,7 @@ bool link_open_redis(struct link *link, struct service *service)
         if (link->redis && !redis_alive(link->redis))
                 link->redis = redis_close(link->redis);
         if (!link->redis && service_open_redis(service, &link->redis, LINK_TIMEOUT_MS, &problem))
-                log_write(LOG_DEBUG, "cannot connect", "server=redis error=%s", problem);
+                snprintf(link->redis_problem, sizeof(link->redis_problem), "%s", problem);
         return link->redis;
 }
 
@@ -18,7 +19,7 @@ bool link_open_db(struct link *link, struct service *service)
         if (link->db && !db_alive(link->db))
                 link->db = db_close(link->db);
         if (!link->db && service_open_db(service, &link->db, LINK_TIMEOUT_MS, NULL, NULL, &problem))
-                log_write(LOG_DEBUG, "cannot connect", "server=postgresql error=%s", problem);
+                snprintf(link->db_problem, sizeof(link->db_problem), "%s", problem);
         return link->db;
 }
 
@@ -26,16 +27,21 @@ void link_close(struct link *link)
 {
         link->redis = redis_close(link->redis);
         link->db = db_close(link->db);
+        *link->redis_problem = *link->db_problem = '\0';
 }
 
-static const char *error_or_fine(const char *error)
+const char *link_redis_error(const struct link *link)
 {
-        return *error ? error : "fine";
+        return link->redis ? redis_error(link->redis) : link->redis_problem;
+}
+
+const char *link_db_error(const struct link *link)
+{
+        return link->db ? db_error(link->db) : link->db_problem;
 }
 
 void link_tell_failure(const struct link *link, const char *message)
 {
-        log_write(LOG_WARN, message, "redis=%s postgresql=%s",
-                link->redis ? error_or_fine(redis_error(link->redis)) : "not connected",
-                link->db ? error_or_fine(db_error(link->db)) : "not connected");
+        const char *redis = link_redis_error(link), *db = link_db_error(link);
+        log_write(LOG_WARN, message, "redis=%s postgresql=%s", *redis ? redis : "fine", *db ? db : "fine");
 }

@@ -1,9 +1,11 @@
 #include "common/stage/service.h"
 
+#include <stdio.h>
 #include "common/base/log.h"
 #include "common/io/redis.h"
 #include "common/stage/stage.h"
 #include "common/stream/state.h"
+#include "common_sql.h"
 
 const char *const *service_inputs(const struct service *service)
 {
@@ -94,4 +96,14 @@ int service_open_db(
                 .observe_context = service,
         };
         return db_open(out, &options, problem);
+}
+
+int service_probe_db(struct db *db, int64_t timeout_ms, char why[SERVER_WHY_SIZE])
+{
+        AUTO(db_rows) struct db_rows *rows = NULL;
+        const struct db_call call = {.sql = &sql_00_ping, .rows = &rows};
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, timeout_ms);
+        const char *closed = r ? db_error(db) : db_rows_text(rows, 0, 0);
+        snprintf(why, SERVER_WHY_SIZE, "%s", closed ? closed : "");
+        return closed ? -1 : 0;
 }

@@ -14,15 +14,22 @@
 #include "common/stream/owner.h"
 
 #define SERVICE_WORKERS_MAX 256
+#define SERVER_WHY_SIZE     500
 
 /* Written by the monitors and by the start, see health.h. */
 struct service_health {
         pthread_mutex_t lock;
         struct service_server {
                 bool up;
-                int64_t looked_ms; /* monotonic: when it answered, or failed, last */
-                int64_t since_ms;  /* wall clock: how long it has been as it is */
+                int64_t looked_ms;         /* monotonic: when it answered, or failed, last */
+                int64_t since_ms;          /* wall clock: how long it has been as it is */
+                char why[SERVER_WHY_SIZE]; /* it is not up */
+                bool told;                 /* the log says that it is away */
         } redis, postgres;
+        struct {
+                char why[SERVER_WHY_SIZE];          /* of the last batch that failed; "": none since one went well */
+                int64_t since_ms, last_ms, said_ms; /* monotonic */
+        } failure;
         int64_t checked_ms;                 /* wall clock */
         char waiting[600];                  /* what the start waits for, "": nothing */
         char refused[PROGRAM_EXPLAIN_SIZE]; /* why the consumer group is not ours, "": it is (ownership.h) */
@@ -61,3 +68,6 @@ bool service_reads_keys(const struct service *service); /* it follows another st
 MUST_CHECK int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem);
 MUST_CHECK int service_open_db(
         struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem);
+
+/* Whether PostgreSQL answers and takes writes; why not. */
+MUST_CHECK int service_probe_db(struct db *db, int64_t timeout_ms, char why[SERVER_WHY_SIZE]);

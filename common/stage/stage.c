@@ -10,7 +10,8 @@ COUNTER(stage_messages, "messages_processed_total", "Stream entries acked", "str
 HISTOGRAM(stage_processing_seconds, NULL, "event_processing_duration_seconds", "Time of a batch from its read to its ack", NULL);
 GAUGE(stage_breaker_state, "circuit_breaker_state", "0 closed, 1 open or half-open", NULL);
 GAUGE(stage_ready, "service_ready", "1 where the program can work, as /readyz says", NULL);
-GAUGE(stage_server_up, "server_up", "1 where the server answered within the last second, as /health says", "server");
+GAUGE(stage_server_up, "server_up", "1 where the server answered within the last second that it takes writes, as /health says",
+        "server");
 GAUGE(stage_stream_length, "stream_length", "Entries in a stream", "stream", "group");
 GAUGE(stage_stream_lag, "stream_lag", "Entries not yet delivered to the group", "stream", "group");
 GAUGE(stage_stream_lag_known, "stream_lag_known",

@@ -93,6 +93,11 @@ static bool is_postgres_there(struct service *service, int64_t *said_ms)
                 tell_waiting(service, said_ms, "postgresql", problem);
                 return false;
         }
+        char closed[SERVER_WHY_SIZE];
+        if (service_probe_db(db, WAIT_TIMEOUT_MS, closed)) {
+                tell_waiting(service, said_ms, "postgresql", closed);
+                return false;
+        }
         const char *why = NULL, *encoding = db_parameter(db, "server_encoding");
         if (encoding && strcmp(encoding, "UTF8")) {
                 tell_waiting(service, said_ms, "database encoding",

@@ -8,12 +8,12 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
+#include "common/stage/health.h"
 #include "common/stage/keys.h"
 #include "common/stage/ownership.h"
 #include "common/stage/reader.h"
 #include "common/stage/stage.h"
 #include "common/stream/state.h"
-#include "common_sql.h"
 
 #define CONNECT_TIMEOUT_MS 5000
 #define REDIS_TIMEOUT_MS   10000
@@ -55,9 +55,14 @@ static void disconnect(struct worker *worker)
                 reader_disconnect(&worker->reader);
 }
 
+static enum log_level level_of(const struct worker *worker, const char *error)
+{
+        return health_note_failure(worker->service, error) ? LOG_WARN : LOG_DEBUG;
+}
+
 static int fail_to_connect(struct worker *worker, const char *server, const char *problem)
 {
-        log_write(LOG_WARN, "cannot connect", "server=%s worker=%d error=%s", server, worker->number, problem);
+        log_write(level_of(worker, problem), "cannot connect", "server=%s worker=%d error=%s", server, worker->number, problem);
         return -1;
 }
 
@@ -71,7 +76,7 @@ static int check_schema(struct worker *worker)
         if (!r)
                 return 0;
         database->explain(worker->db, r, text);
-        log_write(LOG_WARN, "the schema does not fit", "worker=%d error=%s", worker->number, text);
+        log_write(level_of(worker, text), "the schema does not fit", "worker=%d error=%s", worker->number, text);
         return -1;
 }
 
@@ -85,8 +90,8 @@ static int check_ownership(struct worker *worker)
                 r = ownership_take(worker->service, worker->reader.consumer.redis, &self, &problem);
         memcpy(worker->place, self.place, sizeof(worker->place));
         if (r < 0)
-                log_write(LOG_WARN, "whose the consumer group is could not be asked", "worker=%d error=%s", worker->number,
-                        problem);
+                log_write(level_of(worker, problem), "whose the consumer group is could not be asked", "worker=%d error=%s",
+                        worker->number, problem);
         return r ? -1 : 0;
 }
 
@@ -223,7 +228,7 @@ static int publish_and_ack(struct worker *worker)
 static int fail_batch(const struct worker *worker, const char *message, const char *error)
 {
         const struct stream_batch *batch = &worker->reader.batch;
-        log_write(LOG_WARN, message, "worker=%d messages=%zu first=%s/%s error=%s", worker->number, batch->count,
+        log_write(level_of(worker, error), message, "worker=%d messages=%zu first=%s/%s error=%s", worker->number, batch->count,
                 batch->entries[0].stream, batch->entries[0].id, error);
         return -1;
 }
@@ -252,6 +257,7 @@ static int process(struct worker *worker)
                         redis_error(worker->reader.consumer.redis));
         }
         worker->used_ms = clock_ms();
+        health_note_success(worker->service);
         count_batch(worker, started);
         return 0;
 }
@@ -261,8 +267,8 @@ static int read_batch(struct worker *worker)
         int r = reader_read(&worker->reader);
         worker->redis_failed = r < 0;
         if (r < 0)
-                log_write(LOG_WARN, "reading failed; it is tried again", "worker=%d error=%s", worker->number,
-                        redis_error(worker->reader.consumer.redis));
+                log_write(level_of(worker, redis_error(worker->reader.consumer.redis)), "reading failed; it is tried again",
+                        "worker=%d error=%s", worker->number, redis_error(worker->reader.consumer.redis));
         return r;
 }
 
@@ -273,7 +279,7 @@ enum { STEP_IDLE = 1 }; /* nothing was there: says nothing about the servers' he
 /* The connections that this worker had may have died long ago: a probe makes new ones, and touches both servers. */
 static int probe(struct worker *worker)
 {
-        const struct db_call call = {.sql = &sql_00_ping};
+        char why[SERVER_WHY_SIZE];
         const struct stream_consumer *consumer = &worker->reader.consumer;
         worker->db = db_close(worker->db);
         reader_disconnect(&worker->reader);
@@ -283,11 +289,11 @@ static int probe(struct worker *worker)
         if (r)
                 return r;
         worker->redis_failed = stream_probe(consumer->redis, consumer->streams[0], consumer->group) != 0;
-        if (!worker->redis_failed && !db_run(worker->db, &call, 1, DB_AUTOCOMMIT, CONNECT_TIMEOUT_MS))
+        if (!worker->redis_failed && !service_probe_db(worker->db, CONNECT_TIMEOUT_MS, why))
                 return 0;
         log_write(LOG_WARN, "the circuit breaker's probe failed", "worker=%d server=%s error=%s", worker->number,
                 worker->redis_failed ? "redis" : "postgresql",
-                worker->redis_failed ? redis_error(worker->reader.consumer.redis) : db_error(worker->db));
+                worker->redis_failed ? redis_error(worker->reader.consumer.redis) : why);
         return -1;
 }
 

@@ -19,7 +19,9 @@
 #define DATABASE_FRESH_MS  30000
 #define OUTBOXES_MAX       4
 #define STREAMS_FRESH_MS   15000
-#define AWAY_FRESH_MS      2000 /* of a server that does not answer now */
+#define FAILING_MS         5000
+#define RETRIED_MS         30000 /* a batch that fails, or claimed by another worker */
+#define AWAY_FRESH_MS      2000  /* of a server that does not answer now */
 
 struct history {
         const char *stream;
@@ -294,23 +296,34 @@ static void add_ring(cJSON *object, const char *name, const struct model *model,
         }
 }
 
-static void add_server(cJSON *servers, const char *name, bool up, int64_t since_ms)
+static void add_server(cJSON *servers, const char *name, bool up, const struct service_server *as_is)
 {
         char since[32];
         cJSON *server = cJSON_AddObjectToObject(servers, name);
-        clock_format(since_ms, since);
+        clock_format(as_is->since_ms, since);
         cJSON_AddBoolToObject(server, "up", up);
         cJSON_AddStringToObject(server, "since", since);
+        if (!up && *as_is->why)
+                cJSON_AddStringToObject(server, "error", as_is->why);
 }
 
-/* Its own servers, and what its start waits for ("": nothing). */
+/* Why its batches have failed for some seconds, and still do: what nobody tries any more says nothing. */
+static const char *failing(const struct service *service)
+{
+        const int64_t now = clock_ms(), probe_ms = service->shared->breaker_timeout_ms;
+        const bool lasts = now - service->health.failure.since_ms >= FAILING_MS;
+        return lasts && now - service->health.failure.last_ms < probe_ms + RETRIED_MS ? service->health.failure.why : "";
+}
+
+/* Its own servers, what its start waits for and why its batches fail ("": nothing). */
 static void add_servers(cJSON *root, struct service *service, bool redis, bool postgres)
 {
         cJSON *servers = cJSON_AddObjectToObject(root, "servers");
         pthread_mutex_lock(&service->health.lock);
-        add_server(servers, "redis", redis, service->health.redis.since_ms);
-        add_server(servers, "postgresql", postgres, service->health.postgres.since_ms);
+        add_server(servers, "redis", redis, &service->health.redis);
+        add_server(servers, "postgresql", postgres, &service->health.postgres);
         cJSON_AddStringToObject(root, "waiting_for", service->health.waiting);
+        cJSON_AddStringToObject(root, "failing", failing(service));
         cJSON_AddStringToObject(root, "refused", service->health.refused);
         pthread_mutex_unlock(&service->health.lock);
 }

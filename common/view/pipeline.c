@@ -188,22 +188,26 @@ static void judge_servers(struct verdict *verdict, const cJSON *root)
 {
         const cJSON *server;
         char time[TIME_SIZE], seen[64] = "";
-        bool away, told = false;
+        bool told = false;
         if (cJSON_IsTrue(get(root, "streams_old")))
                 snprintf(seen, sizeof(seen), "the streams were last seen %s ago",
                         time_text(number_of(root, "seen_ms_ago") / 1000, time));
         cJSON_ArrayForEach(server, get(root, "servers"))
         {
-                away = !cJSON_IsTrue(get(server, "up"));
-                if (away && !strcmp(server->string, "redis"))
-                        add_problem(verdict, ERROR, "PipelineBreakerOpen", "Redis away%s%s", *seen ? "; " : "", seen),
-                                told = true;
-                else if (away)
-                        add_problem(verdict, ERROR, "PipelineBreakerOpen", "PostgreSQL away");
+                bool redis = !strcmp(server->string, "redis");
+                const char *why = text_of(server, "error"), *since = redis ? seen : "";
+                if (cJSON_IsTrue(get(server, "up")))
+                        continue;
+                add_problem(verdict, ERROR, "PipelineBreakerOpen", "%s away%s%s%s%s", redis ? "Redis" : "PostgreSQL",
+                        *why ? ": " : "", why, *since ? "; " : "", since);
+                told = told || redis;
         }
         if (*text_of(root, "waiting_for"))
                 add_problem(verdict, ERROR, "PipelineNotReady", "%s waits for %s", text_of(root, "program"),
                         text_of(root, "waiting_for"));
+        if (*text_of(root, "failing"))
+                add_problem(verdict, WARNING, "PipelineBatchRetries", "%s: batches fail: %s", text_of(root, "program"),
+                        text_of(root, "failing"));
         if (*text_of(root, "refused"))
                 add_problem(verdict, ERROR, "PipelineForeignDatabase", "%s reads nothing: %s", text_of(root, "program"),
                         text_of(root, "refused"));

@@ -129,8 +129,7 @@ static int64_t look_at_streams(struct watch *watch)
 {
         struct view_streams now;
         if (ask_redis(watch, &now)) {
-                const struct redis *redis = watch->stream_link.redis;
-                tell_failure(watch, "redis", redis ? redis_error(redis) : "not connected", &watch->streams_failed);
+                tell_failure(watch, "redis", link_redis_error(&watch->stream_link), &watch->streams_failed);
                 return LOOK_INTERVAL_MS;
         }
         watch->streams_failed = false;
@@ -247,7 +246,7 @@ static void *watch_database(void *argument)
         do {
                 if (!ask_once(watch))
                         continue;
-                tell_failure(watch, "postgresql", watch->link.db ? db_error(watch->link.db) : "not connected", &watch->failed);
+                tell_failure(watch, "postgresql", link_db_error(&watch->link), &watch->failed);
                 link_close(&watch->link);
         } while (!stop_wait(ROUND_MS));
         link_close(&watch->link);

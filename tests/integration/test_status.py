@@ -156,6 +156,6 @@ def test_watch(make_pipeline, own_redis, own_postgres, reorg):
     assert "\x1b" not in picture, "what others wrote commands no terminal"
     for server, name in ((own_postgres, "PostgreSQL"), (own_redis, "Redis")):
         server.kill()
-        shows(watching, f"^{name} away: ", services=services)
+        shows(watching, f"^  {name} away: ", services=services)
         server.start()
         shows(watching, r"^working, but\n  1 dead letter ", services=services)   # nothing is away
