@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
+#include "common/stage/health.h"
 #include "common/stage/keys.h"
 #include "common/stage/ownership.h"
 #include "common/stage/stage.h"
@@ -365,8 +366,9 @@ int reader_read(struct reader *reader)
         if (!r && more && !reader->pass && !reader->batch.count)
                 r = read_new(reader);
         if (r == STREAM_NO_GROUP) { /* a pass goes on: the other streams' entries are still pending */
-                log_write(LOG_WARN, "a stream or its group is gone; made again at its start", "worker=%d error=%s",
-                        reader->number, redis_error(reader->consumer.redis));
+                const char *error = redis_error(reader->consumer.redis);
+                log_write(health_note_failure(reader->service, error) ? LOG_WARN : LOG_DEBUG,
+                        "a stream or its group is gone; made again at its start", "worker=%d error=%s", reader->number, error);
                 r = make_groups(reader);
         }
         return r;

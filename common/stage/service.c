@@ -1,6 +1,7 @@
 #include "common/stage/service.h"
 
 #include <stdio.h>
+#include <string.h>
 #include "common/base/log.h"
 #include "common/io/redis.h"
 #include "common/stage/stage.h"
@@ -55,10 +56,21 @@ int service_open_redis(const struct service *service, struct redis **out, int64_
 
 int service_tell_gap(struct service *service, struct redis *redis, const char *stream, int64_t *lag)
 {
-        struct stream_gap gap;
+        struct stream_gap gap = {0};
+        size_t i = 0;
+        while (strcmp(service_inputs(service)[i], stream))
+                i++;
+        pthread_mutex_lock(&service->health.lock);
+        memcpy(gap.counted, service->counted[i], sizeof(gap.counted));
+        pthread_mutex_unlock(&service->health.lock);
         int r = stream_gap_read(redis, stream, service->shared->group, !service_trims_inputs(service), &gap);
         if (lag)
                 *lag = gap.lag;
+        if (!r) {
+                pthread_mutex_lock(&service->health.lock);
+                memcpy(service->counted[i], gap.counted, sizeof(gap.counted));
+                pthread_mutex_unlock(&service->health.lock);
+        }
         if (r || !gap.lost)
                 return r;
         if (gap.lost < 0) {

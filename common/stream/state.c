@@ -243,18 +243,22 @@ static int run_script(struct redis *redis, const char *script, const char *strea
 int stream_gap_read(struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        *gap = (struct stream_gap){.lag = -1};
-        int r = redis_call(redis, &reply, "EVAL", text_gap, "1", stream, group, only_producer_trims ? "1" : "0", NULL);
+        gap->lost = 0;
+        gap->lag = -1;
+        int r = redis_call(
+                redis, &reply, "EVAL", text_gap, "1", stream, group, only_producer_trims ? "1" : "0", gap->counted, NULL);
         if (r == REDIS_REFUSED && strstr(redis_error(redis), "no such key"))
                 return 0;
         if (r)
                 return -1;
         const char *after = redis_reply_text(redis_reply_item(reply, 1), NULL),
-                   *before = redis_reply_text(redis_reply_item(reply, 2), NULL);
+                   *before = redis_reply_text(redis_reply_item(reply, 2), NULL),
+                   *counted = redis_reply_text(redis_reply_item(reply, 4), NULL);
         gap->lost = redis_reply_number(redis_reply_item(reply, 0));
         gap->lag = redis_reply_number(redis_reply_item(reply, 3));
         snprintf(gap->after, sizeof(gap->after), "%s", after ? after : "");
         snprintf(gap->before, sizeof(gap->before), "%s", before ? before : "");
+        snprintf(gap->counted, sizeof(gap->counted), "%s", counted ? counted : "");
         return 0;
 }
 

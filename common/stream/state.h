@@ -33,6 +33,7 @@ struct stream_gap {
         int64_t lost;               /* 0: none; negative: not known, the group was set to this place by hand */
         char after[64], before[64]; /* the ids on both sides; before "": not known, or nothing is left */
         int64_t lag;                /* of the group; negative: not known */
+        char counted[64];           /* in and out: its last place at which Redis knew how many it had read; "": none */
 };
 MUST_CHECK int stream_gap_read(
         struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap);

@@ -2,8 +2,10 @@
 -- step: so it is told once, whoever looks, and the lag that Redis itself shows is true again.
 -- ARGV[2]: 1 where nobody but the producer trims: then what was trimmed before a group has read anything is lost to it, too, and a place that was set by
 -- hand (XGROUP SETID, CREATE) is told: Redis does not know how many entries such a group has read.
+-- ARGV[3]: the last place of the group at which Redis knew how many it had read ('': none). Where nothing behind it was deleted, Redis goes on to know it,
+-- until somebody sets the place.
 -- Returns how many were lost (-1: not known, the place was set by hand), the last id that the group had read before them, the first that is left behind
--- them ('': not known, or none), and the group's lag (-1: not known).
+-- them ('': not known, or none), the group's lag (-1: not known), and the place for ARGV[3] of the next look.
 -- include behind.lua
 local function fields(list)
         local field = {}
@@ -29,12 +31,13 @@ end
 local read, last = group and group['entries-read'], group and group['last-delivered-id']
 local added, first, deleted = stream['entries-added'], stream['recorded-first-entry-id'], stream['max-deleted-entry-id']
 local lag, by_hand = group and group['lag'] or -1, false
+local counted = read and last or ARGV[3]
 if group and not read and added and ARGV[2] == '1' then
-        by_hand = last ~= '0-0' and deleted == '0-0'
+        by_hand = last ~= '0-0' and (deleted == '0-0' or counted ~= '' and less(counted, last) and not less(counted, deleted))
         read = last == '0-0' and 0
 end
 if not added or not (read or by_hand) then
-        return {0, '', '', lag}
+        return {0, '', '', lag, counted}
 end
 local function left_behind(most) -- how many entries there are behind the last one read; nil: more than that, or too large
         local count, all = behind(last, most + 1, 33554432)
@@ -54,7 +57,7 @@ elseif #redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1) == 0 then --
 end
 local passed = left and added - left
 if not passed or (read and passed <= read) then
-        return {0, '', '', lag}
+        return {0, '', '', lag, counted}
 end
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], last, 'ENTRIESREAD', passed)
-return {read and passed - read or -1, last, before, -1}
+return {read and passed - read or -1, last, before, -1, counted}
