@@ -71,7 +71,7 @@ def redis_server(server_folder):
 
 @pytest.fixture(scope="session")
 def postgres_server(server_folder):
-    server = PostgresServer(server_folder)
+    server = PostgresServer(server_folder, shared=True)
     yield server.start()
     server.close()
 

@@ -156,12 +156,14 @@ class Pipeline:
         self.settings = settings or {}
         self.streams = ["rindexer_producer"]
         self.services, self.entries, self.outputs = [], [], []
+        self.untouched = False   # the database is as it was created
         self._labels = itertools.count(1)
 
     # ---- environment
 
     def create_database(self, **how):
         self.postgres_server.create_database(self.database, **how)
+        self.untouched = not how
         return self
 
     def environment(self, settings=None):
@@ -195,13 +197,16 @@ class Pipeline:
 
     def connect(self):
         """Without JIT, as the programs: it takes seconds for a function of reorgs."""
+        self.untouched = False
         return self.postgres_server.connect(self.database, options="-c jit=off")
 
     # ---- processes
 
     def start(self, *names, **settings):
         """Starts services; returns the one, or a list."""
-        started = []
+        if not names and "RUN_MIGRATIONS" not in settings and self._may_copy(settings):
+            self._copy_migrated()   # ingest does it when it starts; a test of that starts it by name
+        started, self.untouched = [], False
         for name in names or SERVICES:
             label = f"p{self.number}-{next(self._labels)}-{name}"
             own = {"CONSUMER_NAME": label, "HTTP_PORT": free_port(), **settings}
@@ -226,6 +231,7 @@ class Pipeline:
 
     def run(self, name, *arguments, stdin=None, **settings):
         """Runs a command to its end -> CompletedProcess with text."""
+        self.untouched = False
         done = subprocess.run([executable(name, settings), *arguments], env=clean_environment(self.environment(settings)), capture_output=True,
                               text=True, errors="replace", timeout=PATIENCE, cwd=self.folder, stdin=stdin or subprocess.DEVNULL,
                               preexec_fn=die_with_parent())
@@ -234,9 +240,27 @@ class Pipeline:
         fail_on_sanitizer(shown.split("\n")[0], done.stderr)
         return done
 
-    def migrate(self):
-        done = self.run("ingest", "migrate")
+    def migrate(self, **settings):
+        """As `ingest migrate` leaves the database."""
+        if self._may_copy(settings):
+            return self._copy_migrated()
+        done = self.run("ingest", "migrate", **settings)
         assert done.returncode == 0, done.stderr
+        return self
+
+    def _may_copy(self, settings):
+        """On a server that many tests share `ingest migrate` runs once; what it made is copied to databases in which nothing was done yet."""
+        return self.postgres_server.shared and self.untouched and not any(name.startswith("DATABASE_URL") for name in {**self.settings, **settings})
+
+    def _copy_migrated(self):
+        server, template = self.postgres_server, "migrated"
+        if template not in server.databases():
+            server.create_database(template)
+            self.migrate(DATABASE_URL=server.url(template))
+        server.drop_database(self.database)
+        server.create_database(self.database, template=template)
+        with self.connect() as connection:
+            connection.execute("UPDATE pipeline_identity SET id = gen_random_uuid()")
         return self
 
     def alive(self):

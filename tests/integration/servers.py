@@ -160,9 +160,10 @@ class PostgresServer(Server):
 
     FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-    def __init__(self, folder, durable=False, settings=None, follows=None):
-        """follows: a running server to be a standby of, with a copy of it as it is now."""
+    def __init__(self, folder, durable=False, settings=None, follows=None, shared=False):
+        """follows: a running server to be a standby of, with a copy of it as it is now. shared: by many tests."""
         super().__init__(folder)
+        self.shared = shared
         self.programs = _postgres_programs()
         if follows and not (self.programs / "pg_basebackup").exists():
             pytest.skip(f"no pg_basebackup in {self.programs}")
@@ -196,9 +197,13 @@ class PostgresServer(Server):
         except psycopg.OperationalError:
             return False
 
-    def create_database(self, name, encoding="UTF8"):
+    def create_database(self, name, encoding="UTF8", template="template0"):
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+            connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+
+    def databases(self):
+        with self.connect() as connection:
+            return {name for name, in connection.execute("SELECT datname FROM pg_database")}
 
     def drop_database(self, name):
         with self.connect() as connection:
