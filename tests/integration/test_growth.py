@@ -1,6 +1,7 @@
 """What PostgreSQL reads for a batch, a notice and verify, with many notices, verdicts and events in the tables: rows, not time."""
 import json
 
+import psycopg
 import pytest
 
 from test_plans import ROOT, nodes
@@ -51,6 +52,22 @@ def test_a_batch_does_not_read_old_notices(connection, seen):
     before = read(connection, "reorgs")
     guard(connection, 150 if seen else 1000, 200, 2000000)
     assert read(connection, "reorgs") - before < 200
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_batch_behind_all_notices_is_not_judged(connection, seen):
+    """Once a chain has had a reorg, that is nearly every batch. To judge it takes longer than to store it."""
+    connection.execute("""CREATE OR REPLACE FUNCTION block_state(numbers BIGINT[], hashes TEXT[], streams TEXT[] DEFAULT NULL)
+                          RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) LANGUAGE plpgsql AS
+                          $$ BEGIN RAISE 'a block is judged'; END $$""")
+    fill(connection, 400)
+    notices(connection, 10, fork="0", ms="999000 + g")
+    guard(connection, 150 if seen else 1000, 200, 2000000)
+    notices(connection, 1, fork="0", ms="1000200")
+    for first in (150, 199):   # their first sightings are before the notice, and at it, in time
+        with pytest.raises(psycopg.errors.RaiseException, match="a block is judged"):
+            guard(connection, first, 1 if first == 199 else 200, 2000000)
+    guard(connection, 201, 100, 2000000)
 
 
 def test_an_old_batch_reads_the_notices_behind_it_once(connection):
