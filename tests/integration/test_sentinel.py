@@ -77,8 +77,8 @@ def test_a_primary_is_killed_and_comes_back(watched, make_pipeline, part):
     first.start()
     until(lambda: first.client().role()[0] == "slave" and len(watched.owner().client().role()[2]) == 1, "the old primary is a replica", alive=services)
     pipeline.feed(part[b:b + (len(part) - b) // 2])
-    until(lambda: _fail_over(watched), "a failover by hand begins", alive=services)
-    until(lambda: watched.owner() is first and first.client().role()[0] == "master", "the old primary is primary again", alive=services)
+    until(lambda: watched.owner() is first or _fail_over(watched), "a failover by hand has begun, however often it is given up", alive=services)
+    until(lambda: first.client().role()[0] == "master", "the old primary is primary again", alive=services)
     pipeline.feed(part[b:])
     pipeline.drain().assert_exact()
     pipeline.assert_verified()
@@ -86,10 +86,9 @@ def test_a_primary_is_killed_and_comes_back(watched, make_pipeline, part):
 
 def _fail_over(watched):
     try:
-        return watched.sentinels[0].client().execute_command("SENTINEL", "FAILOVER", "main")
+        watched.sentinels[0].client().execute_command("SENTINEL", "FAILOVER", "main")
     except redis.ResponseError as refusal:   # NOGOODSLAVE, INPROG: not yet
         assert str(refusal).startswith(("NOGOODSLAVE", "INPROG")), refusal
-        return None
 
 
 def test_a_demoted_primary_answers_readonly(server_folder, own_servers, make_pipeline, small):
