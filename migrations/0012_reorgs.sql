@@ -207,14 +207,15 @@ BEGIN
                         OR EXISTS (SELECT FROM chain_absent a WHERE a.block_number = e.b AND a.block_hash = e.h OFFSET 0)) THEN
                 RAISE EXCEPTION 'the chain has ruled on a block' USING ERRCODE = 'RO001';
         END IF;
-        -- Nearly all batches: no notice reaches the blocks, or all their sightings are behind the last one. In statements of their own, for preparing
-        -- to run the last one takes longer than a small batch.
+        -- Nearly all batches: no notice reaches the blocks, or all that was seen and said of them is behind the last one. In statements of their own,
+        -- for preparing to run the last one takes longer than a small batch.
         IF lowest IS NULL OR lowest > (SELECT max(b) FROM unnest(numbers) b) THEN
                 RETURN;
         END IF;
         IF latest < (SELECT min(m) FROM unnest(ms) m) AND NOT EXISTS (
                 SELECT FROM (SELECT DISTINCT u.b, u.h FROM unnest(numbers, hashes) u (b, h)) e
-                CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = e.b AND x.block_hash = e.h OFFSET 0) s
+                CROSS JOIN LATERAL (SELECT x.stream_ms FROM event_sighting x WHERE x.block_number = e.b AND x.block_hash = e.h
+                        UNION ALL SELECT c.stream_ms FROM chain_block c WHERE c.block_number = e.b AND c.block_hash = e.h OFFSET 0) s
                 WHERE s.stream_ms <= latest) THEN
                 RETURN;
         END IF;
