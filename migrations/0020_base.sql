@@ -127,12 +127,13 @@ FROM vault_outbox o CROSS JOIN LATERAL unnest(o.term_ids, o.curve_ids, o.positio
 CREATE VIEW term_waiting AS SELECT DISTINCT term_id, term_id AS id FROM vault_waiting;
 CREATE VIEW vault_emptied AS SELECT term_id, curve_id FROM vault WHERE first_event_block IS NULL AND term_id IN (SELECT w.term_id FROM vault_waiting w);
 
-CREATE FUNCTION vault_tell_of_terms(terms TEXT[], block_number BIGINT) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION vault_tell_of_terms(terms TEXT[], block_number BIGINT) RETURNS void LANGUAGE plpgsql AS $$ -- not sql: planned once a session
+BEGIN
         INSERT INTO vault_outbox (bucket, term_ids, curve_ids, position_deltas, block_number)
-        SELECT vault_bucket(t), array_agg(t), array_agg(NULL::text), array_agg(0), block_number
+        SELECT vault_bucket(t), array_agg(t), array_agg(NULL::text), array_agg(0), vault_tell_of_terms.block_number
         FROM (SELECT DISTINCT t COLLATE "C" AS t FROM unnest(terms) u (t)) k
-        GROUP BY 1
-$$;
+        GROUP BY 1;
+END $$;
 
 -- total_shares × price / 10^18, rounded half up, exactly: a quotient in NUMERIC is itself rounded, div() of integers is not.
 CREATE FUNCTION vault_market_cap(total_shares NUMERIC, share_price NUMERIC) RETURNS NUMERIC

@@ -86,6 +86,13 @@ class Service:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def freeze(self):
+        """Until SIGCONT. Each thread stops in its own time: afterwards none of them does anything any more."""
+        def states():
+            return {re.search(r"^State:\s*(\w)", task.read_text(), re.MULTILINE)[1] for task in Path(f"/proc/{self.process.pid}/task").glob("*/status")}
+        self.signal(signal.SIGSTOP)
+        until(lambda: states() == {"T"}, f"{self.label} stands still", pause=0.005)
+
     def wait(self):
         self.process.wait(timeout=PATIENCE)
         return self.process.returncode

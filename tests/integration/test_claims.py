@@ -6,7 +6,7 @@ import pytest
 import feeds
 from programs import SERVICES
 from test_poison import samples
-from test_sequences import STREAM, deposit, deposits, lock_positions, pending, scripts_run
+from test_sequences import STREAM, deposit, deposits, lock_positions, pending, scripts_run, waits_begun
 from waiting import until
 
 
@@ -244,11 +244,11 @@ def test_what_is_claimed_is_read_though_another_stream_is_gone(make_pipeline):
     pipeline = make_pipeline(CLAIM_IDLE_MS=3000, WORKERS=1, NETWORK="intuition-testnet").migrate()
     pipeline.streams = [STREAM, "gone"]
     client = pipeline.redis()
-    with pipeline.connect() as holder:
+    with pipeline.connect() as holder, pipeline.connect() as watcher:
         lock_positions(holder, 3)
         ingest = pipeline.start("ingest").ready()
         pipeline.feed([deposits(deposit(1, account=3))])
-        until(lambda: pending(pipeline), "it is at a batch", alive=[ingest])
+        until(lambda: waits_begun(watcher, set()), "it is at a batch, which takes no more entries", alive=[ingest])
         pipeline.feed([deposits(deposit(2))])
         (_, ((id_, _),)), = client.xreadgroup(pipeline.group, "dead", {STREAM: ">"})
         until(lambda: client.xpending_range(STREAM, pipeline.group, id_, id_, 1)[0]["time_since_delivered"] > 3100, "the other is dead", alive=[ingest])
@@ -267,11 +267,11 @@ def test_a_stream_that_is_gone_keeps_nobody_from_staying_alive_in_others(make_pi
     pipeline = make_pipeline(CLAIM_IDLE_MS=1500, WORKERS=1, NETWORK="intuition-testnet").migrate()
     pipeline.streams = ["gone", STREAM]
     client = pipeline.redis()
-    with pipeline.connect() as holder:
+    with pipeline.connect() as holder, pipeline.connect() as watcher:
         lock_positions(holder, 3)
         ingest = pipeline.start("ingest").ready()
         pipeline.feed([deposits(deposit(1, account=3))])
-        until(lambda: pending(pipeline), "it is at a batch", alive=[ingest])
+        until(lambda: waits_begun(watcher, set()), "it is at a batch, which takes no more entries", alive=[ingest])
         client.delete("gone")
 
         def age():

@@ -67,7 +67,7 @@ def test_one_that_runs_notices_that_another_has_taken_the_group(make_pipeline, s
     first.drain()
     second = make_pipeline(redis_db=first.redis_db, CLAIM_IDLE_MS=300).migrate().listen_to(small)   # the first one's reads took some entries
     for service in ran:
-        service.signal(signal.SIGSTOP)
+        service.freeze()
     if loss == "the key":
         first.redis().delete(f"{first.group}:database")
     else:
@@ -105,7 +105,7 @@ def test_a_batch_under_way_while_the_group_changes_hands(make_pipeline, small, f
                                          "AND w.relation = 'deposited_events'::regclass AND h.locktype = 'advisory'").fetchone() == (1,),
               "a batch, which holds the event lock, waits for the table", alive=[ingest])
         if frozen:
-            ingest.signal(signal.SIGSTOP)
+            ingest.freeze()
             began = time.monotonic()
             until(lambda: time.monotonic() > began + 12, "it has not asked for so long that it must ask again")
         held = pending()
