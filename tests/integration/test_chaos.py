@@ -45,7 +45,7 @@ class Storm:
         self.rng.choice(self.proxies).cut(self.rng.randrange(1, 6))
 
 
-@pytest.mark.parametrize("round_", range(2))
+@pytest.mark.parametrize("round_", range(3))
 def test_storm(make_pipeline, own_redis, own_postgres, seed, round_):
     rng = random.Random(f"chaos-{seed}-{round_}")
     own_redis.start(), own_postgres.start()

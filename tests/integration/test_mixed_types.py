@@ -33,7 +33,7 @@ def mixed(messages, rng, share, null_times):
     return out
 
 
-@pytest.mark.parametrize("round_", range(3))
+@pytest.mark.parametrize("round_", range(6))
 def test_vaults_of_mixed_types(pipeline, seed, round_):
     rng = random.Random(f"{seed}-{round_}-types")
     streams = ["one"] if round_ % 2 else ["a", "b", "c"]

@@ -698,7 +698,7 @@ def assert_law(pipeline, verdicts):
     pipeline.assert_verified()
 
 
-@pytest.mark.parametrize("round_", range(2))
+@pytest.mark.parametrize("round_", range(4))
 def test_verdicts_among_generated_reorgs(pipeline, seed, round_):
     """Whatever is handled first: entries late and in any order, verdicts before and after what they are about."""
     rng = random.Random(f"{seed}-{round_}-verdicts")

@@ -47,7 +47,7 @@ def test_the_recorded_reorg(pipeline, reorg):
     pipeline.assert_verified()
 
 
-@pytest.mark.parametrize("round_", range(2))
+@pytest.mark.parametrize("round_", range(3))
 def test_the_recorded_reorg_in_any_order_of_handling(pipeline, reorg, seed, round_):
     rng = random.Random(f"{seed}-{round_}")
     pipeline.listen_to(reorg)
@@ -58,7 +58,7 @@ def test_the_recorded_reorg_in_any_order_of_handling(pipeline, reorg, seed, roun
     pipeline.assert_verified()
 
 
-@pytest.mark.parametrize("round_", range(2))
+@pytest.mark.parametrize("round_", range(4))
 def test_generated_reorgs(pipeline, seed, round_):
     rng = random.Random(f"{seed}-{round_}")
     streams = ["one"] if round_ % 2 else ["a", "b", "c", "d", "e"]
@@ -72,7 +72,7 @@ def test_generated_reorgs(pipeline, seed, round_):
     pipeline.assert_verified()
 
 
-@pytest.mark.parametrize("round_", range(2))
+@pytest.mark.parametrize("round_", range(4))
 def test_generated_events_come_by_several_streams(pipeline, seed, round_):
     """An event may stand in two streams, of which one has heard of a reorg (streams were split, or joined): it is live if one of them says so."""
     rng = random.Random(f"{seed}-{round_}-several")
