@@ -1,4 +1,5 @@
--- For `check`: encoding, whether we may create tables here, clock, database, version; the tables of this schema that we may not read; and those of which no row can be updated or deleted once a publication has them.
+-- For `check`: encoding, whether we may create tables here, clock, database, version; the tables of this schema that we may not read; and
+-- those of which no row can be updated or deleted once a publication has them.
 SELECT current_setting('server_encoding'), has_schema_privilege(current_schema(), 'CREATE'), extract(epoch FROM now())::bigint,
         current_database(), current_setting('server_version'),
         (SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c

@@ -11,17 +11,17 @@
 
 /*
  * A server is healthy when it has answered within the last second that it takes writes: one that only answers does not help the
- * workers, and an idle one would not notice. Connecting takes a far one several round trips, and is
- * not judged: the monitor goes on with it until it is there or has failed, and the server is not healthy meanwhile.
+ * workers, and an idle one would not notice. Connecting takes a far one several round trips, and is not judged: the monitor goes
+ * on with it until it is there or has failed, and the server is not healthy meanwhile.
  */
 #define INTERVAL_MS        250
-#define TIMEOUT_MS         700 /* of a ping: with the interval within FRESH_MS */
+#define TIMEOUT_MS         700 /* of a probe: with the interval within FRESH_MS */
 #define CONNECT_TIMEOUT_MS 5000
 #define FRESH_MS           1000
 #define ALIVE_MS           60000
 #define OWNED_INTERVAL_MS  5000
-#define SAY_AGAIN_MS       30000
-#define SAY_AWAY_MS        5000
+#define SAY_AGAIN_MS       30000 /* who looks at the end of a log finds why */
+#define SAY_AWAY_MS        5000  /* a restart, a failover is shorter as a rule */
 
 struct health {
         pthread_t redis_monitor, db_monitor;
@@ -110,7 +110,7 @@ static const char *kind_of(const char *why)
         return state ? state : why;
 }
 
-bool health_note_failure(struct service *service, const char *why)
+enum log_level health_note_failure(struct service *service, const char *why)
 {
         const int64_t now = clock_ms();
         pthread_mutex_lock(&service->health.lock);
@@ -123,7 +123,7 @@ bool health_note_failure(struct service *service, const char *why)
         service->health.failure.last_ms = now;
         snprintf(service->health.failure.why, sizeof(service->health.failure.why), "%s", why);
         pthread_mutex_unlock(&service->health.lock);
-        return news;
+        return news ? LOG_WARN : LOG_DEBUG;
 }
 
 void health_note_success(struct service *service)

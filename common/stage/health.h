@@ -1,9 +1,10 @@
 /*
- * Whether the program can work. Two monitors, one for each server, ask it twice a second over connections of their own and wait
- * for no answer longer than half a second, so that health is true as of the last second.
+ * Whether the program can work. Two monitors, one for each server, ask it several times a second over connections of their own,
+ * and wait so short for an answer that health is true as of the last second.
  */
 #pragma once
 
+#include "common/base/log.h"
 #include "common/stage/service.h"
 
 struct health;
@@ -12,9 +13,9 @@ struct health;
 MUST_CHECK int health_start(struct health **out, struct service *service);
 void health_join(struct health *health); /* after stop_requested(); NULL is fine */
 
-/* A batch, or connecting for one, failed, or a batch went well. Returns whether a failure is news: many workers meet it, again
- * and again; it is said when it is another one, and every half minute. */
-bool health_note_failure(struct service *service, const char *why);
+/* A batch, or connecting for one, failed, or a batch went well. Returns the level to log a failure at: many workers meet it,
+ * again and again; it is a warning when it is another one, and every half minute, else for debugging. */
+enum log_level health_note_failure(struct service *service, const char *why);
 void health_note_success(struct service *service);
 /* Whether the servers answered within the last second, and take writes. */
 void health_get_servers(struct service *service, bool *redis, bool *postgres);

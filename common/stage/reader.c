@@ -367,8 +367,8 @@ int reader_read(struct reader *reader)
                 r = read_new(reader);
         if (r == STREAM_NO_GROUP) { /* a pass goes on: the other streams' entries are still pending */
                 const char *error = redis_error(reader->consumer.redis);
-                log_write(health_note_failure(reader->service, error) ? LOG_WARN : LOG_DEBUG,
-                        "a stream or its group is gone; made again at its start", "worker=%d error=%s", reader->number, error);
+                log_write(health_note_failure(reader->service, error), "a stream or its group is gone; made again at its start",
+                        "worker=%d error=%s", reader->number, error);
                 r = make_groups(reader);
         }
         return r;

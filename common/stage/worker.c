@@ -55,14 +55,10 @@ static void disconnect(struct worker *worker)
                 reader_disconnect(&worker->reader);
 }
 
-static enum log_level level_of(const struct worker *worker, const char *error)
-{
-        return health_note_failure(worker->service, error) ? LOG_WARN : LOG_DEBUG;
-}
-
 static int fail_to_connect(struct worker *worker, const char *server, const char *problem)
 {
-        log_write(level_of(worker, problem), "cannot connect", "server=%s worker=%d error=%s", server, worker->number, problem);
+        log_write(health_note_failure(worker->service, problem), "cannot connect", "server=%s worker=%d error=%s", server,
+                worker->number, problem);
         return -1;
 }
 
@@ -76,7 +72,8 @@ static int check_schema(struct worker *worker)
         if (!r)
                 return 0;
         database->explain(worker->db, r, text);
-        log_write(level_of(worker, text), "the schema does not fit", "worker=%d error=%s", worker->number, text);
+        log_write(health_note_failure(worker->service, text), "the schema does not fit", "worker=%d error=%s", worker->number,
+                text);
         return -1;
 }
 
@@ -90,8 +87,8 @@ static int check_ownership(struct worker *worker)
                 r = ownership_take(worker->service, worker->reader.consumer.redis, &self, &problem);
         memcpy(worker->place, self.place, sizeof(worker->place));
         if (r < 0)
-                log_write(level_of(worker, problem), "whose the consumer group is could not be asked", "worker=%d error=%s",
-                        worker->number, problem);
+                log_write(health_note_failure(worker->service, problem), "whose the consumer group is could not be asked",
+                        "worker=%d error=%s", worker->number, problem);
         return r ? -1 : 0;
 }
 
@@ -228,8 +225,8 @@ static int publish_and_ack(struct worker *worker)
 static int fail_batch(const struct worker *worker, const char *message, const char *error)
 {
         const struct stream_batch *batch = &worker->reader.batch;
-        log_write(level_of(worker, error), message, "worker=%d messages=%zu first=%s/%s error=%s", worker->number, batch->count,
-                batch->entries[0].stream, batch->entries[0].id, error);
+        log_write(health_note_failure(worker->service, error), message, "worker=%d messages=%zu first=%s/%s error=%s",
+                worker->number, batch->count, batch->entries[0].stream, batch->entries[0].id, error);
         return -1;
 }
 
@@ -267,8 +264,9 @@ static int read_batch(struct worker *worker)
         int r = reader_read(&worker->reader);
         worker->redis_failed = r < 0;
         if (r < 0)
-                log_write(level_of(worker, redis_error(worker->reader.consumer.redis)), "reading failed; it is tried again",
-                        "worker=%d error=%s", worker->number, redis_error(worker->reader.consumer.redis));
+                log_write(health_note_failure(worker->service, redis_error(worker->reader.consumer.redis)),
+                        "reading failed; it is tried again", "worker=%d error=%s", worker->number,
+                        redis_error(worker->reader.consumer.redis));
         return r;
 }
 

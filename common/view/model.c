@@ -19,8 +19,8 @@
 #define DATABASE_FRESH_MS  30000
 #define OUTBOXES_MAX       4
 #define STREAMS_FRESH_MS   15000
-#define FAILING_MS         5000
-#define RETRIED_MS         30000 /* a batch that fails, or claimed by another worker */
+#define FAILING_MS         5000  /* what a retry or two mend is no news */
+#define RETRIED_MS         30000 /* longer than any pause before a batch is tried again */
 #define AWAY_FRESH_MS      2000  /* of a server that does not answer now */
 
 struct history {

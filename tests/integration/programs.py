@@ -211,7 +211,7 @@ class Pipeline:
 
     def start(self, *names, **settings):
         """Starts services; returns the one, or a list."""
-        if not names and "RUN_MIGRATIONS" not in settings and self._may_copy(settings):
+        if not names and self._may_copy(settings):
             self._copy_migrated()   # ingest does it when it starts; a test of that starts it by name
         started, self.untouched = [], False
         for name in names or SERVICES:
@@ -257,15 +257,17 @@ class Pipeline:
 
     def _may_copy(self, settings):
         """On a server that many tests share `ingest migrate` runs once; what it made is copied to databases in which nothing was done yet."""
-        return self.postgres_server.shared and self.untouched and not any(name.startswith("DATABASE_URL") for name in {**self.settings, **settings})
+        return self.postgres_server.shared and self.untouched and not any(
+            name.startswith(("DATABASE_URL", "RUN_MIGRATIONS")) for name in {**self.settings, **settings})
 
     def _copy_migrated(self):
-        server, template = self.postgres_server, "migrated"
-        if template not in server.databases():
-            server.create_database(template)
-            self.migrate(DATABASE_URL=server.url(template))
+        server = self.postgres_server
+        if not server.migrated:
+            server.create_database("migrated")
+            self.migrate(DATABASE_URL=server.url("migrated"))
+            server.migrated = True
         server.drop_database(self.database)
-        server.create_database(self.database, template=template)
+        server.create_database(self.database, template="migrated")
         with self.connect() as connection:
             connection.execute("UPDATE pipeline_identity SET id = gen_random_uuid()")
         return self

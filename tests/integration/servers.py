@@ -161,9 +161,10 @@ class PostgresServer(Server):
     FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
     def __init__(self, folder, durable=False, settings=None, follows=None, shared=False):
-        """follows: a running server to be a standby of, with a copy of it as it is now. shared: by many tests."""
+        """follows: a running server to be a standby of, with a copy of it as it is now. shared: by many tests, which copy
+        its database `migrated` once one of them has made it."""
         super().__init__(folder)
-        self.shared = shared
+        self.shared, self.migrated = shared, False
         self.programs = _postgres_programs()
         if follows and not (self.programs / "pg_basebackup").exists():
             pytest.skip(f"no pg_basebackup in {self.programs}")
@@ -200,10 +201,6 @@ class PostgresServer(Server):
     def create_database(self, name, encoding="UTF8", template="template0"):
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
-
-    def databases(self):
-        with self.connect() as connection:
-            return {name for name, in connection.execute("SELECT datname FROM pg_database")}
 
     def drop_database(self, name):
         with self.connect() as connection:

@@ -11,7 +11,6 @@ import pytest
 import redis
 
 from node import Chain
-from ports import free_port
 from programs import clean_environment, executable
 from servers import die_with_parent
 from test_http import becomes, sample
@@ -140,15 +139,21 @@ def test_output_that_goes_nowhere(pipeline, arguments):
     assert done.returncode in (1, 2) and "cannot be written" in done.stderr, done
 
 
-def start_with(pipeline, prepare, **how):
-    """ingest without a log of ours -> (process, its port)"""
-    port, of_parent = free_port(), die_with_parent()
+@contextmanager
+def started_with(pipeline, prepare, **how):
+    """ingest without a log of ours"""
+    of_parent = die_with_parent()
 
     def in_child():
         of_parent()
         prepare()
-    environment = clean_environment(pipeline.environment({"HTTP_PORT": port, "LOG_LEVEL": "debug"}))
-    return subprocess.Popen([executable("ingest")], env=environment, preexec_fn=in_child, stdin=subprocess.DEVNULL, **how)
+    environment = clean_environment(pipeline.environment({"LOG_LEVEL": "debug"}))
+    process = subprocess.Popen([executable("ingest")], env=environment, preexec_fn=in_child, stdin=subprocess.DEVNULL, **how)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def end(process):
@@ -156,27 +161,17 @@ def end(process):
     assert process.wait(PATIENCE) == 0
 
 
-@pytest.fixture
-def ends():
-    """Processes that end with the test."""
-    processes = []
-    yield processes
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def test_closed_standard_streams(pipeline, small, ends):
+def test_closed_standard_streams(pipeline, small):
     """No server gets their numbers: what is logged would go there."""
     pipeline.migrate().listen_to(small)
-    ends.append(start_with(pipeline, lambda: os.closerange(0, 3)))
-    pipeline.feed(small)
-    until(pipeline.drained(["ingest"]), "all is stored")
-    assert {os.readlink(f"/proc/{ends[0].pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
-    end(ends[0])
+    with started_with(pipeline, lambda: os.closerange(0, 3)) as process:
+        pipeline.feed(small)
+        until(pipeline.drained(["ingest"]), "all is stored")
+        assert {os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
+        end(process)
 
 
-def test_a_log_that_nobody_reads(pipeline, small, ends):
+def test_a_log_that_nobody_reads(pipeline, small):
     """Its pipe is full: work goes on, a stop is heeded, and what was lost is said once somebody reads again."""
     pipeline.migrate().listen_to(small)
     reader, writer = os.pipe()
@@ -185,15 +180,14 @@ def test_a_log_that_nobody_reads(pipeline, small, ends):
         while True:
             os.write(writer, b"." * 4096)
     os.set_blocking(writer, True)
-    ends.append(start_with(pipeline, lambda: None, stderr=writer))
-    os.close(writer)
-    pipeline.feed(small)
-    until(pipeline.drained(["ingest"]), "all is stored")
-    with os.fdopen(reader, "rb", buffering=0) as log:
+    with started_with(pipeline, lambda: None, stderr=writer) as process, os.fdopen(reader, "rb", buffering=0) as log:
+        os.close(writer)
+        pipeline.feed(small)
+        until(pipeline.drained(["ingest"]), "all is stored")
         text = b""
         while text.count(b".") < 65536:
             text += log.read(65536)
-        end(ends[0])
+        end(process)
         text += log.read(1 << 20)
     assert re.search(rb"WARN +ingest: \d+ lines of the log are lost: nobody read them\n", text), text[65536:]
     assert b"stopped" in text
