@@ -41,6 +41,13 @@ class Redis:
         self.socket.sendall(wire)
         return [self._answer() for _ in commands]
 
+    def run_one(self, *command):
+        """-> its answer; an error is raised."""
+        (answer,) = self.run(command)
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
+
     def _answer(self):
         line = self.answers.readline()
         if not line.endswith(b"\r\n"):
@@ -92,7 +99,7 @@ def add(redis, entries, *more):
 
 
 def feed(redis, entries):
-    before = int(redis.run(["GET", FED])[0] or 0)
+    before = int(redis.run_one("GET", FED) or 0)
     if before:
         print(f"{before} of {len(entries)} entries were fed by an earlier start.", flush=True)
     if before >= len(entries):
@@ -111,7 +118,7 @@ def new_hash():
 
 
 def feed_block(redis, last, messages):
-    number, block_hash, hashes, now = last + redis.run(["INCR", BLOCK])[0], new_hash(), {}, int(time.time())
+    number, block_hash, hashes, now = last + redis.run_one("INCR", BLOCK), new_hash(), {}, int(time.time())
     for _, message in messages:
         message["block_number"] = number
         for event in message["event_data"]:
@@ -134,7 +141,7 @@ def live(port, entries):
         try:
             redis = redis or Redis(port)
             feed_block(redis, last, random.choice(list(blocks.values())))
-        except (OSError, RuntimeError):   # Redis is away, or is just starting
+        except (OSError, RuntimeError):   # Redis is away, or is just loading its data
             redis = None
         time.sleep(LIVE_PAUSE)
 

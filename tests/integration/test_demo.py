@@ -3,7 +3,9 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -11,6 +13,7 @@ import pytest
 import redis
 
 from programs import SERVICES
+from servers import RedisServer, die_with_parent
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +122,52 @@ def test_once(demo):
     os.kill(demo.pids("ingest")[0], signal.SIGKILL)
     assert demo.process.wait(120) == 1 and "ingest ended by itself, killed by SIGKILL" in demo.tail()
     assert demo.start("--once").process.wait(120) == 0 and demo.tail().endswith("All checks are right.\nStopping.\n"), demo.tail()
+
+
+class Feeder:
+    label = "feed.py --live"
+
+    def __init__(self, port, log):
+        self.log = log
+        self.process = subprocess.Popen([sys.executable, ROOT / "deploy/local/feed.py", "--live", str(port), ROOT / "tests/data/recording.jsonl.xz"],
+                                        stdout=log.open("w"), stderr=subprocess.STDOUT, preexec_fn=die_with_parent())
+
+    def running(self):
+        return self.process.poll() is None
+
+    def code(self):
+        return self.process.returncode
+
+    def tail(self):
+        return self.log.read_text()
+
+
+def test_feeding_outlives_a_redis_that_loads_its_data(server_folder, own_servers, tmp_path):
+    server = RedisServer(server_folder, arguments=["--loading-process-events-interval-bytes", "1024"])
+    own_servers.append(server.start())
+    client = server.client()
+    client.mset({f"key {number}": "x" * 100 for number in range(10_000)})
+    client.save()
+    server.kill()
+    server.arguments += ["--key-load-delay", "20000"]   # microseconds: minutes in all
+    feeder = Feeder(server.port, tmp_path / "feeder")
+
+    def refused():
+        try:
+            return client.info("commandstats").get("cmdstat_incr", {}).get("rejected_calls", 0)
+        except redis.ConnectionError:
+            return 0
+
+    try:
+        with ThreadPoolExecutor() as beside:   # not the start: a server ends with the thread that started it
+            seen = beside.submit(lambda: until(refused, "the feeder has asked while the server was loading", alive=[feeder])
+                                 and client.config_set("key-load-delay", 0))
+            server.start()   # returns when it has loaded
+            seen.result()
+        until(lambda: client.dbsize() > 10_000, "it feeds on", alive=[feeder])
+    finally:
+        feeder.process.kill()
+        feeder.process.wait()
 
 
 @pytest.mark.parametrize("arguments", [["--scale", "0"], ["--scale"], ["--nothing"]])
