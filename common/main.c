@@ -197,6 +197,7 @@ static int end_output(const struct program *program, int code)
 int service_main(const struct program *program, int argc, char **argv)
 {
         bool json;
+        memory_init();
         hold_standard_streams();
         char **arguments = command_arguments(&argc, argv, &json);
         int code = run_main(program, argc, arguments, json);

@@ -32,6 +32,9 @@ AUTO_DEFINE(char *, text, free) /* AUTO(text) char *problem = NULL; */
 /* Memory of the heap. Out of memory ends the process, with a word: no state is lost by it, since nothing is acked before its
  * commit. What is returned is never NULL, and the caller's to free(). */
 _Noreturn void memory_end(void);
+/* What is larger than 4 MiB goes back to the system when it is freed. glibc would raise this limit with the first such block, and
+ * keep the holes that large messages leave: mallopt(3), M_MMAP_THRESHOLD. */
+void memory_init(void);
 /* Zeroed. */
 void *memory_new(size_t count, size_t size);
 /* data with room for `needed` elements at least; *capacity: for how many there is. */

@@ -1,8 +1,14 @@
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "common/base/base.h"
+
+void memory_init(void)
+{
+        mallopt(M_MMAP_THRESHOLD, 4 << 20);
+}
 
 _Noreturn void memory_end(void)
 {

@@ -1,4 +1,4 @@
-"""What the tests share: one Redis and one PostgreSQL per session, a fresh database in each for a test, and its random seed."""
+"""What the tests share: one Redis and one PostgreSQL per session, a fresh database in each for a test, its random seed, and which build it runs."""
 import fcntl
 import os
 import random
@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 import feeds
+import programs
 from node import Node
 from programs import Pipeline, close_all
 from servers import PostgresServer, RedisServer, new_folder
@@ -14,6 +15,25 @@ from servers import PostgresServer, RedisServer, new_folder
 # In the environment: the processes that pytest-xdist starts have the same.
 os.environ["TEST_SEED"] = os.environ.get("TEST_SEED") or str(random.SystemRandom().randrange(10**9))
 SEED = int(os.environ["TEST_SEED"])
+
+
+# Programs under faults, and what comes from outside: on SANITIZED_BUILD_DIR, where that is set. All others on BUILD_DIR.
+SANITIZED = {f"test_{name}.py" for name in (
+    "by_hand", "chaos", "claims", "cluster", "commands", "config", "connections", "crash_points", "dead_letters", "faults", "http", "http_held_open", "loss",
+    "memory_short", "nonsense", "outage", "poison", "reconcile_service", "recording", "sentinel", "settings", "start", "stop", "surroundings", "tls")}
+# What takes a minute or more begins first, so that none of it runs alone at the end.
+LONG = ("test_twice_the_same", "test_a_move_by_logical_replication", "test_backup_and_restore", "test_a_copy_waits", "test_a_database_that_moved",
+        "test_storm", "test_each_alert_fires")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.name.startswith(LONG))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if "SANITIZED_BUILD_DIR" in os.environ:
+        programs.BUILD_DIR = programs.PROJECT / os.environ["SANITIZED_BUILD_DIR" if item.path.name in SANITIZED else "BUILD_DIR"]
 
 
 def pytest_report_header():
