@@ -31,7 +31,7 @@ static const char *check_address(const char *value)
         struct in6_addr address;
         return inet_pton(AF_INET, value, &address) == 1 || inet_pton(AF_INET6, value, &address) == 1
                        ? NULL
-                       : "is not an IPv4 or IPv6 address";
+                       : "is not an IPv4 or IPv6 address; no name, no brackets, no port";
 }
 
 static const char *check_file(const char *value)

@@ -18,7 +18,7 @@ import redis
 import feeds
 import oracle
 from ports import free_port
-from servers import die_with_parent
+from servers import tied
 from waiting import PATIENCE, until
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -63,8 +63,8 @@ class Service:
         self.out = Path(folder) / f"{label}.stdout"
         self.ended = None   # "stopped" or "killed" once the test ended it; whatever else ends it is a failure
         with open(self.err, "ab") as err, open(self.out, "ab") as out:
-            self.process = subprocess.Popen([executable(name, settings), *arguments], env=clean_environment(settings), stdin=subprocess.DEVNULL,
-                                            stdout=out, stderr=err, cwd=folder, preexec_fn=die_with_parent())
+            self.process = subprocess.Popen(tied([executable(name, settings), *arguments]), env=clean_environment(settings),
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder)
 
     def running(self):
         return self.process.poll() is None
@@ -239,9 +239,8 @@ class Pipeline:
     def run(self, name, *arguments, stdin=None, **settings):
         """Runs a command to its end -> CompletedProcess with text."""
         self.untouched = False
-        done = subprocess.run([executable(name, settings), *arguments], env=clean_environment(self.environment(settings)), capture_output=True,
-                              text=True, errors="replace", timeout=PATIENCE, cwd=self.folder, stdin=stdin or subprocess.DEVNULL,
-                              preexec_fn=die_with_parent())
+        done = subprocess.run(tied([executable(name, settings), *arguments]), env=clean_environment(self.environment(settings)), capture_output=True,
+                              text=True, errors="replace", timeout=PATIENCE, cwd=self.folder, stdin=stdin or subprocess.DEVNULL)
         shown = f"$ {name} {' '.join(arguments)} -> {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         self.outputs.append(shown)
         fail_on_sanitizer(shown.split("\n")[0], done.stderr)

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from programs import SERVICES
-from servers import RedisServer, die_with_parent
+from servers import RedisServer, tied
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,8 +129,8 @@ class Feeder:
 
     def __init__(self, port, log):
         self.log = log
-        self.process = subprocess.Popen([sys.executable, ROOT / "deploy/local/feed.py", "--live", str(port), ROOT / "tests/data/recording.jsonl.xz"],
-                                        stdout=log.open("w"), stderr=subprocess.STDOUT, preexec_fn=die_with_parent())
+        self.process = subprocess.Popen(tied([sys.executable, ROOT / "deploy/local/feed.py", "--live", port, ROOT / "tests/data/recording.jsonl.xz"]),
+                                        stdout=log.open("w"), stderr=subprocess.STDOUT)
 
     def running(self):
         return self.process.poll() is None

@@ -14,6 +14,7 @@ import yaml
 
 import programs
 from ports import free_port
+from servers import tied
 from waiting import until
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
@@ -173,8 +174,8 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(json.dumps({   # JSON is YAML
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["rules.yml", "alerts.yml"], "scrape_configs": jobs}))
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([shutil.which("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
-                                             f"--web.listen-address=127.0.0.1:{self.port}"], stdout=log, stderr=log, preexec_fn=programs.die_with_parent())
+            self.process = subprocess.Popen(tied([shutil.which("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
+                                                  f"--web.listen-address=127.0.0.1:{self.port}"]), stdout=log, stderr=log)
 
     def running(self):
         return self.process.poll() is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import programs
+from servers import tied
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,8 +96,8 @@ def test_a_migration_that_is_not_additive_stops_the_old_at_their_start(make_pipe
 
 def start_migration(pipeline, use, next_version):
     use(next_version)
-    return subprocess.Popen([programs.executable("ingest"), "migrate"], env=programs.clean_environment(pipeline.environment()),
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=programs.die_with_parent())
+    return subprocess.Popen(tied([programs.executable("ingest"), "migrate"]), env=programs.clean_environment(pipeline.environment()),
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def ends_well(migrate):
