@@ -8,7 +8,7 @@
 void memory_init(void)
 {
         mallopt(M_MMAP_THRESHOLD, 4 << 20);
-        mallopt(M_TRIM_THRESHOLD, 8 << 20); /* glibc adapts neither any more: twice the other one, as it does */
+        mallopt(M_TRIM_THRESHOLD, 8 << 20); /* twice that, as glibc has it until one of them is set */
 }
 
 _Noreturn void memory_end(void)

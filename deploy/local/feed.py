@@ -25,6 +25,13 @@ LIVE_PAUSE = 2
 FED, BLOCK = "demo:fed", "demo:block"   # counters in Redis: the recording's entries that were fed, the live blocks
 
 
+def good(answer):
+    """The answer; an error is raised."""
+    if isinstance(answer, RuntimeError):
+        raise answer
+    return answer
+
+
 class Redis:
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -40,13 +47,6 @@ class Redis:
                 wire += b"$%d\r\n%s\r\n" % (len(data), data)
         self.socket.sendall(wire)
         return [self._answer() for _ in commands]
-
-    def run_one(self, *command):
-        """-> its answer; an error is raised."""
-        (answer,) = self.run(command)
-        if isinstance(answer, RuntimeError):
-            raise answer
-        return answer
 
     def _answer(self):
         line = self.answers.readline()
@@ -92,14 +92,12 @@ class Bar:
 def add(redis, entries, *more):
     """All entries and commands, or none of them."""
     added = [["XADD", stream, "*", "payload", payload] for stream, payload in entries]
-    done = redis.run(["MULTI"], *added, *more, ["EXEC"])[-1]
-    for answer in done if isinstance(done, list) else [done]:
-        if isinstance(answer, RuntimeError):
-            raise answer
+    for answer in good(redis.run(["MULTI"], *added, *more, ["EXEC"])[-1]):
+        good(answer)
 
 
 def feed(redis, entries):
-    before = int(redis.run_one("GET", FED) or 0)
+    before = int(good(redis.run(["GET", FED])[0]) or 0)
     if before:
         print(f"{before} of {len(entries)} entries were fed by an earlier start.", flush=True)
     if before >= len(entries):
@@ -118,7 +116,7 @@ def new_hash():
 
 
 def feed_block(redis, last, messages):
-    number, block_hash, hashes, now = last + redis.run_one("INCR", BLOCK), new_hash(), {}, int(time.time())
+    number, block_hash, hashes, now = last + good(redis.run(["INCR", BLOCK])[0]), new_hash(), {}, int(time.time())
     for _, message in messages:
         message["block_number"] = number
         for event in message["event_data"]:

@@ -23,7 +23,7 @@ SANITIZED = {f"test_{name}.py" for name in (
     "memory_short", "nonsense", "outage", "poison", "reconcile_service", "recording", "sentinel", "settings", "start", "stop", "surroundings", "tls")}
 # What takes a minute or more begins first, so that none of it runs alone at the end.
 LONG = ("test_twice_the_same", "test_a_move_by_logical_replication", "test_backup_and_restore", "test_a_copy_waits", "test_a_database_that_moved",
-        "test_storm", "test_each_alert_fires")
+        "test_storm", "test_each_alert_fires", "test_the_demo_lives")
 
 
 def pytest_collection_modifyitems(items):

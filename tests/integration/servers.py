@@ -33,12 +33,12 @@ def tied(command, signal_number=signal.SIGKILL, user=None):
     return ["/usr/bin/setpriv", "--pdeathsig", signal.Signals(signal_number).name.removeprefix("SIG"), *of_user, "--", *map(str, command)]
 
 
-def die_with_parent(signal_number=signal.SIGKILL):
+def die_with_parent():
     """The same for a preexec_fn, where the child has more to do than that."""
     parent = os.getpid()
 
     def in_child():
-        _libc.prctl(_PR_SET_PDEATHSIG, int(signal_number))
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent:
             os._exit(127)
     return in_child

@@ -20,7 +20,20 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD_DIR = os.path.abspath(os.environ.get("BUILD_DIR", "build"))
 
 
-class Demo:
+class Background:
+    """For until(alive=…): a process, whose output goes to the file `out`."""
+
+    def running(self):
+        return self.process.poll() is None
+
+    def code(self):
+        return self.process.returncode
+
+    def tail(self):
+        return self.out.read_text()
+
+
+class Demo(Background):
     label = "deploy/local/run"
 
     def __init__(self, folder):
@@ -34,15 +47,6 @@ class Demo:
                                         stdout=self.out.open("w"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
         return self
-
-    def running(self):
-        return self.process.poll() is None
-
-    def code(self):
-        return self.process.returncode
-
-    def tail(self):
-        return self.out.read_text()
 
     def says(self, words):
         until(lambda: re.search(words, self.tail(), re.MULTILINE), f"it says {words}", alive=[self])
@@ -124,22 +128,13 @@ def test_once(demo):
     assert demo.start("--once").process.wait(120) == 0 and demo.tail().endswith("All checks are right.\nStopping.\n"), demo.tail()
 
 
-class Feeder:
+class Feeder(Background):
     label = "feed.py --live"
 
-    def __init__(self, port, log):
-        self.log = log
+    def __init__(self, port, out):
+        self.out = out
         self.process = subprocess.Popen(tied([sys.executable, ROOT / "deploy/local/feed.py", "--live", port, ROOT / "tests/data/recording.jsonl.xz"]),
-                                        stdout=log.open("w"), stderr=subprocess.STDOUT)
-
-    def running(self):
-        return self.process.poll() is None
-
-    def code(self):
-        return self.process.returncode
-
-    def tail(self):
-        return self.log.read_text()
+                                        stdout=out.open("w"), stderr=subprocess.STDOUT)
 
 
 def test_feeding_outlives_a_redis_that_loads_its_data(server_folder, own_servers, tmp_path):
