@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from events import FIRST_BLOCK, MIXES, PER_BLOCK, STREAMS, Chain, Term, blocks, 
 from measure import POLL, Meter, Profile, Rig, peak_megabytes, seconds_of, yardstick   # noqa: E402
 from oracle import position_of   # noqa: E402
 from programs import SERVICES, executable   # noqa: E402
+from servers import new_folder   # noqa: E402
 
 # What a full run measures, and what --quick does.
 FULL = {"events": 200_000, "runs": 3, "pairs": 7, "per_message": (1, 10, 100), "long": 1_000_000, "rates": (100, 1000, 5000, 15_000), "seconds": 20, "vault": (1000, 1_000_000),
@@ -674,9 +676,13 @@ def main():
     version = subprocess.run([executable("ingest"), "--version"], capture_output=True, text=True, check=True).stdout.strip()
     report = {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "machine": machine(), "version": version, "quick": options.quick,
               "seed": options.seed, "settings": options.settings, "parts": parts}
-    for part in parts:
-        say(part)
-        report[part] = PARTS[part](options)
+    options.folder = new_folder()
+    try:
+        for part in parts:
+            say(part)
+            report[part] = PARTS[part](options)
+    finally:
+        shutil.rmtree(options.folder, ignore_errors=True)
     problems = list(complaints(report))
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=2) + "\n")

@@ -3,7 +3,6 @@ from /proc, the moment when all is drained, and COPY as the yardstick."""
 import contextlib
 import io
 import os
-import shutil
 import threading
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from events import STREAMS
 from programs import SERVICES, Pipeline, close_all
-from servers import PostgresServer, RedisServer, new_folder
+from servers import PostgresServer, RedisServer
 
 TICKS = os.sysconf("SC_CLK_TCK")
 POLL = 0.05
@@ -116,7 +115,7 @@ class Meter:
 class Rig:
     def __init__(self, options):
         self.settings = {"BATCH_TIMEOUT_MS": None, **options.settings}   # None: the default
-        self.folder = new_folder()
+        self.folder = options.folder
         self.redis = RedisServer(self.folder, arguments=REDIS)
         self.postgres = PostgresServer(self.folder, durable=True, settings={**POSTGRES, **(PROFILED if options.profile else {})})
         self.pipeline, self.settled = None, options.quick
@@ -146,7 +145,6 @@ class Rig:
                     service.process.wait()
             self.redis.close()
             self.postgres.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def services(self):
         return [service for service in self.pipeline.services if service.running()]

@@ -3,6 +3,7 @@ import fcntl
 import os
 import random
 import shutil
+import subprocess
 
 import pytest
 
@@ -76,6 +77,15 @@ def once(tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="session")
+def release(once):
+    """A folder with what deploy/release makes of the last commit."""
+    def make(folder):
+        done = subprocess.run([programs.PROJECT / "deploy/release", folder], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return once("release", make)
+
+
 def pytest_sessionfinish(session):
     if "PYTEST_XDIST_WORKER" not in os.environ:
         for folder in session.config._tmp_path_factory.getbasetemp().glob("once-*/"):
@@ -91,7 +101,7 @@ def redis_server(server_folder):
 
 @pytest.fixture(scope="session")
 def postgres_server(server_folder):
-    server = PostgresServer(server_folder, shared=True)
+    server = PostgresServer(server_folder, shared=True, own_identity=True)
     yield server.start()
     server.close()
 

@@ -1,5 +1,5 @@
-"""deploy/image/build: the image as an OCI archive (twice the same: test_release.py). Its programs run from nothing but its root, as its user; the
-SBOM names what is in it. deploy/compose.yaml: the variables are the programs'."""
+"""The image as deploy/release makes it, with deploy/image/build, of the last commit (twice the same: test_release.py). Its programs run from nothing
+but its root, as its user; the SBOM names what is in it. deploy/compose.yaml: the variables are the programs'."""
 import hashlib
 import json
 import os
@@ -20,29 +20,18 @@ from test_tls import needs_tls
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-EPOCH = "1760000000"
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
 
 
-def build(folder):
-    done = subprocess.run([ROOT / "deploy/image/build", folder], capture_output=True, text=True,
-                          env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH})
-    assert done.returncode == 0, done.stderr
-    return re.search(r"(sha256:\w{64})", done.stdout)[1]
-
-
 @pytest.fixture(scope="module")
-def image(once):
-    """-> (digest, folder with the unpacked layout and root)"""
-    folder = once("image", make_image)
-    return (folder / "digest").read_text(), folder
-
-
-def make_image(folder):
-    (folder / "digest").write_text(build(folder / "out"))
-    with tarfile.open(folder / "out/intuition-sync.tar") as archive:
-        archive.extractall(folder / "oci")
-    subprocess.run(["umoci", "raw", "unpack", "--image", f"{folder}/oci:0.1.0", folder / "root"], check=True, capture_output=True)
+def image(once, release):
+    """-> folder with the unpacked layout and root"""
+    def unpack(folder):
+        (archive,) = release.glob("*.oci.tar")
+        with tarfile.open(archive) as opened:
+            opened.extractall(folder / "oci")
+        subprocess.run(["umoci", "raw", "unpack", "--image", f"{folder}/oci:0.1.0", folder / "root"], check=True, capture_output=True)
+    return once("image", unpack)
 
 
 def blob(folder, digest):
@@ -52,23 +41,25 @@ def blob(folder, digest):
 
 
 def test_what_it_says_of_itself(image):
-    digest, folder = image
-    manifest = blob(folder, digest)
-    config = blob(folder, manifest["config"]["digest"])
+    (entry,) = json.loads((image / "oci/index.json").read_text())["manifests"]
+    manifest = blob(image, entry["digest"])
+    config = blob(image, manifest["config"]["digest"])
+    committed = subprocess.run(["git", "log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"], cwd=ROOT, env={**os.environ, "TZ": "UTC"},
+                               capture_output=True, text=True, check=True).stdout.strip()
     assert config["config"]["User"] == "65532:65532" and config["config"]["Cmd"] == ["ingest"] and "8080" in str(config["config"]["ExposedPorts"])
-    assert config["config"]["Labels"]["org.opencontainers.image.version"] == "0.1.0" and config["created"].startswith("2025-10-09")
+    assert config["config"]["Labels"]["org.opencontainers.image.version"] == "0.1.0" and config["created"] == committed
     assert len(manifest["layers"]) == 1 and manifest["layers"][0]["size"] < 20 << 20
 
 
 def test_no_shell_and_nothing_to_write(image):
-    root = image[1] / "root"
+    root = image / "root"
     programs = [path for path in root.rglob("*") if path.is_file() and os.access(path, os.X_OK) and ".so" not in path.name]
     assert sorted(path.name for path in programs) == sorted(SERVICES)
     assert [path for path in root.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o002 and path != root / "tmp"] == []
 
 
 def test_the_sbom_names_every_library(image):
-    root = image[1] / "root"
+    root = image / "root"
     document = json.loads((root / "usr/share/sbom/intuition-sync.spdx.json").read_text())
     named = {package["name"]: package["versionInfo"] for package in document["packages"]}
     for library in root.rglob("*.so*"):
@@ -102,7 +93,7 @@ def confined(root):
 
 @root_only
 def test_it_runs_from_its_root_alone(image, pipeline, small):
-    root, pipeline = image[1] / "root", pipeline.listen_to(small)
+    root, pipeline = image / "root", pipeline.listen_to(small)
     pipeline.feed(small)
     running, ports = [], {}
     try:
@@ -132,7 +123,7 @@ def test_it_runs_from_its_root_alone(image, pipeline, small):
 @needs_tls
 def test_it_trusts_the_authorities_that_it_brings(image, server_folder, own_servers, make_pipeline):
     """OpenSSL finds them in the image: one more among them is trusted, too."""
-    root, authority, pipeline = image[1] / "root", Authority(server_folder), make_pipeline(database=False)
+    root, authority, pipeline = image / "root", Authority(server_folder), make_pipeline(database=False)
     own_servers.append(TlsRedisServer(server_folder, authority, "IP:127.0.0.1").start())
     environment = clean_environment(pipeline.environment({"REDIS_URL": own_servers[-1].url(host="127.0.0.1")}))
 

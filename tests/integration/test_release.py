@@ -21,11 +21,6 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def release(once):
-    return once("release", lambda folder: run("deploy/release", folder))
-
-
-@pytest.fixture(scope="module")
 def package(release):
     (found,) = release.glob("*.deb")
     return found

@@ -13,7 +13,7 @@ from waiting import until
 @pytest.fixture
 def make_server(server_folder, own_servers):
     def make():
-        own_servers.append(PostgresServer(server_folder, settings={"wal_level": "logical", "max_wal_senders": "10"}))
+        own_servers.append(PostgresServer(server_folder, settings={"wal_level": "logical", "max_wal_senders": "10"}, own_identity=True))
         return own_servers[-1].start()
     return make
 
