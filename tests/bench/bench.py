@@ -676,7 +676,7 @@ def main():
     version = subprocess.run([executable("ingest"), "--version"], capture_output=True, text=True, check=True).stdout.strip()
     report = {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "machine": machine(), "version": version, "quick": options.quick,
               "seed": options.seed, "settings": options.settings, "parts": parts}
-    options.folder = new_folder()
+    options.folder = new_folder(fast=options.quick)
     try:
         for part in parts:
             say(part)
