@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/cli/command.h"
 #include "common/cli/tell.h"
+#include "common/io/http.h"
 #include "common/stage/health.h"
 #include "common/stage/housekeeping.h"
 #include "common/stage/stage.h"
@@ -83,6 +85,23 @@ static void run_workers(struct service *service)
         free(workers);
 }
 
+/* A crowd of HTTP clients must not take the descriptors that a new connection to a server needs. Three for each worker (Redis,
+ * PostgreSQL, a cancel), and 64 for all else. */
+static bool has_descriptors(int64_t workers)
+{
+        const rlim_t needed = (rlim_t)(3 * workers + HTTP_CONNECTIONS_MAX + 64);
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= needed)
+                return true;
+        limit.rlim_cur = needed;
+        if (limit.rlim_max >= needed && !setrlimit(RLIMIT_NOFILE, &limit))
+                return true;
+        log_write(LOG_ERROR,
+                "the limit of open files is too low; raise it (ulimit -n, LimitNOFILE= of the unit) or set fewer WORKERS",
+                "limit=%llu needed=%llu", (unsigned long long)limit.rlim_max, (unsigned long long)needed);
+        return false;
+}
+
 static int run_service(struct service *service)
 {
         AUTO(http) struct http *http = NULL;
@@ -95,6 +114,8 @@ static int run_service(struct service *service)
                 log_write(LOG_ERROR, "cannot catch signals", "error=%s", strerror(-r));
                 return 1;
         }
+        if (!has_descriptors(service->shared->workers))
+                return 1;
         struct model *model = model_new();
         struct web web = {.service = service, .model = model};
         if (http_open(&http, service->shared->http_bind, (uint16_t)service->shared->http_port, web_routes, &web, &problem)) {

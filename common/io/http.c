@@ -22,9 +22,8 @@
  * who asks at once is answered, also from an address that holds many open.
  */
 enum {
-        CONNECTIONS_MAX = 96,
-        ADDRESS_MAX = 32,                   /* of one address */
-        ACCEPTED_MAX = 2 * CONNECTIONS_MAX, /* MHD's limit: room for those that are being shut down */
+        SERVED_MAX = HTTP_CONNECTIONS_MAX / 2, /* the rest is room for those that are being shut down */
+        ADDRESS_MAX = 32,                      /* of one address */
         REQUEST_TIME_MS = 10000,
         ROUND_MS = 250,
 };
@@ -84,7 +83,7 @@ static void make_room(struct http *http, const struct client *new)
         }
         if (here >= ADDRESS_MAX)
                 client_end(oldest_here);
-        else if (count >= CONNECTIONS_MAX)
+        else if (count >= SERVED_MAX)
                 client_end(oldest);
 }
 
@@ -234,7 +233,7 @@ static int socket_listen(const char *bind_to, uint16_t port, uint16_t *bound, co
         }
         fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind(fd, &address.any, size) == 0 &&
-                listen(fd, CONNECTIONS_MAX) == 0 && getsockname(fd, &address.any, &size) == 0) {
+                listen(fd, SERVED_MAX) == 0 && getsockname(fd, &address.any, &size) == 0) {
                 *bound = ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
                 return fd;
         }
@@ -270,8 +269,8 @@ int http_open(
                 return fd;
         }
         new->daemon = MHD_start_daemon(MHD_USE_AUTO, 0, NULL, NULL, request_answer, new, MHD_OPTION_LISTEN_SOCKET, fd,
-                MHD_OPTION_CONNECTION_LIMIT, (unsigned)ACCEPTED_MAX, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, new,
-                MHD_OPTION_NOTIFY_COMPLETED, request_ended, NULL, MHD_OPTION_END);
+                MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_NOTIFY_CONNECTION, connection_changed,
+                new, MHD_OPTION_NOTIFY_COMPLETED, request_ended, NULL, MHD_OPTION_END);
         if (!new->daemon) { /* fd is left alone: whether MHD closed it depends on how far it came */
                 *problem = "the server did not start (no memory or file descriptors)";
                 free(new);

@@ -7,6 +7,8 @@
 
 #include "common/base/base.h"
 
+#define HTTP_CONNECTIONS_MAX 192 /* descriptors of clients at one time, those that are being shut down among them */
+
 struct http_answer {
         unsigned status;          /* 200, 503, … */
         const char *content_type; /* static text */

@@ -1,16 +1,20 @@
 """What surrounds the programs does not work as it should: servers that answer and take no writes, batches that alone meet a full disk, a log that nobody
 reads, output that goes nowhere, a node that is none. Each is said, once; it goes on by itself; and every row is exact afterwards."""
+import contextlib
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
-from contextlib import contextmanager
+import urllib.request
 
 import pytest
 import redis
 
 from node import Chain
+from ports import free_port
 from programs import clean_environment, executable
 from servers import die_with_parent
 from test_http import becomes, sample
@@ -26,7 +30,7 @@ def shown(service):
 
 # ---- a server that answers, and takes no writes
 
-@contextmanager
+@contextlib.contextmanager
 def redis_cannot_save(redis_server, postgres_server):
     client, dump = redis_server.client(), redis_server.folder / "dump.rdb"
     dump.mkdir()   # in the place of the file
@@ -38,14 +42,14 @@ def redis_cannot_save(redis_server, postgres_server):
     client.config_set("save", "")
 
 
-@contextmanager
+@contextlib.contextmanager
 def redis_lacks_replicas(redis_server, postgres_server):
     redis_server.client().config_set("min-replicas-to-write", 1)
     yield "NOREPLICAS"
     redis_server.client().config_set("min-replicas-to-write", 0)
 
 
-@contextmanager
+@contextlib.contextmanager
 def postgres_is_read_only(redis_server, postgres_server):
     def switch(state):
         with postgres_server.connect() as connection:
@@ -139,7 +143,7 @@ def test_output_that_goes_nowhere(pipeline, arguments):
     assert done.returncode in (1, 2) and "cannot be written" in done.stderr, done
 
 
-@contextmanager
+@contextlib.contextmanager
 def started_with(pipeline, prepare, **how):
     """ingest without a log of ours"""
     of_parent = die_with_parent()
@@ -191,6 +195,30 @@ def test_a_log_that_nobody_reads(pipeline, small):
         text += log.read(1 << 20)
     assert re.search(rb"WARN +ingest: \d+ lines of the log are lost: nobody read them\n", text), text[65536:]
     assert b"stopped" in text
+
+
+# ---- a low limit of open files
+
+def test_few_open_files(pipeline, small):
+    """The soft limit is raised as far as all that may be open needs: with more clients than are served, all is stored, and a probe is answered. A hard
+    limit below that is refused."""
+    pipeline.migrate().listen_to(small)
+    port = free_port()
+    pipeline.settings["HTTP_PORT"] = port
+    with started_with(pipeline, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))) as process, contextlib.ExitStack() as stack:
+        def connected():
+            with contextlib.suppress(ConnectionRefusedError):
+                return stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        until(connected, "it listens")
+        for _ in range(100):
+            connected()
+        pipeline.feed(small)
+        until(pipeline.drained(["ingest"]), "all is stored")
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=PATIENCE).status == 200
+        end(process)
+    with started_with(pipeline, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128)), stderr=subprocess.PIPE, text=True) as process:
+        text = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 1 and re.search(r"limit of open files is too low.*limit=128 needed=\d+", text), text
 
 
 # ---- a node that is none
