@@ -141,7 +141,7 @@ def make_pipeline(redis_server, postgres_server, own_servers, tmp_path):
         pipeline = Pipeline(redis or redis_server, postgres or postgres_server, tmp_path, settings, redis_db)
         made.append(pipeline)
         if database:
-            pipeline.create_database()
+            pipeline.create_database(later=pipeline.postgres_server.shared)
         return pipeline
     yield make
     close_all(made)

@@ -159,18 +159,26 @@ class Pipeline:
         self.number = next(self._numbers)
         self.redis_server, self.postgres_server, self.folder = redis_server, postgres_server, Path(folder)
         self.redis_db = self.number % 1000 if redis_db is None else redis_db
-        self.database = database or f"test_{self.number}"
+        self._database = database or f"test_{self.number}"
         self.settings = settings or {}
         self.streams = ["rindexer_producer"]
         self.services, self.entries, self.outputs = [], [], []
         self.untouched = False   # the database is as it was created
+        self.later = False       # it is created when somebody wants to know its name
         self._labels = itertools.count(1)
 
     # ---- environment
 
-    def create_database(self, **how):
-        self.postgres_server.create_database(self.database, **how)
-        self.untouched = not how
+    @property
+    def database(self):
+        if self.later:
+            self.create_database()
+        return self._database
+
+    def create_database(self, later=False, **how):
+        self.later, self.untouched = later, not how
+        if not later:
+            self.postgres_server.create_database(self._database, **how)
         return self
 
     def environment(self, settings=None):
@@ -265,8 +273,10 @@ class Pipeline:
             server.create_database("migrated")
             self.migrate(DATABASE_URL=server.url("migrated"))
             server.migrated = True
-        server.drop_database(self.database)
-        server.create_database(self.database, template="migrated")
+        if not self.later:
+            server.drop_database(self._database)
+        self.later = False
+        server.create_database(self._database, template="migrated")
         with self.connect() as connection:
             connection.execute("UPDATE pipeline_identity SET id = gen_random_uuid()")
         return self
@@ -423,5 +433,5 @@ def close_all(pipelines):
         if pipeline.redis_server.running():
             pipeline.redis().flushdb()
         if pipeline.postgres_server.running():
-            pipeline.postgres_server.drop_database(pipeline.database)
+            pipeline.postgres_server.drop_database(pipeline._database)
     assert not problems, "\n".join(problems)

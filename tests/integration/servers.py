@@ -214,8 +214,9 @@ class PostgresServer(Server):
             return False
 
     def create_database(self, name, encoding="UTF8", template="template0"):
-        with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+        with self.connect() as connection:   # from PostgreSQL 15 on the default copies by way of WAL: three times the processor
+            copied = "STRATEGY FILE_COPY" if connection.info.server_version >= 150000 else ""
+            connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE \"{template}\" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' {copied}")
 
     def drop_database(self, name):
         with self.connect() as connection:
