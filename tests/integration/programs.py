@@ -172,7 +172,8 @@ class Pipeline:
     @property
     def database(self):
         if self.later:
-            self.create_database()
+            self.later = False
+            self.postgres_server.create_database(self._database)
         return self._database
 
     def create_database(self, later=False, **how):
