@@ -24,7 +24,7 @@
 static const char *check_streams(const char *value)
 {
         size_t size;
-        for (const char *item = value; item; item = strchr(item, ','), item += item ? 1 : 0) {
+        for (const char *item = value; item; item = strchr(item, ','), item = item ? item + 1 : NULL) {
                 item += strspn(item, " \t\r\n");
                 size = strlen(RANGE_STREAM);
                 if (!strncmp(item, RANGE_STREAM, size) && strchr(", \t\r\n", item[size]))
