@@ -87,8 +87,8 @@ RETURNS TABLE (stream TEXT, block_number BIGINT, block_hash TEXT, live BOOLEAN) 
                 SELECT s.*, c.live AS ruled, c.stream_ms AS ruled_ms, coalesce(p.stream_ms, c.stream_ms) AS from_ms, coalesce(p.stream_seq, -1) AS from_seq
                 FROM (SELECT DISTINCT e.stream, e.block_number, e.block_hash, e.stream_ms, e.stream_seq
                         FROM (SELECT DISTINCT * FROM unnest(numbers, hashes, streams)) u (n, h, s) -- callers give a block for each of its events
-                        CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = u.n AND x.block_hash = u.h OFFSET 0) e
-                        WHERE u.s IS NULL OR e.stream = u.s) s
+                        CROSS JOIN LATERAL (SELECT * FROM event_sighting x
+                                WHERE x.block_number = u.n AND x.block_hash = u.h AND (u.s IS NULL OR x.stream = u.s) OFFSET 0) e) s
                 LEFT JOIN LATERAL (SELECT * FROM chain_block x
                         WHERE x.block_number = s.block_number AND x.block_hash = s.block_hash OFFSET 0) c ON true
                 LEFT JOIN LATERAL (SELECT * FROM chain_position x WHERE x.moment = c.stream_ms AND x.stream = s.stream OFFSET 0) p ON true
@@ -263,10 +263,11 @@ RETURNS TABLE (source_table TEXT, transaction_hash TEXT, log_index BIGINT, block
         ), key AS MATERIALIZED (
                 SELECT DISTINCT s.source_table, s.transaction_hash, s.log_index
                 FROM (SELECT DISTINCT * FROM unnest(numbers, hashes, streams)) u (n, h, s)
-                CROSS JOIN LATERAL (SELECT * FROM event_sighting x WHERE x.block_number = u.n AND x.block_hash = u.h OFFSET 0) s
-                WHERE (u.s IS NULL OR s.stream = u.s) AND (s.stands IS NOT TRUE
+                CROSS JOIN LATERAL (SELECT * FROM event_sighting x
+                        WHERE x.block_number = u.n AND x.block_hash = u.h AND (u.s IS NULL OR x.stream = u.s) OFFSET 0) s
+                WHERE s.stands IS NOT TRUE
                         OR (s.stream, s.block_number, s.block_hash) IN (SELECT d.stream, d.block_number, d.block_hash FROM state d WHERE NOT d.live)
-                        OR (s.block_number, s.block_hash) IN (SELECT a.block_number, a.block_hash FROM chain_absent a WHERE a.block_number = ANY (numbers)))
+                        OR (s.block_number, s.block_hash) IN (SELECT a.block_number, a.block_hash FROM chain_absent a WHERE a.block_number = ANY (numbers))
         ), version AS MATERIALIZED (
                 SELECT v.*, EXISTS (SELECT FROM chain_absent a WHERE (a.source_table, a.transaction_hash, a.log_index, a.block_hash)
                         = (v.source_table, v.transaction_hash, v.log_index, v.block_hash)) AS absent
