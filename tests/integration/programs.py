@@ -176,6 +176,10 @@ class Pipeline:
             self.postgres_server.create_database(self._database)
         return self._database
 
+    @database.setter
+    def database(self, name):
+        self._database, self.later = name, False
+
     def create_database(self, later=False, **how):
         self.later, self.untouched = later, not how
         if not later:
