@@ -7,7 +7,7 @@
 
 #include "common/base/base.h"
 
-#define HTTP_CONNECTIONS_MAX 192 /* descriptors of clients at one time, those that are being shut down among them */
+#define HTTP_CONNECTIONS_MAX 192 /* client sockets open at once, those that are being shut down among them */
 
 struct http_answer {
         unsigned status;          /* 200, 503, … */

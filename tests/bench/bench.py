@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -671,6 +672,7 @@ def arguments():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))   # with its servers and their folder
     options = arguments()
     parts = list(dict.fromkeys(options.parts)) or list(PARTS)
     version = subprocess.run([executable("ingest"), "--version"], capture_output=True, text=True, check=True).stdout.strip()

@@ -164,7 +164,7 @@ class Pipeline:
         self.streams = ["rindexer_producer"]
         self.services, self.entries, self.outputs = [], [], []
         self.untouched = False   # the database is as it was created
-        self.later = False       # it is created when somebody wants to know its name
+        self.later = False       # it is created when `database` is first read
         self._labels = itertools.count(1)
 
     # ---- environment

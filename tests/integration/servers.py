@@ -183,10 +183,11 @@ class PostgresServer(Server):
             self._make("pg_basebackup", "-D", self.data, "-h", "127.0.0.1", "-p", follows.port, "-U", "postgres", "-c", "fast", "-R", "--no-sync")
             return
         made = self.folder.parent / f"made-by-{self.programs.parent.name}"
-        if own_identity or not made.exists():   # initdb takes a second of processor, a copy of what it made a tenth
+        if own_identity or not made.exists():   # initdb takes a second of processor time, a copy of what it made a tenth
             self._make("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
             if not own_identity:
-                subprocess.run(["cp", "-a", self.data, made], check=True)
+                subprocess.run(["cp", "-a", self.data, f"{made}.new"], check=True)
+                Path(f"{made}.new").rename(made)
         else:
             subprocess.run(["cp", "-a", made, self.data], check=True)
 

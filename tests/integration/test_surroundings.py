@@ -200,18 +200,19 @@ def test_a_log_that_nobody_reads(pipeline, small):
 # ---- a low limit of open files
 
 def test_few_open_files(pipeline, small):
-    """The soft limit is raised as far as all that may be open needs: with more clients than are served, all is stored, and a probe is answered. A hard
-    limit below that is refused."""
+    """The soft limit is raised as far as all that may be open needs: with more clients than are served, from several addresses, all is stored, and a
+    probe is answered. A hard limit below that is refused."""
     pipeline.migrate().listen_to(small)
     port = free_port()
     pipeline.settings["HTTP_PORT"] = port
     with started_with(pipeline, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))) as process, contextlib.ExitStack() as stack:
-        def connected():
+        def connected(source="127.0.0.1"):
             with contextlib.suppress(ConnectionRefusedError):
-                return stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                return stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(source, 0)))
         until(connected, "it listens")
-        for _ in range(100):
-            connected()
+        for i in range(160):
+            connected(f"127.0.0.{2 + i % 5}")
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] >= 192 + 3 * 4 + 64
         pipeline.feed(small)
         until(pipeline.drained(["ingest"]), "all is stored")
         assert urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=PATIENCE).status == 200
