@@ -106,9 +106,6 @@ static int run_service(struct service *service)
 {
         AUTO(http) struct http *http = NULL;
         const char *problem = NULL;
-        struct health *health = NULL;
-        struct housekeeping *housekeeping = NULL;
-        struct watch *watch = NULL;
         int r = stop_init(service->shared->shutdown_timeout_ms);
         if (r) {
                 log_write(LOG_ERROR, "cannot catch signals", "error=%s", strerror(-r));
@@ -117,22 +114,26 @@ static int run_service(struct service *service)
         if (!has_descriptors(service->shared->workers))
                 return 1;
         struct model *model = model_new();
-        struct web web = {.service = service, .model = model};
-        if (http_open(&http, service->shared->http_bind, (uint16_t)service->shared->http_port, web_routes, &web, &problem)) {
+        struct view view = {.service = service, .model = model};
+        const struct {
+                void *(*run)(void *);
+                void *context;
+        } threads[] = {{health_watch_redis, service}, {health_watch_db, service}, {housekeeping_run, service},
+                {watch_streams, &view}, {watch_database, &view}};
+        pthread_t ids[ARRAY_LENGTH(threads)];
+        if (http_open(&http, service->shared->http_bind, (uint16_t)service->shared->http_port, web_routes, &view, &problem)) {
                 log_write(LOG_ERROR, "cannot listen; set HTTP_PORT or HTTP_BIND", "bind=%s port=%lld error=%s",
                         service->shared->http_bind, (long long)service->shared->http_port, problem);
                 model_free(model);
                 return 1;
         }
         touch_counters(service);
-        must_start(health_start(&health, service));
-        must_start(housekeeping_start(&housekeeping, service));
-        must_start(watch_start(&watch, service, model));
+        for (size_t i = 0; i < ARRAY_LENGTH(threads); i++)
+                must_start(-pthread_create(&ids[i], NULL, threads[i].run, threads[i].context));
         if (startup_wait(service))
                 run_workers(service);
-        health_join(health);
-        housekeeping_join(housekeeping);
-        watch_join(watch);
+        for (size_t i = 0; i < ARRAY_LENGTH(threads); i++)
+                pthread_join(ids[i], NULL);
         http = http_close(http);
         model_free(model);
         log_write(LOG_INFO, "stopped", "events=%.0f", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));

@@ -23,10 +23,6 @@
 #define SAY_AGAIN_MS       30000 /* who looks at the end of a log finds why */
 #define SAY_AWAY_MS        5000  /* a restart, a failover is shorter as a rule */
 
-struct health {
-        pthread_t redis_monitor, db_monitor;
-};
-
 /* An idle worker would not say that a server is away. */
 static void note_server(struct service *service, struct service_server *server, const char *name, bool up, const char *why)
 {
@@ -48,9 +44,9 @@ static void note_server(struct service *service, struct service_server *server, 
                 log_write(LOG_INFO, "the server is back", "server=%s", name);
 }
 
-static void *watch_redis(void *argument)
+void *health_watch_redis(void *context)
 {
-        struct service *service = argument;
+        struct service *service = context;
         const char *stream = service_inputs(service)[0];
         AUTO(redis) struct redis *redis = NULL;
         int64_t owned_ms = 0;
@@ -68,9 +64,9 @@ static void *watch_redis(void *argument)
         return NULL;
 }
 
-static void *watch_db(void *argument)
+void *health_watch_db(void *context)
 {
-        struct service *service = argument;
+        struct service *service = context;
         AUTO(db) struct db *db = NULL;
         do {
                 AUTO(text) char *problem = NULL;
@@ -82,25 +78,6 @@ static void *watch_db(void *argument)
                         db ? why : problem);
         } while (!stop_wait(INTERVAL_MS));
         return NULL;
-}
-
-int health_start(struct health **out, struct service *service)
-{
-        struct health *health = memory_new(1, sizeof(*health));
-        int r = pthread_create(&health->redis_monitor, NULL, watch_redis, service);
-        if (!r)
-                r = pthread_create(&health->db_monitor, NULL, watch_db, service);
-        *out = health;
-        return -r; /* a thread that runs already ends with the process */
-}
-
-void health_join(struct health *health)
-{
-        if (!health)
-                return;
-        pthread_join(health->redis_monitor, NULL);
-        pthread_join(health->db_monitor, NULL);
-        free(health);
 }
 
 /* What tells one failure from another: errors of PostgreSQL name a table or a file, which is another one each time. */

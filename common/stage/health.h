@@ -7,11 +7,9 @@
 #include "common/base/log.h"
 #include "common/stage/service.h"
 
-struct health;
-
-/* Starts the monitors. 0, or a negative errno, after which the process has to end. */
-MUST_CHECK int health_start(struct health **out, struct service *service);
-void health_join(struct health *health); /* after stop_requested(); NULL is fine */
+/* The two monitors, each a thread until stop_requested(). context: the struct service. */
+void *health_watch_redis(void *context);
+void *health_watch_db(void *context);
 
 /* A batch, or connecting for one, failed, or a batch went well. Returns the level to log a failure at: many workers meet it,
  * again and again; it is a warning when it is another one, and every half minute, else for debugging. */

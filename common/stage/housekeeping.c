@@ -23,27 +23,13 @@
 
 struct housekeeping {
         struct service *service;
-        pthread_t thread;
         struct link link;
         int64_t owned_ms, trimmed_ms, gaps_ms, tidied_ms, backfill_looked_ms; /* when it was due last, 0: never */
         int64_t backfilled_ms;                                                /* when keys were last queued again, 0: never */
-        bool failed;         /* told once, not every round; until all that needs servers has worked */
-        char (*foreign)[64]; /* by input: the group that the log has named */
+        bool failed; /* told once, not every round; until all that needs servers has worked */
 };
 
 /* ---- streams ---- */
-
-static void warn_of_foreign_group(struct housekeeping *house, const char *stream, char told[64])
-{
-        struct stream_state state;
-        if (stream_state_read(house->link.redis, stream, house->service->shared->group, &state))
-                return;
-        bool news = strcmp(told, state.foreign) && *state.foreign;
-        snprintf(told, 64, "%s", state.foreign);
-        if (news)
-                log_write(LOG_WARN, "another consumer group reads this stream; trimming waits for it too", "stream=%s group=%s",
-                        stream, state.foreign);
-}
 
 static int trim(struct housekeeping *house)
 {
@@ -53,7 +39,6 @@ static int trim(struct housekeeping *house)
                 return 0;
         for (size_t i = 0; streams[i]; i++) {
                 int64_t trimmed = 1;
-                warn_of_foreign_group(house, streams[i], house->foreign[i]);
                 for (int round = 0; trimmed && round < TRIM_ROUNDS && !stop_requested(); round++) {
                         if (stream_trim(
                                     house->link.redis, streams[i], service->shared->group, service->shared->retention, &trimmed))
@@ -227,40 +212,17 @@ static int run_round(struct housekeeping *house)
         return r;
 }
 
-static void *run_housekeeping(void *argument)
+void *housekeeping_run(void *context)
 {
-        struct housekeeping *house = argument;
+        struct housekeeping house = {.service = context};
         do {
-                if (!run_round(house))
+                if (!run_round(&house))
                         continue;
-                if (!house->failed)
-                        link_tell_failure(&house->link, "housekeeping failed; it is tried again");
-                link_close(&house->link);
-                house->failed = true;
+                if (!house.failed)
+                        link_tell_failure(&house.link, "housekeeping failed; it is tried again");
+                link_close(&house.link);
+                house.failed = true;
         } while (!stop_wait(ROUND_MS));
-        link_close(&house->link);
+        link_close(&house.link);
         return NULL;
-}
-
-/* ---- lifetime ---- */
-
-int housekeeping_start(struct housekeeping **out, struct service *service)
-{
-        struct housekeeping *house = memory_new(1, sizeof(*house));
-        size_t inputs = 0;
-        while (service_inputs(service)[inputs])
-                inputs++;
-        house->service = service;
-        house->foreign = memory_new(inputs + 1, sizeof(*house->foreign));
-        *out = house;
-        return -pthread_create(&house->thread, NULL, run_housekeeping, house);
-}
-
-void housekeeping_join(struct housekeeping *house)
-{
-        if (!house)
-                return;
-        pthread_join(house->thread, NULL);
-        free(house->foreign);
-        free(house);
 }

@@ -7,8 +7,5 @@
 
 #include "common/stage/service.h"
 
-struct housekeeping;
-
-/* 0, or a negative errno. */
-MUST_CHECK int housekeeping_start(struct housekeeping **out, struct service *service);
-void housekeeping_join(struct housekeeping *housekeeping); /* after stop_requested(); NULL is fine */
+/* context: the struct service. Ends after stop_requested(). */
+void *housekeeping_run(void *context);

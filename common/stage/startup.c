@@ -6,10 +6,18 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
+#include "common/stage/link.h"
 #include "common/stage/ownership.h"
 
-#define WAIT_TIMEOUT_MS 5000
-#define SAY_AGAIN_MS    30000
+#define SAY_AGAIN_MS  30000
+#define PAUSE_LAST_MS 2000
+
+struct startup {
+        struct service *service;
+        struct link link;
+        int64_t said_ms;
+        bool warned; /* of Redis' configuration */
+};
 
 static void note_waiting(struct service *service, const char *line)
 {
@@ -18,16 +26,18 @@ static void note_waiting(struct service *service, const char *line)
         pthread_mutex_unlock(&service->health.lock);
 }
 
-/* Says what is waited for when that changes, and again every half minute. */
-static void tell_waiting(struct service *service, int64_t *said_ms, const char *what, const char *why)
+/* Says what is waited for when that changes, and again every half minute. Returns false. */
+static bool wait_for(struct startup *startup, const char *what, const char *why)
 {
+        struct service *service = startup->service;
         char line[sizeof(service->health.waiting)];
         snprintf(line, sizeof(line), "%s: %s", what, why);
-        if (!strcmp(line, service->health.waiting) && clock_ms() - *said_ms < SAY_AGAIN_MS)
-                return;
+        if (!strcmp(line, service->health.waiting) && clock_ms() - startup->said_ms < SAY_AGAIN_MS)
+                return false;
         note_waiting(service, line);
-        *said_ms = clock_ms();
+        startup->said_ms = clock_ms();
         log_write(LOG_WARN, "waiting", "for=%s reason=%s", what, why);
+        return false;
 }
 
 static void warn_of_redis_config(struct redis *redis)
@@ -51,86 +61,73 @@ static void warn_of_redis_config(struct redis *redis)
                 log_write(LOG_WARN, "Redis does not persist: a restart loses the input streams; set appendonly to yes", NULL);
 }
 
-static bool is_redis_there(struct service *service, int64_t *said_ms)
+static bool is_redis_there(struct startup *startup)
 {
-        AUTO(redis) struct redis *redis = NULL;
-        AUTO(text) char *problem = NULL;
-        if (service_open_redis(service, &redis, WAIT_TIMEOUT_MS, &problem)) {
-                tell_waiting(service, said_ms, "redis", problem);
-                return false;
-        }
-        warn_of_redis_config(redis);
+        if (!link_open_redis(&startup->link, startup->service))
+                return wait_for(startup, "redis", link_redis_error(&startup->link));
+        if (!startup->warned)
+                warn_of_redis_config(startup->link.redis);
+        startup->warned = true;
+        if (!strncmp(startup->service->health.waiting, "redis:", 6))
+                note_waiting(startup->service, "");
         return true;
 }
 
-/* Whether the consumer group is of this database; ownership_take has said so where it is not. */
-static bool is_group_ours(struct service *service, struct db *db, int64_t *said_ms)
+static bool is_postgres_there(struct startup *startup)
 {
-        AUTO(redis) struct redis *redis = NULL;
-        AUTO(text) char *problem = NULL;
-        const char *why = NULL;
-        if (service_open_redis(service, &redis, WAIT_TIMEOUT_MS, &problem)) {
-                tell_waiting(service, said_ms, "redis", problem);
-                return false;
-        }
-        struct stream_owner self = {0};
-        int r = ownership_read(service, db, &self, &why);
-        if (!r)
-                r = ownership_take(service, redis, &self, &why);
-        if (r < 0)
-                tell_waiting(service, said_ms, "consumer group", why);
-        else
-                note_waiting(service, "");
-        return !r;
+        char closed[SERVER_WHY_SIZE];
+        if (!link_open_db(&startup->link, startup->service))
+                return wait_for(startup, "postgresql", link_db_error(&startup->link));
+        if (service_probe_db(startup->link.db, LINK_TIMEOUT_MS, closed))
+                return wait_for(startup, "postgresql", closed);
+        const char *encoding = db_parameter(startup->link.db, "server_encoding");
+        if (encoding && strcmp(encoding, "UTF8"))
+                return wait_for(startup, "database encoding",
+                        "the database is not UTF8 and cannot hold every event: make one with ENCODING 'UTF8'");
+        return true;
 }
 
-static bool is_postgres_there(struct service *service, int64_t *said_ms)
+static bool is_schema_there(struct startup *startup)
 {
-        AUTO(db) struct db *db = NULL;
-        AUTO(text) char *problem = NULL;
+        struct service *service = startup->service;
+        struct db *db = startup->link.db;
+        char text[PROGRAM_EXPLAIN_SIZE];
+        const char *why = NULL;
         int64_t version;
-        if (service_open_db(service, &db, WAIT_TIMEOUT_MS, NULL, NULL, &problem)) {
-                tell_waiting(service, said_ms, "postgresql", problem);
-                return false;
-        }
-        char closed[SERVER_WHY_SIZE];
-        if (service_probe_db(db, WAIT_TIMEOUT_MS, closed)) {
-                tell_waiting(service, said_ms, "postgresql", closed);
-                return false;
-        }
-        const char *why = NULL, *encoding = db_parameter(db, "server_encoding");
-        if (encoding && strcmp(encoding, "UTF8")) {
-                tell_waiting(service, said_ms, "database encoding",
-                        "the database is not UTF8 and cannot hold every event: make one with ENCODING 'UTF8'");
-                return false;
-        }
-        if (service->program->prepare && service->program->prepare(service, db, &why)) {
-                tell_waiting(service, said_ms, "postgresql", why ? why : db_error(db));
-                return false;
-        }
+        if (service->program->prepare && service->program->prepare(service, db, &why))
+                return wait_for(startup, "postgresql", why ? why : db_error(db));
         int r = service->program->database->check(db, &version);
-        if (r) {
-                char text[PROGRAM_EXPLAIN_SIZE];
-                service->program->database->explain(db, r, text);
-                tell_waiting(service, said_ms, "schema", text);
-                return false;
-        }
-        return is_group_ours(service, db, said_ms);
+        if (!r)
+                return true;
+        service->program->database->explain(db, r, text);
+        return wait_for(startup, "schema", text);
+}
+
+/* Whether the consumer group is of this database; ownership_take has said so where it is not. */
+static bool is_group_ours(struct startup *startup)
+{
+        struct service *service = startup->service;
+        struct stream_owner self = {0};
+        const char *why = NULL;
+        int r = ownership_read(service, startup->link.db, &self, &why);
+        if (!r)
+                r = ownership_take(service, startup->link.redis, &self, &why);
+        if (r < 0)
+                return wait_for(startup, "consumer group", why);
+        note_waiting(service, "");
+        return !r;
 }
 
 bool startup_wait(struct service *service)
 {
-        int64_t said_ms = 0;
+        struct startup startup = {.service = service};
         struct backoff backoff;
-        backoff_init(&backoff, BACKOFF_FIRST_MS, 2000, (uint64_t)clock_wall_ms());
-        while (!is_redis_there(service, &said_ms))
-                if (stop_wait(backoff_next(&backoff)))
-                        return false;
-        backoff_reset(&backoff);
-        note_waiting(service, "");
-        while (!is_postgres_there(service, &said_ms))
-                if (stop_wait(backoff_next(&backoff)))
-                        return false;
-        note_waiting(service, "");
-        return true;
+        backoff_init(&backoff, BACKOFF_FIRST_MS, PAUSE_LAST_MS, (uint64_t)clock_wall_ms());
+        for (;;) {
+                bool there = is_redis_there(&startup) && is_postgres_there(&startup) && is_schema_there(&startup) &&
+                             is_group_ours(&startup);
+                link_close(&startup.link); /* what a role, a database sets counts for new sessions */
+                if (there || stop_wait(backoff_next(&backoff)))
+                        return there;
+        }
 }

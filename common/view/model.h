@@ -10,6 +10,12 @@
 struct model;
 struct cJSON;
 
+/* What the HTTP server and the threads of watch.h work with. */
+struct view {
+        struct service *service;
+        struct model *model;
+};
+
 struct model *model_new(void);
 struct model *model_free(struct model *model); /* returns NULL; NULL is fine */
 

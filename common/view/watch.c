@@ -21,24 +21,39 @@
 #define DELAYS_INTERVAL_MS  120000
 #define QUERY_TIMEOUT_MS    5000
 
-struct watch {
+/* The thread of streams. */
+struct stream_watch {
         struct service *service;
         struct model *model;
-        pthread_t stream_thread, database_thread;
-        struct link stream_link, link;
-        struct view_streams before, later;      /* the look that rates are counted from, and the next one to be it */
+        struct link link;
+        struct view_streams before, later; /* the look that rates are counted from, and the next one to be it */
+        int64_t memory_ms, letters_ms;
+        bool failed; /* told once, not every round */
+};
+
+/* The thread that asks PostgreSQL. */
+struct database_watch {
+        struct service *service;
+        struct model *model;
+        struct link link;
         uint64_t delays[2][METRIC_BUCKETS_MAX]; /* entry_to_commit_seconds as it was up to four, and up to two minutes ago */
-        int64_t delays_ms;
-        int64_t memory_ms, letters_ms; /* of the thread of streams; what follows, of the other one */
-        int64_t gauged_ms, noted_ms, asked_ms;
+        int64_t delays_ms, gauged_ms, noted_ms, asked_ms;
         enum breaker_state noted_breaker; /* as last noted */
-        bool noted_ready;
-        bool streams_failed, failed; /* told once, not every round */
+        bool noted_ready, failed;
 };
 
 /* ---- streams ---- */
 
-static void set_stream_gauges(struct watch *watch, const struct view_streams *streams)
+/* Said when it begins. */
+static void set_foreign_group(struct metrics *metrics, const char *stream, const char *group, const char *foreign)
+{
+        if (*foreign && !metrics_get(metrics, &stage_foreign_group, stream, group, NULL))
+                log_write(LOG_WARN, "another consumer group reads this stream; trimming waits for it too", "stream=%s group=%s",
+                        stream, foreign);
+        metrics_set(metrics, &stage_foreign_group, *foreign != 0, stream, group, NULL);
+}
+
+static void set_stream_gauges(struct stream_watch *watch, const struct view_streams *streams)
 {
         struct metrics *metrics = watch->service->metrics;
         const char *group = watch->service->shared->group;
@@ -55,14 +70,14 @@ static void set_stream_gauges(struct watch *watch, const struct view_streams *st
                 metrics_set(
                         metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
                 metrics_set(metrics, &stage_trims, trims, stream, NULL, NULL);
-                metrics_set(metrics, &stage_foreign_group, trims && *state->foreign, stream, group, NULL);
+                set_foreign_group(metrics, stream, group, trims ? state->foreign : "");
         }
         metrics_set(metrics, &stage_stream_length, (double)streams->dead_letters, watch->service->shared->dead_letter_stream,
                 group, NULL);
 }
 
 /* What was seen is not known any more: not even that the lag was known. */
-static void forget_lags(struct watch *watch, const struct view_streams *streams)
+static void forget_lags(struct stream_watch *watch, const struct view_streams *streams)
 {
         for (size_t i = 0; i < streams->count; i++)
                 if (streams->rows[i].own)
@@ -71,11 +86,11 @@ static void forget_lags(struct watch *watch, const struct view_streams *streams)
 }
 
 /* Where INFO is forbidden the gauges are not there. */
-static void set_memory_gauges(struct watch *watch)
+static void set_memory_gauges(struct stream_watch *watch)
 {
         struct metrics *metrics = watch->service->metrics;
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        if (redis_call(watch->stream_link.redis, &reply, "INFO", "memory", NULL))
+        if (redis_call(watch->link.redis, &reply, "INFO", "memory", NULL))
                 return;
         char used[64], max[64], policy[64];
         redis_info_value(reply, "used_memory", used);
@@ -88,18 +103,18 @@ static void set_memory_gauges(struct watch *watch)
         metrics_set(metrics, &stage_redis_may_evict, strcmp(policy, "noeviction") != 0, NULL, NULL, NULL);
 }
 
-static int64_t ask_interval(const struct watch *watch)
+static int64_t ask_interval(const struct model *model)
 {
-        return model_is_watched(watch->model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS;
+        return model_is_watched(model) ? WATCHED_INTERVAL_MS : ASK_INTERVAL_MS;
 }
 
 /* All that is asked of Redis, on a thread of its own: where it hangs, what PostgreSQL says stays fresh. */
-static int ask_redis(struct watch *watch, struct view_streams *now)
+static int ask_redis(struct stream_watch *watch, struct view_streams *now)
 {
         const char *others[VIEW_STREAMS_MAX + 1];
         model_get_streams(watch->model, others);
-        if (!link_open_redis(&watch->stream_link, watch->service) ||
-                view_streams_read(watch->service, watch->stream_link.redis, others, &watch->before, now)) {
+        if (!link_open_redis(&watch->link, watch->service) ||
+                view_streams_read(watch->service, watch->link.redis, others, &watch->before, now)) {
                 forget_lags(watch, &watch->later);
                 return -1;
         }
@@ -111,47 +126,48 @@ static int ask_redis(struct watch *watch, struct view_streams *now)
         }
         if (clock_is_due(&watch->memory_ms, GAUGE_INTERVAL_MS))
                 set_memory_gauges(watch);
-        return clock_is_due(&watch->letters_ms, ask_interval(watch))
-                       ? model_ask_dead_letters(watch->model, watch->service, watch->stream_link.redis)
+        return clock_is_due(&watch->letters_ms, ask_interval(watch->model))
+                       ? model_ask_dead_letters(watch->model, watch->service, watch->link.redis)
                        : 0;
 }
 
-static void tell_failure(const struct watch *watch, const char *server, const char *error, bool *told)
+static void tell_failure(const struct service *service, const char *server, const char *error, bool *told)
 {
-        if (!*told && atomic_load(&watch->service->ready))
+        if (!*told && atomic_load(&service->ready))
                 log_write(LOG_WARN, "the status view cannot be kept up to date; it is tried again", "server=%s error=%s", server,
                         error);
         *told = true;
 }
 
 /* Returns the time until the next look. */
-static int64_t look_at_streams(struct watch *watch)
+static int64_t look_at_streams(struct stream_watch *watch)
 {
         struct view_streams now;
         if (ask_redis(watch, &now)) {
-                tell_failure(watch, "redis", link_redis_error(&watch->stream_link), &watch->streams_failed);
+                tell_failure(watch->service, "redis", link_redis_error(&watch->link), &watch->failed);
                 return LOOK_INTERVAL_MS;
         }
-        watch->streams_failed = false;
+        watch->failed = false;
         for (size_t i = 0; i < now.count; i++)
                 if (!now.rows[i].state.lag_known)
                         return COUNT_INTERVAL_MS;
         return LOOK_INTERVAL_MS;
 }
 
-static void *watch_streams(void *argument)
+void *watch_streams(void *context)
 {
-        struct watch *watch = argument;
-        while (!stop_wait(look_at_streams(watch)))
+        const struct view *view = context;
+        struct stream_watch watch = {.service = view->service, .model = view->model};
+        while (!stop_wait(look_at_streams(&watch)))
                 ;
-        link_close(&watch->stream_link);
+        link_close(&watch.link);
         return NULL;
 }
 
 /* ---- the replica ---- */
 
 /* The row of pipeline_replica. malloc'd. */
-static char *print_replica(struct watch *watch, bool ready)
+static char *print_replica(struct database_watch *watch, bool ready)
 {
         struct service *service = watch->service;
         double half, most;
@@ -175,7 +191,7 @@ static char *print_replica(struct watch *watch, bool ready)
         return text;
 }
 
-static int write_replica(struct watch *watch, bool ready)
+static int write_replica(struct database_watch *watch, bool ready)
 {
         const char *const *inputs = service_inputs(watch->service);
         AUTO_ARRAY struct db_array streams;
@@ -190,7 +206,7 @@ static int write_replica(struct watch *watch, bool ready)
 }
 
 /* Also while this program waits for its start, for Redis or for the breaker. */
-static int note_replica(struct watch *watch)
+static int note_replica(struct database_watch *watch)
 {
         struct service *service = watch->service;
         enum breaker_state breaker = breaker_get(&service->breaker);
@@ -211,7 +227,7 @@ static int note_replica(struct watch *watch)
 
 /* ---- gauges and the rest of the model ---- */
 
-static int set_program_gauges(struct watch *watch)
+static int set_program_gauges(struct database_watch *watch)
 {
         const struct program *program = watch->service->program;
         AUTO(db_rows) struct db_rows *rows = NULL;
@@ -223,7 +239,7 @@ static int set_program_gauges(struct watch *watch)
         return 0;
 }
 
-static int ask_once(struct watch *watch)
+static int ask_once(struct database_watch *watch)
 {
         struct service *service = watch->service;
         int r = note_replica(watch);
@@ -233,43 +249,23 @@ static int ask_once(struct watch *watch)
                 return -1;
         if (clock_is_due(&watch->gauged_ms, GAUGE_INTERVAL_MS))
                 r = set_program_gauges(watch);
-        if (!r && clock_is_due(&watch->asked_ms, ask_interval(watch))) {
+        if (!r && clock_is_due(&watch->asked_ms, ask_interval(watch->model))) {
                 r = model_ask_database(watch->model, service, watch->link.db);
                 watch->failed = watch->failed && r;
         }
         return r;
 }
 
-static void *watch_database(void *argument)
+void *watch_database(void *context)
 {
-        struct watch *watch = argument;
+        const struct view *view = context;
+        struct database_watch watch = {.service = view->service, .model = view->model};
         do {
-                if (!ask_once(watch))
+                if (!ask_once(&watch))
                         continue;
-                tell_failure(watch, "postgresql", link_db_error(&watch->link), &watch->failed);
-                link_close(&watch->link);
+                tell_failure(watch.service, "postgresql", link_db_error(&watch.link), &watch.failed);
+                link_close(&watch.link);
         } while (!stop_wait(ROUND_MS));
-        link_close(&watch->link);
+        link_close(&watch.link);
         return NULL;
-}
-
-/* ---- lifetime ---- */
-
-int watch_start(struct watch **out, struct service *service, struct model *model)
-{
-        struct watch *watch = memory_new(1, sizeof(*watch));
-        watch->service = service;
-        watch->model = model;
-        *out = watch;
-        int r = pthread_create(&watch->stream_thread, NULL, watch_streams, watch);
-        return -(r ? r : pthread_create(&watch->database_thread, NULL, watch_database, watch));
-}
-
-void watch_join(struct watch *watch)
-{
-        if (!watch)
-                return;
-        pthread_join(watch->stream_thread, NULL);
-        pthread_join(watch->database_thread, NULL);
-        free(watch);
 }

@@ -7,8 +7,6 @@
 
 #include "common/view/model.h"
 
-struct watch;
-
-/* 0, or a negative errno, after which the process has to end. */
-MUST_CHECK int watch_start(struct watch **out, struct service *service, struct model *model);
-void watch_join(struct watch *watch); /* after stop_requested(); NULL is fine */
+/* context: a struct view. They end after stop_requested(). */
+void *watch_streams(void *context);
+void *watch_database(void *context);

@@ -41,7 +41,7 @@ static char *print_health(struct service *service, bool *healthy)
 static void answer_health(void *context, struct http_answer *out)
 {
         bool healthy;
-        out->body = print_health(((const struct web *)context)->service, &healthy);
+        out->body = print_health(((const struct view *)context)->service, &healthy);
         out->content_type = "application/json";
         out->status = healthy ? 200 : 503;
 }
@@ -54,17 +54,17 @@ static void answer_probe(struct http_answer *out, bool passed, const char *yes, 
 
 static void answer_live(void *context, struct http_answer *out)
 {
-        answer_probe(out, health_is_alive(((const struct web *)context)->service), "alive\n", "a worker hangs\n");
+        answer_probe(out, health_is_alive(((const struct view *)context)->service), "alive\n", "a worker hangs\n");
 }
 
 static void answer_ready(void *context, struct http_answer *out)
 {
-        answer_probe(out, health_is_ready(((const struct web *)context)->service), "ready\n", "not ready\n");
+        answer_probe(out, health_is_ready(((const struct view *)context)->service), "ready\n", "not ready\n");
 }
 
 static void answer_metrics(void *context, struct http_answer *out)
 {
-        struct service *service = ((const struct web *)context)->service;
+        struct service *service = ((const struct view *)context)->service;
         bool redis, postgres;
         health_get_servers(service, &redis, &postgres);
         metrics_set(service->metrics, &stage_server_up, redis, "redis", NULL, NULL);
@@ -78,11 +78,11 @@ static void answer_metrics(void *context, struct http_answer *out)
 
 static void answer_status(void *context, struct http_answer *out)
 {
-        struct service *service = ((const struct web *)context)->service;
+        struct service *service = ((const struct view *)context)->service;
         pthread_mutex_lock(&service->health.lock);
         bool looked = service->health.postgres.looked_ms;
         pthread_mutex_unlock(&service->health.lock);
-        out->body = looked ? model_json(((const struct web *)context)->model, service)
+        out->body = looked ? model_json(((const struct view *)context)->model, service)
                            : memory_copy("{\"error\":\"the first look is under way\"}");
         out->status = looked ? 200 : 503;
         out->content_type = "application/json";

@@ -4,9 +4,4 @@
 #include "common/io/http.h"
 #include "common/view/model.h"
 
-struct web {
-        struct service *service;
-        struct model *model;
-};
-
-extern const struct http_route web_routes[]; /* their context is a struct web */
+extern const struct http_route web_routes[]; /* their context is a struct view */
