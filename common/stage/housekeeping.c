@@ -104,24 +104,10 @@ static int publish_rows(struct housekeeping *house, const char *stream, const st
         return 0;
 }
 
-/* What the pending entries name. */
-struct pending {
-        struct db_array terms, buckets;
-};
-
-static void add_pending(void *context, const char *bucket, const char *term_id)
-{
-        struct pending *pending = context;
-        if (term_id)
-                db_array_push_text(&pending->terms, term_id);
-        else
-                db_array_push_number(&pending->buckets, strtoll(bucket, NULL, 10));
-}
-
-/* Finds the outbox rows that are older than age_ms and that no pending entry names, and queues them again where `publish`. The
- * advisory lock is held until that is done, so that replicas take turns. *found: whether there are any. */
+/* Queues the outbox rows again that are older than age_ms and that none of these keys names. The advisory lock is held until that
+ * is done, so that replicas take turns. */
 static int queue_stale_rows(
-        struct housekeeping *house, const char *stream, int64_t age_ms, struct pending *pending, bool publish, bool *found)
+        struct housekeeping *house, const char *stream, int64_t age_ms, const char *terms, const char *buckets)
 {
         const struct program *program = house->service->program;
         AUTO(db_rows) struct db_rows *locked = NULL;
@@ -129,15 +115,14 @@ static int queue_stale_rows(
         char age[24];
         snprintf(age, sizeof(age), "%" PRId64, age_ms);
         const struct db_param name = db_text(program->name);
-        const struct db_param params[] = {db_text(age), db_array_param(&pending->terms), db_array_param(&pending->buckets)};
+        const struct db_param params[] = {db_text(age), db_text(terms), db_text(buckets)};
         const struct db_call calls[] = {
                 {.sql = &sql_00_backfill_lock, .params = &name, .param_count = 1, .rows = &locked},
                 {.sql = program->outbox_stale, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},
         };
         if (db_run(house->link.db, calls, ARRAY_LENGTH(calls), DB_BEGIN, QUERY_TIMEOUT_MS))
                 return -1;
-        *found = db_rows_count(locked) && db_rows_count(rows);
-        int r = *found && publish ? publish_rows(house, stream, rows) : 0;
+        int r = db_rows_count(locked) && db_rows_count(rows) ? publish_rows(house, stream, rows) : 0;
         int ended = db_run(house->link.db, NULL, 0, DB_ROLLBACK, QUERY_TIMEOUT_MS);
         return r ? r : ended ? -1 : 0;
 }
@@ -150,25 +135,19 @@ static int backfill(struct housekeeping *house)
 {
         const struct config *config = house->service->shared;
         const char *stream = service_inputs(house->service)[0];
+        AUTO(text) char *terms = NULL;
+        AUTO(text) char *buckets = NULL;
         struct stream_state state;
-        struct pending pending;
-        bool found = false, all = true;
         if (stream_state_read(house->link.redis, stream, config->group, &state))
                 return -1;
         if (is_still_queued(house, &state))
                 return 0;
-        db_array_init(&pending.terms, DB_TEXT);
-        db_array_init(&pending.buckets, DB_BIGINT);
+        if (state.pending && stream_pending_keys(house->link.redis, stream, config->group, &terms, &buckets))
+                return -1;
+        if (state.pending && !terms)
+                return 0;
         int64_t age_ms = config->backfill_interval_ms + (state.waiting_ms > 0 ? state.waiting_ms : 0);
-        int r = queue_stale_rows(house, stream, age_ms, &pending, !state.pending, &found);
-        if (!r && found && state.pending) {
-                r = stream_pending_keys(house->link.redis, stream, config->group, add_pending, &pending, &all);
-                if (!r && all)
-                        r = queue_stale_rows(house, stream, age_ms, &pending, true, &found);
-        }
-        db_array_deinit(&pending.terms);
-        db_array_deinit(&pending.buckets);
-        return r < 0 ? r : 0;
+        return queue_stale_rows(house, stream, age_ms, terms ? terms : "{}", buckets ? buckets : "{}");
 }
 
 /* ---- rounds ---- */

@@ -17,6 +17,26 @@ static const char *field_text(const struct redis_reply *item, const char *name)
         return text ? text : "";
 }
 
+/* A refusal because there is no such stream is none: 0. */
+static int without_stream(const struct redis *redis, int r)
+{
+        return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
+}
+
+/* *row: the group's of XINFO GROUPS; NULL where there is no such group. */
+static int find_group(
+        struct redis *redis, const char *stream, const char *group, struct redis_reply **groups, const struct redis_reply **row)
+{
+        *row = NULL;
+        int r = redis_call(redis, groups, "XINFO", "GROUPS", stream, NULL);
+        if (r)
+                return without_stream(redis, r);
+        for (size_t i = 0; i < redis_reply_count(*groups); i++)
+                if (!strcmp(field_text(redis_reply_item(*groups, i), "name"), group))
+                        *row = redis_reply_item(*groups, i);
+        return 0;
+}
+
 static int64_t id_age(const char *id, int64_t now_ms)
 {
         const uint64_t ms = stream_position_parse(id).ms;
@@ -39,7 +59,7 @@ int stream_last_id_read(struct redis *redis, const char *stream, struct stream_p
         *last = (struct stream_position){0};
         int r = redis_call(redis, &reply, "XINFO", "STREAM", stream, NULL);
         if (r)
-                return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
+                return without_stream(redis, r);
         *last = stream_position_parse(redis_reply_text(redis_reply_field(reply, "last-generated-id"), NULL));
         return 0;
 }
@@ -64,11 +84,11 @@ static int read_lag(
 }
 
 /* id: the first entry behind this one, "" where there is none. */
-static int read_next(struct redis *redis, const char *stream, struct stream_position delivered, char id[64])
+static int read_next(struct redis *redis, const char *stream, const char *delivered, char id[64])
 {
         AUTO(redis_reply) struct redis_reply *next = NULL;
-        char behind[64];
-        snprintf(behind, sizeof(behind), "(%" PRIu64 "-%" PRIu64, delivered.ms, delivered.seq);
+        char behind[80];
+        snprintf(behind, sizeof(behind), "(%s", delivered);
         if (redis_call(redis, &next, "XRANGE", stream, behind, "+", "COUNT", "1", NULL))
                 return -1;
         const char *first = redis_reply_text(redis_reply_item(redis_reply_item(next, 0), 0), NULL);
@@ -86,7 +106,7 @@ static int read_ages(struct redis *redis, const char *stream, const char *group,
         if (oldest)
                 state->oldest_pending_ms = id_age(oldest, now);
         char next[64] = "";
-        if (state->lag && read_next(redis, stream, stream_position_parse(last), next))
+        if (state->lag && read_next(redis, stream, last, next))
                 return -1;
         if (*next)
                 state->waiting_ms = id_age(next, now);
@@ -101,8 +121,8 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
         int r = redis_call(redis, &length, "XLEN", stream, NULL);
         if (!r)
                 r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
-        if (r) /* no such key: an ERR reply; the stream is just not there */
-                return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
+        if (r)
+                return without_stream(redis, r);
         state->exists = true;
         state->length = state->lag = redis_reply_number(length); /* all of it, where our group is not made yet */
         for (size_t i = 0; i < redis_reply_count(groups); i++) {
@@ -122,35 +142,12 @@ int stream_state_read(struct redis *redis, const char *stream, const char *group
         return 0;
 }
 
-/* Where a group stands, in one round trip. */
-struct place {
-        struct stream_position delivered; /* last */
-        int64_t lag;                      /* entries behind it; -1: Redis does not know */
-};
-
-/* STREAM_NO_GROUP where it is not there. */
-static int read_place(struct redis *redis, const char *stream, const char *group, struct place *out)
-{
-        AUTO(redis_reply) struct redis_reply *groups = NULL;
-        int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
-        for (size_t i = 0; !r && i < redis_reply_count(groups); i++) {
-                const struct redis_reply *item = redis_reply_item(groups, i), *lag = redis_reply_field(item, "lag");
-                if (strcmp(field_text(item, "name"), group))
-                        continue;
-                *out = (struct place){
-                        .delivered = stream_position_parse(field_text(item, "last-delivered-id")),
-                        .lag = redis_reply_is_nil(lag) ? -1 : redis_reply_number(lag),
-                };
-                return 0;
-        }
-        return r < 0 ? r : STREAM_NO_GROUP;
-}
-
 int stream_group_create(struct redis *redis, const char *stream, const char *group)
 {
-        struct place found; /* asked first: with its memory full Redis refuses to make even one that is there */
-        int r = read_place(redis, stream, group, &found);
-        if (r != STREAM_NO_GROUP)
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        const struct redis_reply *row; /* asked first: with its memory full Redis refuses to make even one that is there */
+        int r = find_group(redis, stream, group, &groups, &row);
+        if (r || row)
                 return r;
         r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
         if (r == REDIS_REFUSED && stream_error_is(redis, "BUSYGROUP"))
@@ -160,12 +157,16 @@ int stream_group_create(struct redis *redis, const char *stream, const char *gro
 
 int stream_has_unread(struct redis *redis, const char *stream, const char *group, bool *unread)
 {
-        struct place place;
+        AUTO(redis_reply) struct redis_reply *groups = NULL;
+        const struct redis_reply *row;
         char next[64] = "";
         *unread = false;
-        int r = read_place(redis, stream, group, &place);
-        if (!r && place.lag)
-                r = read_next(redis, stream, place.delivered, next);
+        int r = find_group(redis, stream, group, &groups, &row);
+        if (r || !row)
+                return r ? r : STREAM_NO_GROUP;
+        const struct redis_reply *lag = redis_reply_field(row, "lag");
+        if (redis_reply_is_nil(lag) || redis_reply_number(lag)) /* nil: Redis does not know */
+                r = read_next(redis, stream, field_text(row, "last-delivered-id"), next);
         *unread = *next;
         return r;
 }
@@ -174,21 +175,17 @@ int stream_bounds_read(struct redis *redis, const char *stream, const char *grou
 {
         AUTO(redis_reply) struct redis_reply *groups = NULL;
         AUTO(redis_reply) struct redis_reply *pending = NULL;
+        const struct redis_reply *row;
         *bounds = (struct stream_bounds){.delivered = "0-0"};
-        int r = redis_call(redis, &groups, "XINFO", "GROUPS", stream, NULL);
-        if (r)
-                return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
-        for (size_t i = 0; i < redis_reply_count(groups); i++) {
-                const struct redis_reply *item = redis_reply_item(groups, i);
-                if (strcmp(field_text(item, "name"), group))
-                        continue;
-                snprintf(bounds->delivered, sizeof(bounds->delivered), "%s", field_text(item, "last-delivered-id"));
-                if (redis_call(redis, &pending, "XPENDING", stream, group, NULL))
-                        return -1;
-                const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
-                bounds->settled = stream_position_parse(oldest ? oldest : bounds->delivered);
-                bounds->settled.seq += !oldest;
-        }
+        int r = find_group(redis, stream, group, &groups, &row);
+        if (r || !row)
+                return r;
+        snprintf(bounds->delivered, sizeof(bounds->delivered), "%s", field_text(row, "last-delivered-id"));
+        if (redis_call(redis, &pending, "XPENDING", stream, group, NULL))
+                return -1;
+        const char *oldest = redis_reply_text(redis_reply_item(pending, 1), NULL);
+        bounds->settled = stream_position_parse(oldest ? oldest : bounds->delivered);
+        bounds->settled.seq += !oldest;
         return 0;
 }
 
@@ -278,20 +275,17 @@ int stream_consumers_tidy(struct redis *redis, const char *stream, const char *g
 
 /* ---- pending entries ---- */
 
-int stream_pending_keys(struct redis *redis, const char *stream, const char *group,
-        void (*add)(void *context, const char *bucket, const char *term_id), void *context, bool *all)
+int stream_pending_keys(struct redis *redis, const char *stream, const char *group, char **terms, char **buckets)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
         int r = redis_call(redis, &reply, "EVAL", text_pending_keys, "1", stream, group, NULL);
-        *all = !r && redis_reply_number(redis_reply_item(reply, 0));
         if (r)
-                return r == REDIS_REFUSED && strstr(redis_error(redis), "NOGROUP") ? STREAM_NO_GROUP : -1;
-        const struct redis_reply *buckets = redis_reply_item(reply, 1), *terms = redis_reply_item(reply, 2);
-        for (size_t i = 0; i < redis_reply_count(buckets); i++)
-                if (redis_reply_text(redis_reply_item(buckets, i), NULL))
-                        add(context, redis_reply_text(redis_reply_item(buckets, i), NULL), NULL);
-        for (size_t i = 0; i < redis_reply_count(terms); i++)
-                if (redis_reply_text(redis_reply_item(terms, i), NULL))
-                        add(context, NULL, redis_reply_text(redis_reply_item(terms, i), NULL));
+                return r == REDIS_REFUSED && strstr(redis_error(redis), "NOGROUP") ? 0 : -1;
+        const char *found[] = {
+                redis_reply_text(redis_reply_item(reply, 0), NULL), redis_reply_text(redis_reply_item(reply, 1), NULL)};
+        if (found[0] && found[1]) {
+                *terms = memory_copy(found[0]);
+                *buckets = memory_copy(found[1]);
+        }
         return 0;
 }

@@ -53,9 +53,6 @@ MUST_CHECK int stream_trim(struct redis *redis, const char *stream, const char *
 /* Removes names of consumers that have nothing pending and have not read for idle_ms. */
 MUST_CHECK int stream_consumers_tidy(
         struct redis *redis, const char *stream, const char *group, int64_t idle_ms, int64_t *removed);
-/*
- * The keys that the group's pending entries name (outcome.h), of each a bucket or a term. *all: whether all pending entries were
- * looked at; false where there are more than 10,000.
- */
-MUST_CHECK int stream_pending_keys(struct redis *redis, const char *stream, const char *group,
-        void (*add)(void *context, const char *bucket, const char *term_id), void *context, bool *all);
+/* The keys that the group's pending entries name (outcome.h): terms and buckets, each as the text of a PostgreSQL array,
+ * malloc'd. Left NULL where there are more than 10,000 entries, or no group. */
+MUST_CHECK int stream_pending_keys(struct redis *redis, const char *stream, const char *group, char **terms, char **buckets);

@@ -1,18 +1,22 @@
--- The keys that entries pending for group ARGV[1] of KEYS[1] name. Returns whether all pending entries were looked at (1 or 0), the buckets, the
--- terms. Entries that were trimmed away name none.
-local limit, page, found, from, seen = 10000, 1000, {bucket = {}, term_id = {}}, '-', 0
+-- The keys that entries pending for group ARGV[1] of KEYS[1] name: the terms, and the buckets, each as the text of a PostgreSQL array. Nothing where there
+-- are more entries than are looked at. Entries that were trimmed away name none.
+local limit, page, from, seen = 10000, 1000, '-', 0
+local found, is_key = {bucket = {}, term_id = {}}, {bucket = '^%d%d?$', term_id = '^0x%x+$'}
 repeat
         local pending = redis.call('XPENDING', KEYS[1], ARGV[1], from, '+', page)
         for _, one in ipairs(pending) do
                 from = '(' .. one[1]
                 local entry = redis.call('XRANGE', KEYS[1], one[1], one[1])[1]
                 for j = 1, entry and #entry[2] or 0, 2 do
-                        local keys = found[entry[2][j]]
-                        if keys then
-                                keys[#keys + 1] = entry[2][j + 1]
+                        local keys, value = found[entry[2][j]], entry[2][j + 1]
+                        if keys and value:find(is_key[entry[2][j]]) then
+                                keys[#keys + 1] = value
                         end
                 end
         end
         seen = seen + #pending
 until #pending < page or seen >= limit
-return {seen < limit and 1 or 0, found.bucket, found.term_id}
+if seen >= limit then
+        return {}
+end
+return {'{' .. table.concat(found.term_id, ',') .. '}', '{' .. table.concat(found.bucket, ',') .. '}'}
