@@ -16,7 +16,6 @@
 
 #define CONNECT_TIMEOUT_MS 3000
 #define WATCH_INTERVAL_MS  1000
-#define TREND_SAMPLES      6  /* a minute */
 #define STREAMS_LEAVE      12 /* lines of a terminal for all but the streams */
 #define ANSWER_MAX         (4 << 20)
 
@@ -130,7 +129,6 @@ static void take_history(cJSON *root, const cJSON *answer)
                 if (strcmp(text(seen, "stream"), text(stream, "stream")))
                         continue;
                 replace(stream, "rate_history", item(seen, "rate_history"));
-                replace(stream, "lag_history", item(seen, "lag_history"));
                 if (cJSON_GetNumberValue(item(seen, "stuck_ms")) <= cJSON_GetNumberValue(item(stream, "oldest_pending_ms")))
                         replace(stream, "stuck_ms", item(seen, "stuck_ms"));
         }
@@ -238,15 +236,6 @@ static const char *span_text(const cJSON *value, double scale, char out[32])
         return out;
 }
 
-static const char *trend(const cJSON *stream)
-{
-        const cJSON *history = item(stream, "lag_history");
-        int count = cJSON_GetArraySize(history), then = count > TREND_SAMPLES ? count - 1 - TREND_SAMPLES : 0;
-        double lag = cJSON_GetNumberValue(item(stream, "lag"));
-        double before = count ? cJSON_GetNumberValue(cJSON_GetArrayItem(history, then)) : lag;
-        return lag > before ? "growing" : lag < before ? "shrinking" : "";
-}
-
 static void print_state(const struct screen *screen, const cJSON *root)
 {
         const cJSON *one;
@@ -318,7 +307,7 @@ static void print_stream(const struct screen *screen, const cJSON *stream, int r
                 rate_text(item(stream, "entries_per_second"), of[2]), span_text(item(stream, "oldest_ms"), 0.001, of[3]),
                 span_text(item(stream, "seconds_left"), 1, of[4]));
         if (!screen->width)
-                fprintf(screen->out, "%11s %-9s%s", count_text(item(stream, "length"), of[5]), trend(stream),
+                fprintf(screen->out, "%11s%s", count_text(item(stream, "length"), of[5]),
                         cJSON_IsTrue(item(stream, "exists")) ? "" : "  (not there yet)");
         fputc('\n', screen->out);
 }
@@ -333,7 +322,7 @@ static void print_streams(const struct screen *screen, const cJSON *root)
         if (cJSON_IsTrue(item(root, "streams_old")))
                 fprintf(screen->out, "old figures, of %s ago:\n", span_text(item(root, "seen_ms_ago"), 0.001, old));
         fprintf(screen->out, "%-10s%-*s%9s%9s%9s%8s%9s%s\n", "stage", room ? room : 40, "stream", "lag", "pending", "rate",
-                "oldest", "left", screen->width ? "" : "     length trend");
+                "oldest", "left", screen->width ? "" : "     length");
         cJSON_ArrayForEach(stream, streams)
         {
                 bool idle = item(stream, "lag")->valuedouble + item(stream, "pending")->valuedouble == 0;

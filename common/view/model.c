@@ -26,9 +26,8 @@
 struct history {
         const char *stream;
         double rate[SAMPLES]; /* entries acked a second; -1: not known */
-        double lag[SAMPLES];
-        double top;         /* the most that waited since little did */
-        int64_t pending_ms; /* since when something is pending, monotonic; 0: nothing is */
+        double top;           /* the most that waited since little did */
+        int64_t pending_ms;   /* since when something is pending, monotonic; 0: nothing is */
 };
 
 /* Rows that wait in a stage's outbox, as PostgreSQL said last: an entry that names a bucket does not tell how much waits. */
@@ -116,10 +115,8 @@ void model_note_streams(struct model *model, const struct view_streams *now)
                         continue;
                 note_top(&history->top, (double)(state->lag + state->pending));
                 history->pending_ms = !state->pending ? 0 : history->pending_ms ? history->pending_ms : now->looked_ms;
-                if (sample) {
+                if (sample)
                         history->rate[model->next] = view_streams_rate(before, now, &now->rows[i]);
-                        history->lag[model->next] = (double)state->lag;
-                }
         }
         if (sample) {
                 model->next = (model->next + 1) % SAMPLES;
@@ -170,14 +167,6 @@ int model_ask_dead_letters(struct model *model, const struct service *service, s
                 replace(&model->dead_letters, groups);
         pthread_mutex_unlock(&model->lock);
         return 0;
-}
-
-void model_add_counts(cJSON *object, const struct service *service)
-{
-        cJSON_AddNumberToObject(object, "processed", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(object, "failed", metrics_get(service->metrics, &stage_events_failed, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(object, "retries", metrics_get(service->metrics, &stage_retries, NULL, NULL, NULL));
-        cJSON_AddNumberToObject(object, "backfilled", metrics_get(service->metrics, &stage_backfilled_keys, NULL, NULL, NULL));
 }
 
 static struct outbox *outbox_of(struct model *model, const char *program)
@@ -286,9 +275,9 @@ static cJSON *streams_object(const struct service *service, const struct view_st
         return root;
 }
 
-static void add_ring(cJSON *object, const char *name, const struct model *model, const double *ring)
+static void add_rates(cJSON *object, const struct model *model, const double *ring)
 {
-        cJSON *list = cJSON_AddArrayToObject(object, name);
+        cJSON *list = cJSON_AddArrayToObject(object, "rate_history");
         for (size_t i = 0; ring && i < model->count; i++) {
                 double value = ring[(model->next + SAMPLES - model->count + i) % SAMPLES];
                 cJSON_AddItemToArray(
@@ -394,8 +383,7 @@ struct cJSON *model_object(
                 cJSON_AddNumberToObject(item, "oldest_ms", oldest_ms(&status->rows[i].state));
                 cJSON_AddNumberToObject(item, "most", ring ? ring->top : 0);
                 cJSON_AddNumberToObject(item, "stuck_ms", stuck_ms(&status->rows[i].state, ring));
-                add_ring(item, "rate_history", model, ring ? ring->rate : NULL);
-                add_ring(item, "lag_history", model, ring ? ring->lag : NULL);
+                add_rates(item, model, ring ? ring->rate : NULL);
                 i++;
         }
         cJSON *letters = cJSON_AddObjectToObject(root, "dead_letters");
@@ -423,7 +411,6 @@ char *model_json(struct model *model, struct service *service)
         health_get_servers(service, &redis, &postgres);
         cJSON *root = model_object(model, service, health_breaker_name(breaker_get(&service->breaker)), redis, postgres);
         add_servers(root, service, redis, postgres);
-        model_add_counts(cJSON_AddObjectToObject(root, "counts"), service);
         pipeline_judge(root);
         free(model->printed);
         model->printed = cJSON_PrintUnformatted(root);

@@ -30,9 +30,7 @@ MUST_CHECK int model_ask_database(struct model *model, const struct service *ser
  * cJSON_Delete. */
 struct cJSON *model_object(
         struct model *model, const struct service *service, const char *breaker, bool redis_up, bool postgres_up);
-/* Adds what the program has counted since its start. */
-void model_add_counts(struct cJSON *object, const struct service *service);
-/* For a running service: with its own servers, since when they are up or away, what its start waits for, its counters, and the
+/* For a running service: with its own servers, since when they are up or away, what its start waits for, and the
  * verdict of pipeline_judge. malloc'd. */
 char *model_json(struct model *model, struct service *service);
 /* Whether somebody asked for it within the last half minute. */
