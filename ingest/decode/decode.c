@@ -1,10 +1,8 @@
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cjson/cJSON.h>
 #include "ingest/decode/address.h"
 #include "ingest/decode/decode.h"
 #include "ingest/decode/json.h"
@@ -17,7 +15,7 @@
 
 /* A member, and the words that lead to it. */
 struct field {
-        cJSON *item;        /* NULL: absent */
+        struct json *item;  /* NULL: absent */
         size_t index;       /* of the element it is in; DECODE_WHOLE_MESSAGE: the envelope */
         const char *inside; /* what stands between event_data[index] and the name */
         const char *name;
@@ -39,73 +37,30 @@ struct decoder {
         struct known_address known[KNOWN_MAX]; /* by the last byte */
 };
 
-/* ---- cJSON's memory ---- */
-
-/* A tree lives for one call, in the scratch arena: cJSON's own allocations would be a third of all work. Its hooks know no
- * context. */
-static _Thread_local struct arena *tree_arena; /* NULL outside of decode_message */
-
-static void *tree_alloc(size_t size)
-{
-        return tree_arena ? arena_alloc(tree_arena, size) : malloc(size);
-}
-
-static void tree_free(void *memory)
-{
-        if (!tree_arena)
-                free(memory);
-}
-
-static void tree_hook(void)
-{
-        cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = tree_alloc, .free_fn = tree_free});
-}
-
 /* ---- what is in the tree ---- */
 
-static bool is_number(const cJSON *item)
+static bool is_type(const struct json *item, enum json_type type)
 {
-        return cJSON_IsString(item) && item->valuestring[0] == JSON_NUMBER;
-}
-
-static bool is_string(const cJSON *item)
-{
-        return cJSON_IsString(item) && item->valuestring[0] != JSON_NUMBER;
-}
-
-static bool is_surrogate(const char *at)
-{
-        return *at == JSON_SURROGATE && (unsigned char)at[1] > 0x9f;
-}
-
-/* What of a text PostgreSQL cannot store; NULL: nothing. */
-static const char *unstorable(const char *text)
-{
-        if (strstr(text, JSON_NUL))
-                return "a NUL (\\u0000)";
-        for (const char *at = text; (at = strchr(at, JSON_SURROGATE)); at++)
-                if (is_surrogate(at))
-                        return "a lone surrogate";
-        return NULL;
+        return item && item->type == type;
 }
 
 /* Of equal names the last one counts, as in JSONB. */
-static cJSON *member_get(const cJSON *object, const char *name)
+static struct json *member_get(const struct json *object, const char *name)
 {
-        cJSON *found = NULL;
+        struct json *found = NULL;
 
-        for (cJSON *item = object->child; item; item = item->next)
-                if (*item->string == *name && !strcmp(item->string, name))
+        for (struct json *item = object->child; item; item = item->next)
+                if (*item->name == *name && !strcmp(item->name, name))
                         found = item;
         return found;
 }
 
-static struct field envelope_field(const cJSON *envelope, const char *name)
+static struct field envelope_field(const struct json *envelope, const char *name)
 {
         return (struct field){member_get(envelope, name), DECODE_WHOLE_MESSAGE, "", name};
 }
 
-static struct field element_field(cJSON *element, size_t index)
+static struct field element_field(struct json *element, size_t index)
 {
         return (struct field){element, index, "", ""};
 }
@@ -120,74 +75,20 @@ static struct field transaction_field(struct field transaction, const char *name
         return (struct field){member_get(transaction.item, name), transaction.index, ".transaction_information.", name};
 }
 
-/* Numbers get their own text back; cJSON prints a raw item as it is. Recursion ends at DECODE_DEPTH_MAX. */
-static void numbers_restore(cJSON *item)
-{
-        if (is_number(item)) {
-                item->type = cJSON_Raw;
-                memmove(item->valuestring, item->valuestring + 1, strlen(item->valuestring));
-        }
-        for (cJSON *child = item->child; child; child = child->next)
-                numbers_restore(child);
-}
-
-static const char *print(struct arena *arena, cJSON *item, size_t *size)
-{
-        char *text;
-
-        numbers_restore(item);
-        text = cJSON_PrintUnformatted(item);
-        *size = strlen(text);
-        return arena_copy(arena, text, *size);
-}
-
 /* ---- faults ---- */
 
-/* A string in quotes, shortened between characters, with control characters as escapes. */
-static const char *show_string(struct arena *arena, const char *text)
+/* As it was written, shortened between characters. */
+static const char *show(struct arena *arena, const struct json *item)
 {
-        char shown[SHOWN_MAX + 16] = "\"";
-        const unsigned char *at = (const unsigned char *)text, *end = at + strlen(text);
-        size_t used = 1;
+        const unsigned char *start = (const unsigned char *)item->source, *end = (const unsigned char *)item->end, *at = start;
 
-        while (at < end && used < SHOWN_MAX) {
-                size_t size = json_character_size(at, end);
-
-                if (size && *at >= 0x20) {
-                        memcpy(shown + used, at, size);
-                        used += size;
-                        at += size;
-                        continue;
-                }
-                unsigned code = *at;
-
-                if (!strncmp((const char *)at, JSON_NUL, 2)) {
-                        code = 0;
-                        at += 1;
-                } else if (is_surrogate((const char *)at)) {
-                        code = 0xd000U | (at[1] & 0x3fU) << 6 | (at[2] & 0x3fU);
-                        at += 2;
-                }
-                used += (size_t)snprintf(shown + used, sizeof(shown) - used, "\\u%04x", code);
-                at++;
-        }
-        shown[used] = '\0';
-        return arena_format(arena, "%s%s", shown, at < end ? "…" : "\"");
-}
-
-static const char *show(struct arena *arena, const cJSON *item)
-{
-        const char *text = item->valuestring;
-
-        if (is_number(item))
-                return arena_format(arena, "%.*s%s", SHOWN_MAX, text + 1, strlen(text + 1) > SHOWN_MAX ? "…" : "");
-        if (cJSON_IsString(item))
-                return show_string(arena, text);
-        if (cJSON_IsObject(item))
+        if (item->type == JSON_OBJECT)
                 return "an object";
-        if (cJSON_IsArray(item))
+        if (item->type == JSON_ARRAY)
                 return "an array";
-        return cJSON_IsNull(item) ? "null" : cJSON_IsTrue(item) ? "true" : "false";
+        while (at < end && at - start < SHOWN_MAX)
+                at += json_character_size(at, end);
+        return arena_format(arena, "%.*s%s", (int)(at - start), item->source, at < end ? "…" : "");
 }
 
 static int fault_add(struct decoder *d, const char *class, const char *text)
@@ -225,15 +126,15 @@ PRINTF_LIKE(4, 5) static int field_fault(struct decoder *d, struct field field, 
 
 static int field_text(struct decoder *d, struct field field, const char **text)
 {
-        if (!is_string(field.item))
+        if (!is_type(field.item, JSON_STRING))
                 return field_fault(d, field, "type", "is not a string");
-        *text = field.item->valuestring;
+        *text = field.item->text;
         return 0;
 }
 
 static int field_object(struct decoder *d, struct field field)
 {
-        if (!cJSON_IsObject(field.item))
+        if (!is_type(field.item, JSON_OBJECT))
                 return field_fault(d, field, "type", "is not an object");
         return 0;
 }
@@ -241,9 +142,9 @@ static int field_object(struct decoder *d, struct field field)
 /* The text of a JSON number or of a string; which of them is a number is number.h's business. */
 static int field_digits(struct decoder *d, struct field field, const char **text)
 {
-        if (!cJSON_IsString(field.item))
+        if (!is_type(field.item, JSON_STRING) && !is_type(field.item, JSON_NUMBER))
                 return field_fault(d, field, "type", "is not a number");
-        *text = field.item->valuestring + is_number(field.item);
+        *text = field.item->text;
         return 0;
 }
 
@@ -388,14 +289,14 @@ static int network_read(struct decoder *d, struct field field, const char **netw
 {
         const char *text = NULL;
 
-        if (d->fallback.item && (!field.item || cJSON_IsNull(field.item)))
+        if (d->fallback.item && (!field.item || field.item->type == JSON_NULL))
                 field = d->fallback;
         if (field_text(d, field, &text))
                 return DECODE_BAD;
-        if (!*text || unstorable(text))
+        if (!*text || field.item->unstorable)
                 return field_fault(d, field, "format", "is no name of a network");
         if (d->network && strcmp(text, d->network) != 0)
-                return field_fault(d, field, "network", "is not %s, the network to take", show_string(d->arena, d->network));
+                return field_fault(d, field, "network", "is not \"%s\", the network to take", d->network);
         *network = arena_copy(d->arena, text, strlen(text));
         return 0;
 }
@@ -414,31 +315,40 @@ static int transaction_read(struct decoder *d, struct field transaction, struct 
                 return DECODE_BAD;
         event->block_timestamp = -1;
         timestamp = transaction_field(transaction, "block_timestamp");
-        if (timestamp.item && !cJSON_IsNull(timestamp.item))
+        if (timestamp.item && timestamp.item->type != JSON_NULL)
                 return field_int64(d, timestamp, EVENT_TIMESTAMP_MAX, &event->block_timestamp);
         return 0;
 }
 
-/* The element loses its transaction_information. */
+static int storable(struct decoder *d, struct field field, const char *what, const char *unstorable)
+{
+        return unstorable ? field_fault(d, field, "format", "%sholds %s, which PostgreSQL cannot store", what, unstorable) : 0;
+}
+
+/* The element's members as they were written, but for transaction_information. */
 static int generic_read(struct decoder *d, struct field element, struct event *event)
 {
-        const char *name = d->name.item->valuestring;
-        struct event_value *json = &event->values[1];
-        cJSON *next;
+        const char *name = d->name.item->text, *unstorable = NULL;
+        char *json = arena_alloc(d->arena, (size_t)(element.item->end - element.item->source) + 1);
+        size_t size = 1;
 
-        if (unstorable(name))
-                return field_fault(d, d->name, "format", "holds %s, which PostgreSQL cannot store", unstorable(name));
-        for (cJSON *item = element.item->child; item; item = next) {
-                next = item->next;
-                if (!strcmp(item->string, "transaction_information"))
-                        (void)!cJSON_DetachItemViaPointer(element.item, item);
+        if (storable(d, d->name, "", d->name.item->unstorable))
+                return DECODE_BAD;
+        *json = '{';
+        for (const struct json *item = element.item->child; item; item = item->next) {
+                if (!strcmp(item->name, "transaction_information"))
+                        continue;
+                if (size > 1)
+                        json[size++] = ',';
+                memcpy(json + size, item->member, (size_t)(item->end - item->member));
+                size += (size_t)(item->end - item->member);
+                unstorable = unstorable ? unstorable : item->unstorable;
         }
+        json[size++] = '}';
+        json[size] = '\0';
         value_add(event, arena_copy(d->arena, name, strlen(name)));
-        json->data = print(d->arena, element.item, &json->size);
-        event->value_count++;
-        if (unstorable(json->data))
-                return field_fault(d, element, "format", "that holds %s, which PostgreSQL cannot store", unstorable(json->data));
-        return 0;
+        event->values[event->value_count++] = (struct event_value){.data = json, .size = size};
+        return storable(d, element, "that ", unstorable);
 }
 
 static int event_read(struct decoder *d, const struct event_type *type, struct field element, struct event *event)
@@ -456,16 +366,16 @@ static int event_read(struct decoder *d, const struct event_type *type, struct f
         return 0;
 }
 
-static void events_read(struct decoder *d, const struct event_type *type, cJSON *first, size_t limit)
+static void events_read(struct decoder *d, const struct event_type *type, struct json *first, size_t limit)
 {
         struct decode_message *out = d->out;
         struct event event;
 
         d->elements = 0;
-        for (cJSON *element = first; element && d->elements < limit; element = element->next)
+        for (struct json *element = first; element && d->elements < limit; element = element->next)
                 d->elements++;
         d->index = 0;
-        for (cJSON *element = first; d->index < d->elements; element = element->next, d->index++) {
+        for (struct json *element = first; d->index < d->elements; element = element->next, d->index++) {
                 if (event_read(d, type, element_field(element, d->index), &event))
                         continue;
                 if (!out->events)
@@ -477,12 +387,11 @@ static void events_read(struct decoder *d, const struct event_type *type, cJSON 
 /* ---- messages ---- */
 
 /* All that is wrong with a notice is wrong with its message. */
-static int notice_read(struct decoder *d, cJSON *first, size_t limit)
+static int notice_read(struct decoder *d, struct json *first, size_t limit)
 {
         struct decode_notice *notice = arena_alloc(d->arena, sizeof(*notice));
         struct field element = element_field(first, 0), type;
         const char *text = NULL;
-        size_t size;
 
         if (first && first->next && limit > 1)
                 return field_fault(d, d->data, "format", "of more than one element is no reorg notice");
@@ -497,10 +406,9 @@ static int notice_read(struct decoder *d, cJSON *first, size_t limit)
                 field_int64(d, event_field(element, "fork_block"), INT64_MAX, &notice->fork_block) ||
                 field_int64(d, event_field(element, "depth"), INT64_MAX, &notice->depth))
                 return DECODE_BAD;
-        notice->json = print(d->arena, first, &size);
-        if (unstorable(notice->json))
-                return field_fault(
-                        d, element, "format", "that holds %s, which PostgreSQL cannot store", unstorable(notice->json));
+        if (storable(d, element, "that ", first->unstorable))
+                return DECODE_BAD;
+        notice->json = arena_copy(d->arena, first->source, (size_t)(first->end - first->source));
         d->out->notice = notice;
         return 0;
 }
@@ -513,13 +421,13 @@ static const struct event_type *type_find(const char *name)
         return &event_types[EVENT_GENERIC];
 }
 
-static int envelope_read(struct decoder *d, cJSON *envelope)
+static int envelope_read(struct decoder *d, struct json *envelope)
 {
         const char *name = NULL;
-        cJSON *first;
+        struct json *first;
         size_t limit;
 
-        if (!cJSON_IsObject(envelope))
+        if (envelope->type != JSON_OBJECT)
                 return field_fault(
                         d, (struct field){envelope, DECODE_WHOLE_MESSAGE, "", "the message"}, "type", "is not an object");
         d->name = envelope_field(envelope, "event_name");
@@ -529,40 +437,28 @@ static int envelope_read(struct decoder *d, cJSON *envelope)
                 return DECODE_BAD;
         if (!*name)
                 return field_fault(d, d->name, "format", "is empty");
-        if (!cJSON_IsArray(d->data.item) && !cJSON_IsObject(d->data.item))
+        if (!is_type(d->data.item, JSON_ARRAY) && !is_type(d->data.item, JSON_OBJECT))
                 return field_fault(d, d->data, "type", "is neither an array nor an object");
         /* older producers write one event without an array; what follows it is a member of the envelope */
-        first = cJSON_IsArray(d->data.item) ? d->data.item->child : d->data.item;
-        limit = cJSON_IsArray(d->data.item) ? SIZE_MAX : 1;
+        first = is_type(d->data.item, JSON_ARRAY) ? d->data.item->child : d->data.item;
+        limit = is_type(d->data.item, JSON_ARRAY) ? SIZE_MAX : 1;
         if (!strcmp(name, NOTICE_NAME))
                 return notice_read(d, first, limit);
         events_read(d, type_find(name), first, limit);
         return d->out->fault_count ? DECODE_BAD : 0;
 }
 
-static int text_read(struct decoder *d, const char *text, size_t size)
-{
-        struct json_text json;
-        cJSON *tree;
-
-        if (json_prepare(text, size, DECODE_DEPTH_MAX, tree_arena, &json))
-                return fault_add(d, "json", arena_format(d->arena, "byte %zu: %s", json.error_at, json.error));
-        tree = cJSON_ParseWithLengthOpts(json.data, json.size, NULL, false);
-        return tree ? envelope_read(d, tree) : fault_add(d, "json", "cJSON refuses the text");
-}
-
 int decode_message(const char *text, size_t size, const char *network, struct arena *arena, struct arena *scratch,
         struct decode_message *out)
 {
-        static pthread_once_t hooked = PTHREAD_ONCE_INIT;
         struct decoder d = {.arena = arena, .out = out, .network = network, .index = DECODE_WHOLE_MESSAGE, .elements = 1};
-        int r;
+        struct json *root;
+        const char *error;
+        size_t error_at;
 
         *out = (struct decode_message){0};
-        pthread_once(&hooked, tree_hook);
         arena_reset(scratch);
-        tree_arena = scratch;
-        r = text_read(&d, text, size);
-        tree_arena = NULL;
-        return r;
+        if (json_read(text, size, DECODE_DEPTH_MAX, scratch, &root, &error, &error_at))
+                return fault_add(&d, "json", arena_format(arena, "byte %zu: %s", error_at, error));
+        return envelope_read(&d, root);
 }

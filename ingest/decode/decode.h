@@ -1,9 +1,8 @@
 /*
- * JSON of one stream entry -> event records. Pure: no I/O, no state; the only user of cJSON on input.
+ * JSON of one stream entry -> event records. Pure: no I/O, no state.
  *
- * What cJSON lets through is caught before it: the text must be valid UTF-8 and exactly one JSON value by RFC 8259 (no trailing
- * text, no 01, no 1., no raw control characters), at most DECODE_DEPTH_MAX levels deep. Numbers keep their
- * own text to the last digit (cJSON's are doubles); an escaped NUL or lone surrogate spoils the event that would store it.
+ * The text must be one JSON value, at most DECODE_DEPTH_MAX levels deep (json.h). Numbers keep their own text to the last digit;
+ * an escaped NUL or lone surrogate spoils the event that would store it.
  */
 #pragma once
 

@@ -4,8 +4,8 @@
 
 struct reader {
         const unsigned char *at, *end;
-        const unsigned char *copied; /* the text before it stands in the copy */
-        char *out;
+        char *out;         /* where the next text goes */
+        struct json *item; /* that is being read */
         const char *error;
 };
 
@@ -13,15 +13,6 @@ static int refuse(struct reader *r, const char *error)
 {
         r->error = error;
         return JSON_BAD;
-}
-
-static void copy_until(struct reader *r, const unsigned char *until)
-{
-        size_t size = (size_t)(until - r->copied);
-
-        memcpy(r->out, r->copied, size);
-        r->out += size;
-        r->copied = until;
 }
 
 /* Needs no second look within a string. */
@@ -84,60 +75,66 @@ static int escape_value(const struct reader *r, const unsigned char *at)
         return value;
 }
 
-/* The six bytes of an escape by others in the copy. */
-static void replace_escape(struct reader *r, const char *bytes, size_t size)
+static void put_character(struct reader *r, unsigned code)
 {
-        copy_until(r, r->at);
-        memcpy(r->out, bytes, size);
-        r->out += size;
-        r->copied += 6;
+        static const unsigned char heads[] = {0, 0xc0, 0xe0, 0xf0};
+        int more = code && code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+
+        if (!code)
+                r->item->unstorable = "a NUL (\\u0000)";
+        else if (code >= 0xd800 && code <= 0xdfff && !r->item->unstorable)
+                r->item->unstorable = "a lone surrogate";
+        *r->out++ = (char)(heads[more] | code >> 6 * more);
+        while (more-- > 0)
+                *r->out++ = (char)(0x80 | (code >> 6 * more & 0x3f));
 }
 
 /* r->at stands at the backslash. */
 static int read_escape(struct reader *r)
 {
+        static const char letters[] = "\"\\/bfnrt", characters[] = "\"\\/\b\f\n\r\t";
+        const char *letter;
         int value, second;
 
         if (r->end - r->at < 2)
                 return refuse(r, "the text ends within a string");
         if (r->at[1] != 'u') {
-                if (!r->at[1] || !strchr("\"\\/bfnrt", r->at[1]))
+                letter = r->at[1] ? strchr(letters, r->at[1]) : NULL;
+                if (!letter)
                         return refuse(r, "no such escape in a string");
+                *r->out++ = characters[letter - letters];
                 r->at += 2;
                 return 0;
         }
         value = escape_value(r, r->at + 2);
         if (value < 0)
                 return refuse(r, "\\u without four hex digits");
-        if (value >= 0xd800 && value <= 0xdfff) {
-                bool pair = value < 0xdc00 && r->end - r->at >= 12 && r->at[6] == '\\' && r->at[7] == 'u';
-
-                second = pair ? escape_value(r, r->at + 8) : -1;
-                if (second >= 0xdc00 && second <= 0xdfff) {
-                        r->at += 12;
-                        return 0;
-                }
-                replace_escape(
-                        r, (const char[]){JSON_SURROGATE, (char)(0x80 | (value >> 6 & 0x3f)), (char)(0x80 | (value & 0x3f))}, 3);
-        }
-        if (!value)
-                replace_escape(r, JSON_NUL, 2);
         r->at += 6;
+        second = value >= 0xd800 && value < 0xdc00 && r->end - r->at >= 6 && r->at[0] == '\\' && r->at[1] == 'u'
+                         ? escape_value(r, r->at + 2)
+                         : -1;
+        if (second >= 0xdc00 && second <= 0xdfff) {
+                r->at += 6;
+                value = 0x10000 + ((value - 0xd800) << 10) + second - 0xdc00;
+        }
+        put_character(r, (unsigned)value);
         return 0;
 }
 
-static int read_string(struct reader *r)
+static int read_string(struct reader *r, const char **text)
 {
         size_t size;
 
+        *text = r->out;
         r->at++;
         for (;;) {
                 while (r->at < r->end && is_plain(*r->at))
-                        r->at++;
+                        *r->out++ = (char)*r->at++;
                 if (r->at == r->end)
                         return refuse(r, "the text ends within a string");
                 if (*r->at == '"') {
                         r->at++;
+                        *r->out++ = '\0';
                         return 0;
                 }
                 if (*r->at == '\\') {
@@ -150,6 +147,8 @@ static int read_string(struct reader *r)
                 size = json_character_size(r->at, r->end);
                 if (!size)
                         return refuse(r, "invalid UTF-8");
+                memcpy(r->out, r->at, size);
+                r->out += size;
                 r->at += size;
         }
 }
@@ -165,9 +164,9 @@ static int read_digits(struct reader *r)
 
 static int read_number(struct reader *r)
 {
-        copy_until(r, r->at);
-        *r->out++ = '"';
-        *r->out++ = JSON_NUMBER;
+        const unsigned char *start = r->at;
+        size_t size;
+
         if (*r->at == '-')
                 r->at++;
         if (is_next(r, '0')) {
@@ -189,23 +188,27 @@ static int read_number(struct reader *r)
                 if (read_digits(r))
                         return JSON_BAD;
         }
-        copy_until(r, r->at);
-        *r->out++ = '"';
+        size = (size_t)(r->at - start);
+        r->item->text = memcpy(r->out, start, size);
+        r->out[size] = '\0';
+        r->out += size + 1;
         return 0;
 }
 
 static int read_scalar(struct reader *r)
 {
-        static const char *const words[] = {"null", "true", "false"};
+        static const char *const words[] = {[JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true"};
 
+        r->item->type = *r->at == '"' ? JSON_STRING : JSON_NUMBER;
         if (*r->at == '"')
-                return read_string(r);
+                return read_string(r, &r->item->text);
         if (*r->at == '-' || is_digit(r))
                 return read_number(r);
         for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
                 size_t size = strlen(words[i]);
 
                 if ((size_t)(r->end - r->at) >= size && !memcmp(r->at, words[i], size)) {
+                        r->item->type = (enum json_type)i;
                         r->at += size;
                         return 0;
                 }
@@ -218,7 +221,8 @@ static int read_name(struct reader *r)
         skip_space(r);
         if (!is_next(r, '"'))
                 return refuse(r, "a member name is missing");
-        if (read_string(r))
+        r->item->member = (const char *)r->at;
+        if (read_string(r, &r->item->name))
                 return JSON_BAD;
         skip_space(r);
         if (!is_next(r, ':'))
@@ -227,66 +231,77 @@ static int read_name(struct reader *r)
         return 0;
 }
 
-/* One value, with a stack of the brackets that will close it instead of recursion. */
-static int read_value(struct reader *r, char *closers, size_t depth_max)
+/* Closes those of the open arrays and objects that end here; the last one closed is the item. */
+static void read_ends(struct reader *r, struct json **open, size_t *depth)
 {
-        size_t depth = 0;
-
         for (;;) {
+                r->item->end = (const char *)r->at;
                 skip_space(r);
-                if (r->at == r->end)
-                        return refuse(r, "the text ends where a value is due");
-                if (*r->at == '{' || *r->at == '[') {
-                        bool object = *r->at == '{';
+                if (!*depth)
+                        return;
+                struct json *parent = open[*depth - 1];
 
-                        if (depth == depth_max)
-                                return refuse(r, "nested too deep");
-                        closers[depth++] = object ? '}' : ']';
-                        r->at++;
-                        skip_space(r);
-                        if (!is_next(r, closers[depth - 1])) {
-                                if (object && read_name(r))
-                                        return JSON_BAD;
-                                continue;
-                        }
-                } else if (read_scalar(r)) {
-                        return JSON_BAD;
-                }
-                /* a value is complete, or its closing bracket is next */
-                for (;;) {
-                        skip_space(r);
-                        if (!depth)
-                                return 0;
-                        if (!is_next(r, closers[depth - 1]))
-                                break;
-                        r->at++;
-                        depth--;
-                }
-                if (!is_next(r, ','))
-                        return refuse(r, r->at == r->end ? "the text ends too early" : "a comma or a closing bracket is missing");
+                if (!parent->unstorable)
+                        parent->unstorable = r->item->unstorable;
+                if (!is_next(r, parent->type == JSON_OBJECT ? '}' : ']'))
+                        return;
                 r->at++;
-                if (closers[depth - 1] == '}' && read_name(r))
-                        return JSON_BAD;
+                r->item = parent;
+                --*depth;
         }
 }
 
-int json_prepare(const char *text, size_t size, size_t depth_max, struct arena *arena, struct json_text *out)
+/* One value, with a stack of the arrays and objects that are open instead of recursion. */
+static int read_value(struct reader *r, struct arena *arena, size_t depth_max, struct json **root)
+{
+        struct json **open = arena_alloc(arena, depth_max * sizeof(*open)), **place = root;
+        size_t depth = 0;
+
+        for (;;) {
+                *place = r->item = arena_alloc(arena, sizeof(*r->item));
+                *r->item = (struct json){0};
+                if (depth && open[depth - 1]->type == JSON_OBJECT && read_name(r))
+                        return JSON_BAD;
+                skip_space(r);
+                if (r->at == r->end)
+                        return refuse(r, "the text ends where a value is due");
+                r->item->source = (const char *)r->at;
+                r->item->member = r->item->member ? r->item->member : r->item->source;
+                if (*r->at == '{' || *r->at == '[') {
+                        r->item->type = *r->at == '{' ? JSON_OBJECT : JSON_ARRAY;
+                        if (depth == depth_max)
+                                return refuse(r, "nested too deep");
+                        r->at++;
+                        skip_space(r);
+                        if (!is_next(r, r->item->type == JSON_OBJECT ? '}' : ']')) {
+                                open[depth++] = r->item;
+                                place = &r->item->child;
+                                continue;
+                        }
+                        r->at++;
+                } else if (read_scalar(r)) {
+                        return JSON_BAD;
+                }
+                read_ends(r, open, &depth);
+                if (!depth)
+                        return 0;
+                if (!is_next(r, ','))
+                        return refuse(r, r->at == r->end ? "the text ends too early" : "a comma or a closing bracket is missing");
+                r->at++;
+                place = &r->item->next;
+        }
+}
+
+int json_read(const char *text, size_t size, size_t depth_max, struct arena *arena, struct json **root, const char **error,
+        size_t *error_at)
 {
         const unsigned char *start = (const unsigned char *)(size ? text : "");
-        struct reader r = {.at = start, .end = start + size, .copied = start};
-        char *closers = arena_alloc(arena, depth_max);
+        /* no text is longer than what it is read from, and a number's NUL has the place of what follows it */
+        struct reader r = {.at = start, .end = start + size, .out = arena_alloc(arena, size + 1)};
 
-        *out = (struct json_text){0};
-        /* a number of one digit and the comma behind it become five bytes */
-        r.out = out->data = arena_alloc(arena, size / 2 * 5 + 4);
-        if (!read_value(&r, closers, depth_max) && r.at < r.end)
-                refuse(&r, "something follows the value");
-        if (r.error) {
-                out->error = r.error;
-                out->error_at = (size_t)(r.at - start);
-                return JSON_BAD;
-        }
-        copy_until(&r, r.end);
-        out->size = (size_t)(r.out - out->data);
-        return 0;
+        if (!read_value(&r, arena, depth_max, root) && r.at < r.end)
+                (void)refuse(&r, "something follows the value");
+        *error = r.error;
+        *error_at = (size_t)(r.at - start);
+        return r.error ? JSON_BAD : 0;
 }

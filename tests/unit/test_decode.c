@@ -354,7 +354,7 @@ static void values_shown_are_short(void **state)
                 euros);
         check_fault(with(price, "Type':0", arena_format(&arena, "Type':'%s'", euros)), "format", expected);
         check_fault(with(price, "Type':0", "Type':'a\\n\\u001b'"), "format",
-                "event_data[0].vaultType: 'a\\u000a\\u001b' is not a whole number in decimal or 0x digits");
+                "event_data[0].vaultType: 'a\\n\\u001b' is not a whole number in decimal or 0x digits");
 }
 
 static void duplicates_and_unknown_members(void **state)
@@ -456,7 +456,8 @@ static void generic_events(void **state)
         check_value(event, 0, "Renamed");
         check_value(event, 1,
                 json("{'a':12345678901234567890,'b':0.10,'c':-1E+05,'d':" U256_END
-                     ",'e':[1e999999999,{'f':-0}],'g':'€\\t','h':null,'':true}"));
+                     ",'e':[1e999999999,{'f':-0}],'g':'\\u20ac\\t','h':null,'':true}"));
+        check_value(decode(GENERIC(" 'a' : [ 1 , { } ] , ")).events, 1, json("{'a' : [ 1 , { } ]}"));
         check_value(decode(GENERIC("'transaction_information':5,'x':1,")).events, 1, json("{'x':1}"));
         check_value(decode(GENERIC("")).events, 1, "{}");
         check_value(
@@ -483,17 +484,17 @@ static void unstorable_escapes(void **state)
         check_fault(with(GENERIC("@"), "@", "'a':['\\udd84\\ud83e'],"), "format",
                 "event_data[0]: an object that holds a lone surrogate, which PostgreSQL cannot store");
         check_fault(decode(MESSAGE("Renamed\\uD800", "{" PLACE "}")), "format",
-                "event_name: 'Renamed\\ud800' holds a lone surrogate, which PostgreSQL cannot store");
+                "event_name: 'Renamed\\uD800' holds a lone surrogate, which PostgreSQL cannot store");
         check_fault(with(price, "'sharePrice':'5'", "'sharePrice':'5\\udfff'"), "format",
                 "event_data[0].sharePrice: '5\\udfff' is not a whole number in decimal or 0x digits");
         /* the characters next to them, and a pair */
-        check_value(decode(GENERIC("'a':'\\ud7ff\\ue000\\ud83d\\ude00',")).events, 1,
-                json("{'a':'\xed\x9f\xbf\xee\x80\x80\xf0\x9f\x98\x80'}"));
+        check_value(
+                decode(GENERIC("'a':'\\ud7ff\\ue000\\ud83d\\ude00',")).events, 1, json("{'a':'\\ud7ff\\ue000\\ud83d\\ude00'}"));
         /* not an escape: a backslash and u0000 */
         check_value(decode(GENERIC("'a':'\\\\u0000',")).events, 1, json("{'a':'\\\\u0000'}"));
-        /* nothing is confused with how the NUL is marked inside */
+        /* nothing is confused with how the NUL stands in the tree */
         check_value(decode(GENERIC("'a':'À\\u00c0\\u0080\\uFDD0\xef\xb7\x90',")).events, 1,
-                json("{'a':'ÀÀ\xc2\x80\xef\xb7\x90\xef\xb7\x90'}"));
+                json("{'a':'À\\u00c0\\u0080\\uFDD0\xef\xb7\x90'}"));
         message = with(price, "'sharePrice'", "'\\u0000':'\\u0000','sharePrice'");
         assert_int_equal(message.event_count, 1);
         message = with(price, "'sharePrice'", "'\\ud83e':'\\ud83e','sharePrice'");
@@ -624,6 +625,17 @@ static void malformed_json(void **state)
                 check_whole(decode_bytes(cases[i].text, cases[i].size, NULL), "json", cases[i].fault);
 }
 
+static struct json *read_json(const char *text, size_t depth_max)
+{
+        struct json *root = NULL;
+        const char *error;
+        size_t error_at;
+        int r = json_read(text, strlen(text), depth_max, &arena, &root, &error, &error_at);
+
+        assert_int_equal(r, error ? JSON_BAD : 0);
+        return error ? NULL : root;
+}
+
 static void well_formed_json(void **state)
 {
         static const char *const texts[] = {"[]", "{}", " [ 1 , -0 , 0.5 , 1E+2 , 1e-2 , 10 ] ",
@@ -631,27 +643,71 @@ static void well_formed_json(void **state)
                 "{ \"a\" : { } , \"\" : [ [ ] ] , \"a\" : null }", "true", "-0", "\"\""};
 
         (void)state;
-        for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
-                struct json_text prepared;
-
-                assert_int_equal(json_prepare(texts[i], strlen(texts[i]), DECODE_DEPTH_MAX, &arena, &prepared), 0);
-        }
+        for (size_t i = 0; i < ARRAY_LENGTH(texts); i++)
+                assert_non_null(read_json(texts[i], DECODE_DEPTH_MAX));
 }
 
-static void json_is_marked(void **state)
+/* Types by their letters, names and texts; a closing bracket for each array and object. */
+static void print_json(const struct json *item, FILE *out)
 {
-        static const char text[] = "[1,-2.5e3,\"\\\\u0000\\u0000\",{\"\\u0000\":0}]";
-        static const char expected[] = "[\"\xff"
-                                       "1\",\"\xff"
-                                       "-2.5e3\",\"\\\\u0000\xc0\x80\",{\"\xc0\x80\":\"\xff"
-                                       "0\"}]";
-        struct json_text prepared;
+        fputc("0ftns[{"[item->type], out);
+        if (item->name)
+                fprintf(out, "%s=", item->name);
+        if (item->text)
+                fprintf(out, "%s,", item->text);
+        if (item->unstorable)
+                fputc('!', out);
+        for (const struct json *child = item->child; child; child = child->next)
+                print_json(child, out);
+        if (item->type == JSON_ARRAY || item->type == JSON_OBJECT)
+                fputc(']', out);
+}
+
+static void json_is_a_tree(void **state)
+{
+        static const struct {
+                const char *text, *tree;
+        } good[] = {
+                {" 1 ", "n1,"},
+                {"[]", "[]"},
+                {"[[],{},null,true,false]", "[[]{]0tf]"},
+                {"{\"a\":[1,-2.5e3],\"b\":{\"\":\"x\"}}", "{[a=n1,n-2.5e3,]{b=s=x,]]"},
+                {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u12aF\\u007f\\u0080\\u07ff\\u0800\"",
+                        "s\"\\/\b\f\n\r\t\xe1\x8a\xaf\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80,"},
+                {"[\"\\ud83d\\ude00\\udbff\\udfff\"]", "[s\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf,]"},
+                {"[\"\\\\u0000\\u0000\"]", "[!s\\u0000\xc0\x80,!]"},
+                {"[[{\"\\u0000\":0}],1]", "[![!{!n\xc0\x80=0,!]]n1,]"},
+                {"[\"\\ud800\\ud800\\udc00\\udc00\"]", "[!s\xed\xa0\x80\xf0\x90\x80\x80\xed\xb0\x80,!]"},
+        };
 
         (void)state;
-        assert_int_equal(json_prepare(text, sizeof(text) - 1, 2, &arena, &prepared), 0);
-        assert_int_equal(prepared.size, sizeof(expected) - 1);
-        assert_memory_equal(prepared.data, expected, sizeof(expected) - 1);
-        assert_int_equal(json_prepare(text, sizeof(text) - 1, 1, &arena, &prepared), JSON_BAD);
+        for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
+                char *text = NULL;
+                size_t size;
+                FILE *out = open_memstream(&text, &size);
+
+                print_json(read_json(good[i].text, DECODE_DEPTH_MAX), out);
+                assert_int_equal(fclose(out), 0);
+                assert_string_equal(text, good[i].tree);
+                free(text);
+        }
+        assert_non_null(read_json("[{}]", 2));
+        assert_null(read_json("[{}]", 1));
+}
+
+static void json_knows_its_source(void **state)
+{
+        const struct json *root = read_json(" { \"a\" : [ 1 , \"\\n\" ] , \"b\":\"c\"} ", 2), *a = root->child, *b = a->next;
+
+        (void)state;
+        assert_memory_equal(root->source, "{ \"a\"", 5);
+        assert_string_equal(root->end, " ");
+        assert_memory_equal(a->member, "\"a\" : [ 1", 9);
+        assert_memory_equal(a->source, "[ 1", 3);
+        assert_memory_equal(a->end, " , \"b\"", 6);
+        assert_memory_equal(a->child->next->source, "\"\\n\" ]", 6);
+        assert_int_equal(b->end - b->member, 7);
+        assert_string_equal(b->end, "} ");
 }
 
 /* depth objects in all: the envelope, its array, the event, and so many arrays in it. */
@@ -734,7 +790,8 @@ int main(void)
                 TEST(notices),
                 TEST(malformed_json),
                 TEST(well_formed_json),
-                TEST(json_is_marked),
+                TEST(json_is_a_tree),
+                TEST(json_knows_its_source),
                 TEST(depth),
                 TEST(large_messages),
         };
