@@ -152,10 +152,19 @@ CREATE TABLE pinned_network (
         network TEXT COLLATE "C" NOT NULL
 );
 
--- For statements on whole event rows: a table's columns, without the time when the row was stored; and what a row says, without where it came from.
-CREATE FUNCTION event_columns(name TEXT) RETURNS TEXT LANGUAGE sql STABLE AS $$
-        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-        WHERE attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped AND attname <> 'created_at'
+-- For statements on whole event rows: a table's columns as they are now, without the time when the row was stored, for what others add is theirs; and
+-- what a row says, without where it came from.
+DO $make$
+BEGIN
+        EXECUTE format('CREATE FUNCTION event_columns(name TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$ SELECT CASE name %s END $$',
+                (SELECT string_agg(format('WHEN %L THEN %L', name, (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+                                FROM pg_attribute a WHERE a.attrelid = to_regclass(name) AND a.attnum > 0 AND a.attname <> 'created_at')), ' ')
+                FROM unnest(event_tables()) name));
+END $make$;
+CREATE FUNCTION event_others() RETURNS TEXT[] LANGUAGE sql STABLE AS $$ -- all other columns that an event table has by now
+        SELECT ARRAY['stream', 'stream_ms', 'stream_seq'] || array_agg(DISTINCT a.attname::text)
+        FROM unnest(event_tables()) name JOIN pg_attribute a ON a.attrelid = to_regclass(name)
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (string_to_array(event_columns(name), ', '))
 $$;
 CREATE FUNCTION event_content(event_row JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE AS $$
         SELECT event_row - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq']

@@ -354,9 +354,11 @@ BEGIN
                                         AND v.log_index = o.log_index AND v.block_hash = o.block_hash
                                         AND o.reason <> ''not in stream'' -- what no stream held is not what stands
                                 RETURNING o.*)
-                        INSERT INTO %1$I SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r
+                        INSERT INTO %1$I (%2$s, created_at)
+                        SELECT %2$s, created_at FROM (SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r) r
                         ORDER BY r.transaction_hash, r.log_index
-                        ON CONFLICT (transaction_hash, log_index) DO NOTHING -- it stands already: one of the two was too much', name);
+                        ON CONFLICT (transaction_hash, log_index) DO NOTHING -- it stands already: one of the two was too much',
+                        name, event_columns(name));
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;

@@ -3,13 +3,13 @@
 
 -- The content of an event row as its table would have it.
 CREATE FUNCTION chain_content(name TEXT, event_row JSONB) RETURNS JSONB LANGUAGE sql STABLE AS $$
-        SELECT event_content(CASE name
+        SELECT CASE name
                 WHEN 'atom_created_events' THEN to_jsonb(jsonb_populate_record(NULL::atom_created_events, event_row))
                 WHEN 'triple_created_events' THEN to_jsonb(jsonb_populate_record(NULL::triple_created_events, event_row))
                 WHEN 'deposited_events' THEN to_jsonb(jsonb_populate_record(NULL::deposited_events, event_row))
                 WHEN 'redeemed_events' THEN to_jsonb(jsonb_populate_record(NULL::redeemed_events, event_row))
                 WHEN 'share_price_changed_events' THEN to_jsonb(jsonb_populate_record(NULL::share_price_changed_events, event_row))
-        END)
+        END
 $$;
 
 -- The differences between the chain's events of the blocks lo to hi, given as arrays, and what stands. kind:
@@ -21,6 +21,8 @@ CREATE FUNCTION chain_compare(lo BIGINT, hi BIGINT, contract TEXT, tables TEXT[]
 RETURNS TABLE (kind TEXT, place BIGINT, source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_number BIGINT, block_hash TEXT, judged BOOLEAN)
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+        others CONSTANT TEXT[] := event_others();
 BEGIN
         RETURN QUERY
         WITH shown AS MATERIALIZED (
@@ -37,12 +39,12 @@ BEGIN
         )
         SELECT CASE WHEN s.block_hash IS NULL THEN 'missing' ELSE 'wrong' END, e.n, e.t, e.x, e.i, e.b, e.h, true
         FROM shown e LEFT JOIN LATERAL (
-                SELECT v.block_hash, event_content(v.event_row) AS content
+                SELECT v.block_hash, v.event_row - others AS content
                 FROM event_standing v
                 WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i AND v.block_hash = e.h OFFSET 0) s ON true
         WHERE s.block_hash IS NULL
                 -- a producer may have had no time of the block; that stays
-                OR s.content <> chain_content(e.t, CASE WHEN s.content -> 'block_timestamp' = 'null' THEN e.r - 'block_timestamp' ELSE e.r END)
+                OR s.content <> chain_content(e.t, CASE WHEN s.content -> 'block_timestamp' = 'null' THEN e.r - 'block_timestamp' ELSE e.r END) - others
         UNION ALL
         SELECT 'odd', 0, s.source_table, s.transaction_hash, s.log_index, s.block_number, s.block_hash, s.judged
         FROM odd s
