@@ -243,6 +243,8 @@ static int process(struct worker *worker)
         add_lost_entries(worker);
         if (worker->service->program->process(work))
                 return fail_batch(worker, "batch failed in PostgreSQL; it is tried again", db_error(worker->db));
+        if (connect_redis(worker)) /* it may have closed the connection, which was idle meanwhile */
+                return -1;
         const char *problem;
         if (ownership_confirm(worker->service, worker->place, worker->reader.consumer.redis, &problem)) {
                 worker->redis_failed = true;

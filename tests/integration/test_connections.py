@@ -218,3 +218,20 @@ def test_a_closed_idle_connection_is_no_failure(make_pipeline, own_postgres, sma
     for service in services:
         assert sample(service.get("/metrics")[1], "batch_retries_total") == 0, service.tail()
     pipeline.assert_exact()
+
+
+def test_redis_closes_what_is_idle_while_a_batch_takes_longer(make_pipeline, own_redis, small):
+    """Each batch would be done again for ever, if its ack needed the connection that read it."""
+    own_redis.start()
+    pipeline = make_pipeline(redis=own_redis, redis_db=0, WORKERS=1).listen_to(small).migrate()
+    with pipeline.connect() as connection:
+        connection.execute("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(4); RETURN NULL; END $$")
+        connection.execute("CREATE TRIGGER slow AFTER INSERT ON deposited_events FOR EACH STATEMENT EXECUTE FUNCTION slow()")
+    own_redis.client().config_set("timeout", 1)
+    service = pipeline.start("ingest").ready()
+    pipeline.feed(small)
+    until(pipeline.drained(("ingest",)), "all is through", alive=[service])
+    metrics = service.get("/metrics")[1]
+    assert sample(metrics, "batch_retries_total") == 0 and sample(metrics, "dead_letters_total") == 0, service.tail()
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
