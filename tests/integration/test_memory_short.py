@@ -141,6 +141,30 @@ def test_entries_are_passed_over_by_hand(pipeline):
     assert "set by hand" not in service.messages()
 
 
+def test_a_place_beyond_the_end_is_no_loss(pipeline, small):
+    """What comes then is passed over by hand, and nobody has trimmed it: it is read once the place is set back."""
+    pipeline.listen_to(small)
+    service = pipeline.start("ingest").ready()
+    pipeline.feed(small[:len(small) // 2])
+    until(pipeline.drained(("ingest",)), "the first half is through", alive=[service])
+    redis = pipeline.redis()
+    places = {stream: redis.xinfo_groups(stream)[0]["last-delivered-id"] for stream in pipeline.streams if redis.exists(stream)}
+    for stream in places:
+        redis.xgroup_setid(stream, pipeline.group, "18446744073709551615-0")
+    until(lambda: service.messages().count("set by hand") == len(places), "it says so", alive=[service])
+    pipeline.feed(small[len(small) // 2:])
+
+    def looks():
+        return redis.info("commandstats")["cmdstat_eval"]["calls"]
+    seen = looks()
+    until(lambda: looks() > seen + 4 * len(places), "it has looked again", alive=[service])
+    for stream, place in places.items():
+        redis.xgroup_setid(stream, pipeline.group, place)
+    pipeline.start("cascade", "analytics")
+    pipeline.drain().assert_exact()
+    assert sample(service.get("/metrics")[1], "lost_entries_total") == 0 and "trimmed" not in service.messages(), service.tail()
+
+
 def test_the_newest_dead_letters_are_large(pipeline):
     """The page looks at some of them: Redis answers nobody else while it does."""
     redis, letter = pipeline.migrate().redis(), {"stage": "ingest", "stream": "s", "id": "1-1", "group": pipeline.group, "error_class": "type"}

@@ -36,7 +36,7 @@ if group and not read and added and ARGV[2] == '1' then
         by_hand = last ~= '0-0' and (deleted == '0-0' or counted ~= '' and less(counted, last) and not less(counted, deleted))
         read = last == '0-0' and 0
 end
-if not added or not (read or by_hand) then
+if not added or not (read or by_hand) or (read and less(stream['last-generated-id'], last)) then -- or the place was set beyond the end by hand
         return {0, '', '', lag, counted}
 end
 local function left_behind(most) -- how many entries there are behind the last one read; nil: more than that, or too large
