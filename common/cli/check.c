@@ -109,6 +109,45 @@ static void check_writes(struct report *report, const struct service *service, s
                 tell(report, VERDICT_OK, "redis role", "takes writes");
 }
 
+/* A user of Redis may have some commands and keys only (ACL); a script's commands are the user's, too. Each is tried with
+ * arguments that are refused, so that nothing changes: whether it is allowed is looked at before. XADD for all that is written
+ * to. */
+#define KEY   "\n" /* stands for a stream */
+#define OWNER "\t" /* for the key beside the group, see stream/owner.h */
+static const char *const redis_commands[][7] = {{"XADD", KEY, "?", "-", "-"},
+        {"XREADGROUP", "GROUP", "\r", "-", "STREAMS", KEY, "?"}, {"XAUTOCLAIM", KEY, "\r", "-", "?", "?"},
+        {"XCLAIM", KEY, "\r", "-", "?", "?"}, {"XPENDING", KEY, "\r", "?", "?", "?"}, {"XGROUP", "CREATE", KEY, "\r", "?"},
+        {"XGROUP", "SETID", KEY, "\r", "?"}, {"XGROUP", "DELCONSUMER", KEY, "\r", "-"}, {"XGROUP", "DESTROY", KEY, "\r"},
+        {"XINFO", "STREAM", KEY}, {"XINFO", "GROUPS", KEY}, {"XINFO", "CONSUMERS", KEY, "\r"}, {"XRANGE", KEY, "?", "?"},
+        {"XREVRANGE", KEY, "?", "?"}, {"XLEN", KEY}, {"XTRIM", KEY, "?", "?"}, {"XDEL", KEY, "?"}, {"HGET", OWNER, "-"},
+        {"HSET", OWNER, "-", "-", "-"}, {"EXISTS", KEY}, {"TIME"}, {"MULTI"}, {"EXEC"}};
+
+static bool is_allowed(struct redis *redis, const char *const words[7], const char *stream, const char *owner)
+{
+        AUTO_COMMAND struct redis_command command = {0};
+        for (size_t i = 0; i < 7 && words[i]; i++)
+                redis_command_push(&command, !strcmp(words[i], KEY) ? stream : !strcmp(words[i], OWNER) ? owner : words[i]);
+        return !redis_run(redis, &command, 0, NULL) || !strstr(redis_error(redis), "NOPERM");
+}
+
+static void check_commands(struct report *report, const struct service *service, struct redis *redis)
+{
+        const char *output = service->program->output(service->config), *dead_letters = service->shared->dead_letter_stream;
+        const char *const streams[] = {service_inputs(service)[0], dead_letters, output ? output : dead_letters};
+        char owner[300], missing[600] = "";
+        stream_owner_key(streams[0], service->shared->group, owner, sizeof(owner));
+        for (size_t s = 0, used = 0; s < ARRAY_LENGTH(streams); s++)
+                for (size_t i = 0; i < (s ? 1 : ARRAY_LENGTH(redis_commands)) && used < sizeof(missing); i++) {
+                        const char *const *words = redis_commands[i];
+                        const bool two = !strcmp(words[0], "XGROUP") || !strcmp(words[0], "XINFO");
+                        if (!is_allowed(redis, words, streams[s], owner))
+                                used += (size_t)snprintf(missing + used, sizeof(missing) - used, "%s%s%s%s%s%s", used ? ", " : "",
+                                        words[0], two ? " " : "", two ? words[1] : "", s ? " to " : "", s ? streams[s] : "");
+                }
+        tell(report, *missing ? VERDICT_FAIL : VERDICT_OK, "redis commands", "%s%s",
+                *missing ? "the user of Redis may not use, or not on our keys: " : "all that are needed are allowed", missing);
+}
+
 static void check_groups(struct report *report, const struct service *service, struct redis *redis)
 {
         const char *const *streams = service_inputs(service);
@@ -152,6 +191,7 @@ static void check_redis(struct report *report, struct service *service, struct r
         check_version(report, redis);
         check_config(report, redis);
         check_writes(report, service, redis);
+        check_commands(report, service, redis);
         bool scripts = !redis_call(redis, NULL, "EVAL", "return 1", "0", NULL);
         tell(report, scripts ? VERDICT_OK : VERDICT_FAIL, "redis scripts", "%s",
                 scripts ? "EVAL is allowed" : redis_error(redis));

@@ -61,6 +61,10 @@ static int judge_error(struct redis *redis, const char *text)
                 "max number of clients", "ERR max number of clients"};
         /* A new connection logs in anew, or finds the server that takes writes now. */
         static const char *const ends[] = {"NOAUTH", "WRONGPASS", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED ", "ASK "};
+        static const char own_reason[] =
+                "EXECABORT Transaction discarded because of: "; /* EXEC itself was refused, for what follows */
+        if (!strncmp(text, own_reason, sizeof(own_reason) - 1))
+                text += sizeof(own_reason) - 1;
         if (strncmp(text, "EXECABORT", 9)) /* it says nothing: the error before it was that of the command that was refused */
                 snprintf(redis->error, sizeof(redis->error), "%s", text);
         clean_text(redis->error);
