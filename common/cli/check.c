@@ -1,4 +1,4 @@
-#include "common/cli/check.h"
+#include "common/cli/commands.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -281,8 +281,9 @@ static void check_ownership(struct report *report, struct service *service, stru
                 tell(report, VERDICT_OK, "consumer group", "%s is of this database, or free", service->shared->group);
 }
 
-int check_run(struct service *service)
+int check_run(struct service *service, int argc, char **argv)
 {
+        (void)argc, (void)argv;
         struct report report = {.json = service->json, .list = service->json ? cJSON_CreateArray() : NULL};
         AUTO(redis) struct redis *redis = NULL;
         AUTO(db) struct db *db = NULL;

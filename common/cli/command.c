@@ -4,33 +4,84 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/cli/check.h"
+#include "common/cli/commands.h"
 #include "common/cli/connect.h"
-#include "common/cli/dead_letters.h"
-#include "common/cli/status.h"
 #include "common/cli/tell.h"
-#include "common/cli/verify.h"
+
+/* ---- the common commands ---- */
+
+/* 0: it is no number above 0. */
+static int64_t positive(const char *text)
+{
+        char *end;
+        int64_t number = strtoll(text, &end, 10);
+        return *end || number < 0 ? 0 : number;
+}
+
+/* Whether what stands behind the name is the command's option, over and over, or nothing. What is not is named. */
+static bool options_accepts(int argc, char **argv)
+{
+        const bool numbered = !strcmp(argv[0], "verify");
+        const char *option = numbered ? "--sample" : !strcmp(argv[0], "status") ? "--watch" : NULL;
+        for (int i = 1; i < argc; i++)
+                if (!option || strcmp(argv[i], option) || (numbered && (++i == argc || !positive(argv[i])))) {
+                        fprintf(stderr, "bad argument %s\n", i < argc ? argv[i] : option);
+                        return false;
+                }
+        return true;
+}
+
+static int run_verify(struct service *service, int argc, char **argv)
+{
+        return verify_run(service, argc > 1 ? positive(argv[argc - 1]) : 0);
+}
+
+static int run_status(struct service *service, int argc, char **argv)
+{
+        (void)argv;
+        return status_run(service, argc > 1);
+}
+
+static int run_rebuild(struct service *service, int argc, char **argv)
+{
+        (void)argc, (void)argv;
+        AUTO(db) struct db *db = connect_schema(service);
+        if (!db || connect_may(service, db, NEED_WRITE)) {
+                tell_end(service, false, NULL, 0, "not begun, see stderr");
+                return 1;
+        }
+        int r = service->program->rebuild(service, db);
+        if (r)
+                fprintf(stderr, "%s: rebuild failed: %s\n", service->program->name, db_error(db));
+        tell_end(service, !r, NULL, 0, db_error(db));
+        return r ? 1 : 0;
+}
+
+static const struct program_command common_commands[] = {
+        {"check", "check [--json]",
+                "preflight: servers, versions, encoding, eviction, persistence, privileges, schema, group, clock",
+                options_accepts, check_run},
+        {"verify", "verify [--sample N] [--json]",
+                "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table",
+                options_accepts, run_verify},
+        {"rebuild", "rebuild [--json]", "recompute them in place, while the pipeline runs", options_accepts, run_rebuild},
+        {"status", "status [--watch] [--json]",
+                "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, verify; "
+                "exit code 0 where it works, 1 where it does not; runbooks: deploy/monitoring/runbooks.md",
+                options_accepts, run_status},
+        {"dlq", "dlq list|show ID [--json]", "this stage's dead letters", dead_letters_accepts, dead_letters_run},
+        {"dlq", "dlq retry|drop ID...|--all [--json]", "handle them again, once the cause is gone; or remove them",
+                dead_letters_accepts, dead_letters_run},
+        {0},
+};
 
 /* ---- help ---- */
 
-static const char *const common_commands[][2] = {
-        {"check [--json]", "preflight: servers, versions, encoding, eviction, persistence, privileges, schema, group, clock"},
-        {"verify [--sample N] [--json]",
-                "recompute this stage's tables in one snapshot and print every difference; N: look at about N keys a table"},
-        {"rebuild [--json]", "recompute them in place, while the pipeline runs"},
-        {"status [--watch] [--json]",
-                "the pipeline at a glance: streams, lag, rate, time left, breaker, dead letters, reorgs, verify; "
-                "exit code 0 where it works, 1 where it does not; runbooks: deploy/monitoring/runbooks.md"},
-        {"dlq list|show ID [--json]", "this stage's dead letters"},
-        {"dlq retry|drop ID...|--all [--json]", "handle them again, once the cause is gone; or remove them"},
-};
-
-static void print_command(const char *usage, const char *help)
+static void print_commands(const struct program_command *command)
 {
-        if (strlen(usage) <= 24)
-                printf("  %-24s %s\n", usage, help);
-        else
-                printf("  %s\n  %-24s %s\n", usage, "", help);
+        for (; command && command->name; command++)
+                printf(strlen(command->usage) <= 24 ? "  %-24s %s\n" : "  %s\n                           %s\n", command->usage,
+                        command->help);
 }
 
 static void print_help(const struct program *program)
@@ -38,82 +89,34 @@ static void print_help(const struct program *program)
         printf("%s: %s\n\nExamples:\n%s\nUsage:\n  %s                run the service\n", program->name, program->summary,
                 program->examples, program->name);
         printf("  %s COMMAND [OPTIONS]\n  %s --help | --version\n\nCommands:\n", program->name, program->name);
-        for (size_t i = 0; i < ARRAY_LENGTH(common_commands); i++)
-                print_command(common_commands[i][0], common_commands[i][1]);
-        for (const struct program_command *command = program->commands; command && command->name; command++)
-                print_command(command->usage, command->help);
+        print_commands(common_commands);
+        print_commands(program->commands);
         printf("\nExit codes: 0 done, 1 failed or differences found, 2 bad usage or configuration.\n\n"
                "Environment, with the values in force (secrets masked):\n");
         settings_print(program->settings, stdout);
 }
 
+/* ---- the command line ---- */
+
 static const struct program_command *find_command(const struct program *program, const char *name)
 {
-        for (const struct program_command *command = program->commands; command && command->name; command++)
-                if (!strcmp(command->name, name))
-                        return command;
+        const struct program_command *const tables[] = {common_commands, program->commands};
+        for (size_t i = 0; i < ARRAY_LENGTH(tables); i++)
+                for (const struct program_command *command = tables[i]; command && command->name; command++)
+                        if (!strcmp(command->name, name))
+                                return command;
         return NULL;
-}
-
-static bool is_common(const char *name)
-{
-        return !strcmp(name, "check") || !strcmp(name, "verify") || !strcmp(name, "rebuild") || !strcmp(name, "status") ||
-               !strcmp(name, "dlq");
-}
-
-/* ---- options ---- */
-
-struct options {
-        int64_t sample;
-        bool watch;
-};
-
-static int bad_usage(const struct program *program, const char *word)
-{
-        fprintf(stderr, "%s: bad argument %s; see %s --help\n", program->name, word, program->name);
-        return 2;
-}
-
-static bool read_sample(const char *text, int64_t *sample)
-{
-        char *end;
-        *sample = strtoll(text, &end, 10);
-        return *text && !*end && *sample > 0;
-}
-
-static int read_options(const struct program *program, int argc, char **argv, struct options *options)
-{
-        *options = (struct options){0};
-        for (int i = 2; i < argc; i++) {
-                if (!strcmp(argv[i], "--watch") && !strcmp(argv[1], "status")) {
-                        options->watch = true;
-                } else if (!strcmp(argv[i], "--sample") && !strcmp(argv[1], "verify") && i + 1 < argc) {
-                        if (!read_sample(argv[++i], &options->sample))
-                                return bad_usage(program, argv[i]);
-                } else {
-                        return bad_usage(program, argv[i]);
-                }
-        }
-        return 0;
 }
 
 static int refuse(const struct program *program, int argc, char **argv)
 {
-        struct options options;
-        const struct program_command *own = find_command(program, argv[1]);
-        const bool letters = !strcmp(argv[1], "dlq");
-        if (!own && !is_common(argv[1])) {
+        const struct program_command *command = find_command(program, argv[1]);
+        if (!command)
                 fprintf(stderr, "%s: unknown command %s; see %s --help\n", program->name, argv[1], program->name);
-                return 2;
-        }
-        if (!own && !letters)
-                return read_options(program, argc, argv, &options);
-        if (own ? own->accepts(argc - 1, argv + 1) : dead_letters_accepts(argc - 1, argv + 1))
+        else if (command->accepts(argc - 1, argv + 1))
                 return 0;
-        fprintf(stderr, "%s: usage: %s %s\n", program->name, program->name,
-                own ? own->usage
-                    : "dlq list | show ID | retry ID…|--all | drop ID…|--all [--json]\n(ID: the first column of the list, or the "
-                      "id of the entry)");
+        for (; command && command->name && !strcmp(command->name, argv[1]); command++)
+                fprintf(stderr, "%s: usage: %s %s\n", program->name, program->name, command->usage);
         return 2;
 }
 
@@ -160,38 +163,7 @@ bool command_needs_no_settings(const struct program *program, int argc, char **a
         return *code != 0;
 }
 
-/* ---- rebuild ---- */
-
-static int command_rebuild(struct service *service)
-{
-        AUTO(db) struct db *db = connect_schema(service);
-        if (!db || connect_may(service, db, NEED_WRITE)) {
-                tell_end(service, false, NULL, 0, "not begun, see stderr");
-                return 1;
-        }
-        int r = service->program->rebuild(service, db);
-        if (r)
-                fprintf(stderr, "%s: rebuild failed: %s\n", service->program->name, db_error(db));
-        tell_end(service, !r, NULL, 0, db_error(db));
-        return r ? 1 : 0;
-}
-
 int command_run(struct service *service, int argc, char **argv)
 {
-        struct options options;
-        const struct program_command *own = find_command(service->program, argv[1]);
-        if (own)
-                return own->run(service, argc - 1, argv + 1);
-        if (!strcmp(argv[1], "dlq"))
-                return dead_letters_command(service, argc - 1, argv + 1);
-        int code = read_options(service->program, argc, argv, &options);
-        if (code)
-                return code;
-        if (!strcmp(argv[1], "check"))
-                return check_run(service);
-        if (!strcmp(argv[1], "verify"))
-                return verify_run(service, options.sample);
-        if (!strcmp(argv[1], "rebuild"))
-                return command_rebuild(service);
-        return status_run(service, options.watch);
+        return find_command(service->program, argv[1])->run(service, argc - 1, argv + 1);
 }

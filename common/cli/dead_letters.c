@@ -1,4 +1,4 @@
-#include "common/cli/dead_letters.h"
+#include "common/cli/commands.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -352,12 +352,14 @@ bool dead_letters_accepts(int argc, char **argv)
         if (!show && argc == 3 && !strcmp(argv[2], "--all"))
                 return true;
         for (int i = 2; i < argc; i++)
-                if (!is_id(argv[i]))
+                if (!is_id(argv[i])) {
+                        fprintf(stderr, "bad ID %s; it is in the first column of the list, or that of the entry\n", argv[i]);
                         return false;
+                }
         return !show || argc == 3;
 }
 
-int dead_letters_command(struct service *service, int argc, char **argv)
+int dead_letters_run(struct service *service, int argc, char **argv)
 {
         const bool list = !strcmp(argv[1], "list"), show = !strcmp(argv[1], "show"), again = !strcmp(argv[1], "retry");
         AUTO(redis) struct redis *redis = connect_redis(service);

@@ -1,4 +1,4 @@
-#include "common/cli/status.h"
+#include "common/cli/commands.h"
 
 #include <cjson/cJSON.h>
 #include <netdb.h>

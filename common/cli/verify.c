@@ -1,4 +1,4 @@
-#include "common/cli/verify.h"
+#include "common/cli/commands.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>

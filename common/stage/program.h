@@ -12,7 +12,7 @@
 
 struct service;
 
-/* A subcommand of one program alone. Returns the exit code. */
+/* A subcommand: every program's (common/cli) or its own. Returns the exit code. */
 struct program_command {
         const char *name, *usage, *help;
         bool (*accepts)(int argc, char **argv); /* whether it can read these arguments; argv[0] is the name */
