@@ -17,8 +17,17 @@
 static const char *const shown[] = {
         "stage", "stream", "id", "group", "event_index", "error_class", "error", "attempts", "first_seen", "payload"};
 
-/* What is done with each letter: 0, or 1 where it failed for this letter, or negative. */
-typedef int visit_dead_letter(void *context, const struct stream_entry *letter);
+struct letters {
+        struct service *service;
+        struct redis *redis;
+        /* What is done with each letter: 0, or 1 where it failed for this letter, or negative. */
+        int (*visit)(struct letters *letters, const struct stream_entry *letter);
+        size_t met, done;
+        bool whole;    /* what is shown */
+        struct db *db; /* these to retry */
+        struct arena arena;
+        struct work work;
+};
 
 static const char *field(const struct stream_entry *letter, const char *name)
 {
@@ -33,79 +42,47 @@ static bool is_ours(const struct service *service, const struct stream_entry *le
 
 /* ---- which letters ---- */
 
-static int visit_page(
-        const struct service *service, const struct stream_batch *batch, visit_dead_letter *visit, void *context, int *worst)
-{
-        for (size_t i = 0; i < batch->count; i++) {
-                int r = is_ours(service, &batch->entries[i]) ? visit(context, &batch->entries[i]) : 0;
-                if (r < 0)
-                        return r;
-                *worst = r ? r : *worst;
-        }
-        return 0;
-}
-
-static int visit_all(const struct service *service, struct redis *redis, visit_dead_letter *visit, void *context)
+/* Ours from one id to another; entry (or NULL): only those that are about an entry of this id. */
+static int visit_range(struct letters *letters, const char *from, const char *to, const char *entry)
 {
         struct stream_batch batch = {0};
-        char from[80] = "-";
+        char behind[80];
         size_t read;
         int r, worst = 0;
         do {
                 stream_batch_reset(&batch);
-                r = stream_range(redis, service->shared->dead_letter_stream, from, "+", PAGE, &batch, &read);
-                if (!r && read) {
-                        snprintf(from, sizeof(from), "(%s", batch.entries[read - 1].id);
-                        r = visit_page(service, &batch, visit, context, &worst);
+                r = stream_range(letters->redis, letters->service->shared->dead_letter_stream, from, to, PAGE, &batch, &read);
+                for (size_t i = 0; r >= 0 && i < batch.count; i++) {
+                        const struct stream_entry *letter = &batch.entries[i];
+                        if (!is_ours(letters->service, letter) || (entry && strcmp(field(letter, "id"), entry)))
+                                continue;
+                        letters->met++;
+                        r = letters->visit(letters, letter);
+                        worst = r ? r : worst;
                 }
-        } while (!r && read);
+                if (read)
+                        snprintf(behind, sizeof(behind), "(%s", batch.entries[read - 1].id);
+                from = behind;
+        } while (r >= 0 && read);
         stream_batch_deinit(&batch);
-        return r ? r : worst;
-}
-
-struct search {
-        const char *id;
-        visit_dead_letter *visit;
-        void *context;
-        size_t found;
-};
-
-static int visit_match(void *context, const struct stream_entry *letter)
-{
-        struct search *search = context;
-        if (strcmp(field(letter, "id"), search->id))
-                return 0;
-        search->found++;
-        return search->visit(search->context, letter);
+        return r < 0 ? r : worst;
 }
 
 /* By the letter's own id; else by that of the entry it is about, which the log and the status page show. */
-static int visit_one(const struct service *service, struct redis *redis, const char *id, visit_dead_letter *visit, void *context)
+static int visit_one(struct letters *letters, const char *id)
 {
-        struct stream_batch batch = {0};
-        struct search search = {.id = id, .visit = visit, .context = context};
-        size_t read;
-        int r = stream_range(redis, service->shared->dead_letter_stream, id, id, 1, &batch, &read);
-        bool by_entry = !r && (!read || !is_ours(service, &batch.entries[0]));
-        if (by_entry)
-                r = visit_all(service, redis, visit_match, &search);
-        if (by_entry && !r && !search.found) {
-                fprintf(stderr, "%s: %s is no dead letter of this stage and group; see %s dlq list\n", service->program->name, id,
-                        service->program->name);
-                r = 1;
-        } else if (!r && !by_entry) {
-                r = visit(context, &batch.entries[0]);
-        }
-        stream_batch_deinit(&batch);
-        return r;
+        const char *name = letters->service->program->name;
+        const size_t before = letters->met;
+        int r = visit_range(letters, id, id, NULL);
+        if (!r && letters->met == before)
+                r = visit_range(letters, "-", "+", id);
+        if (r || letters->met > before)
+                return r;
+        fprintf(stderr, "%s: %s is no dead letter of this stage and group; see %s dlq list\n", name, id, name);
+        return 1;
 }
 
 /* ---- list and show ---- */
-
-struct view {
-        bool json, whole;
-        size_t count;
-};
 
 /* A field for reading: U+FFFD stands for each NUL and each byte that is no UTF-8. */
 static char *readable(const struct stream_entry *letter, const char *name)
@@ -132,15 +109,15 @@ static void add_field(cJSON *object, const struct stream_entry *letter, const ch
         free(text);
 }
 
-static void print_json(struct view *view, const struct stream_entry *letter)
+static void print_json(const struct letters *letters, const struct stream_entry *letter)
 {
         cJSON *object = cJSON_CreateObject();
         cJSON_AddStringToObject(object, "letter", letter->id);
         for (size_t i = 0; i < ARRAY_LENGTH(shown); i++)
-                if (view->whole || strcmp(shown[i], "payload"))
+                if (letters->whole || strcmp(shown[i], "payload"))
                         add_field(object, letter, shown[i]);
         char *text = cJSON_PrintUnformatted(object);
-        printf("%s%s", view->count ? ",\n" : "", text);
+        printf("%s%s", letters->done ? ",\n" : "", text);
         free(text);
         cJSON_Delete(object);
 }
@@ -159,9 +136,9 @@ static void print_clean(const char *text, size_t max)
         }
 }
 
-static void print_text(const struct view *view, const struct stream_entry *letter)
+static void print_text(const struct letters *letters, const struct stream_entry *letter)
 {
-        if (view->whole) {
+        if (letters->whole) {
                 printf("%-12s %s\n", "letter", letter->id);
                 for (size_t i = 0; i < ARRAY_LENGTH(shown); i++) {
                         printf("%-12s ", shown[i]);
@@ -172,7 +149,7 @@ static void print_text(const struct view *view, const struct stream_entry *lette
                 }
                 return;
         }
-        if (!view->count)
+        if (!letters->done)
                 printf("%-22s %-28s %-22s %-10s %-8s %s\n", "LETTER", "STREAM", "ENTRY", "CLASS", "ATTEMPTS", "ERROR");
         static const struct {
                 const char *name;
@@ -186,98 +163,84 @@ static void print_text(const struct view *view, const struct stream_entry *lette
         puts(strlen(field(letter, "error")) > ERROR_SHOWN ? "…" : "");
 }
 
-static int print_dead_letter(void *context, const struct stream_entry *letter)
+static int print_dead_letter(struct letters *letters, const struct stream_entry *letter)
 {
-        struct view *view = context;
-        if (view->json)
-                print_json(view, letter);
+        if (letters->service->json)
+                print_json(letters, letter);
         else
-                print_text(view, letter);
-        view->count++;
+                print_text(letters, letter);
+        letters->done++;
         return 0;
 }
 
 /* ---- drop and retry ---- */
 
-struct retry {
-        struct service *service;
-        struct redis *redis;
-        struct db *db;
-        struct arena arena;
-        struct work work;
-        size_t done;
-};
-
-static int drop_dead_letter(void *context, const struct stream_entry *letter)
+static int drop_dead_letter(struct letters *letters, const struct stream_entry *letter)
 {
-        struct retry *retry = context;
-        if (redis_call(retry->redis, NULL, "XDEL", retry->service->shared->dead_letter_stream, letter->id, NULL))
+        if (redis_call(letters->redis, NULL, "XDEL", letters->service->shared->dead_letter_stream, letter->id, NULL))
                 return -1;
-        retry->done++;
+        letters->done++;
         return 0;
 }
 
-static int refuse(const struct retry *retry, const struct stream_entry *letter, const char *why)
+static int refuse(const struct letters *letters, const struct stream_entry *letter, const char *why)
 {
-        tell_one(retry->service, "stays", letter->id, why);
-        fprintf(stderr, "%s stays: ", letter->id);
-        fputs(why, stderr);
-        fputc('\n', stderr);
+        tell_one(letters->service, "stays", letter->id, why);
+        fprintf(stderr, "%s stays: %s\n", letter->id, why);
         return 1;
 }
 
 /* The letter's own fields serve as the entry's: its payload, or what a key's entry had, is among them. */
-static int retry_dead_letter(void *context, const struct stream_entry *letter)
+static int retry_dead_letter(struct letters *letters, const struct stream_entry *letter)
 {
-        struct retry *retry = context;
-        const struct program *program = retry->service->program;
-        const char *target = program->output(retry->service->config);
+        const struct program *program = letters->service->program;
+        const char *target = program->output(letters->service->config);
         struct stream_entry entry = stream_entry_make(field(letter, "stream"), field(letter, "id"), letter->fields);
         const struct stream_batch batch = {.entries = &entry, .count = 1, .redelivered = true};
-        struct work *work = &retry->work;
+        struct work *work = &letters->work;
         if (!strcmp(field(letter, "error_class"), "lost"))
-                return refuse(retry, letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");
-        arena_reset(&retry->arena);
+                return refuse(letters, letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");
+        arena_reset(&letters->arena);
         work->batch = &batch;
         work->key_count = work->dead_letter_count = 0;
         int r = program->process(work);
         if (r) {
-                fprintf(stderr, "%s stays: PostgreSQL: %s\n", letter->id, db_error(retry->db));
+                fprintf(stderr, "%s stays: PostgreSQL: %s\n", letter->id, db_error(letters->db));
                 return -1;
         }
         if (entry.left)
-                return refuse(retry, letter, "it takes longer than PROCESSING_TIMEOUT_MS");
+                return refuse(letters, letter, "it takes longer than PROCESSING_TIMEOUT_MS");
         if (work->dead_letter_count)
-                return refuse(retry, letter, work->dead_letters[0].error);
+                return refuse(letters, letter, work->dead_letters[0].error);
         work_fold_keys(work);
-        if (target && work->key_count && stream_publish(retry->redis, target, work->keys, work->key_count))
+        if (target && work->key_count && stream_publish(letters->redis, target, work->keys, work->key_count))
                 return -1;
-        return drop_dead_letter(context, letter);
+        return drop_dead_letter(letters, letter);
 }
 
-static int open_retry(struct retry *retry)
+static int open_retry(struct letters *letters)
 {
-        struct service *service = retry->service;
+        struct service *service = letters->service;
         const struct program *program = service->program;
         const char *why = NULL;
         char other[PROGRAM_EXPLAIN_SIZE];
-        retry->db = connect_schema(service);
-        if (!retry->db)
+        letters->db = connect_schema(service);
+        if (!letters->db)
                 return -1;
-        int r = ownership_ask(service, retry->redis, retry->db, other, &why);
+        int r = ownership_ask(service, letters->redis, letters->db, other, &why);
         if (r) { /* the messages are another database's */
                 fprintf(stderr, "%s: nothing was retried: %s\n", program->name, r > 0 ? other : why);
                 return -1;
         }
-        if (program->prepare && program->prepare(service, retry->db, &why)) {
-                fprintf(stderr, "%s: %s\n", program->name, why ? why : db_error(retry->db));
+        if (program->prepare && program->prepare(service, letters->db, &why)) {
+                fprintf(stderr, "%s: %s\n", program->name, why ? why : db_error(letters->db));
                 return -1;
         }
-        retry->work = (struct work){
+        letters->work = (struct work){
                 .config = service->config,
                 .state = program->state_new ? program->state_new(service->config) : NULL,
-                .db = retry->db,
-                .arena = &retry->arena,
+                .db = letters->db,
+                .arena = &letters->arena,
                 .metrics = service->metrics,
                 .deadline_ms = service->shared->processing_timeout_ms,
                 .max_retries = service->shared->max_retries,
@@ -285,14 +248,14 @@ static int open_retry(struct retry *retry)
         return 0;
 }
 
-static void close_retry(struct retry *retry)
+static void close_retry(struct letters *letters)
 {
-        const struct program *program = retry->service->program;
-        if (program->state_free && retry->work.state)
-                program->state_free(retry->work.state);
-        work_deinit(&retry->work);
-        arena_deinit(&retry->arena);
-        db_close(retry->db);
+        const struct program *program = letters->service->program;
+        if (program->state_free && letters->work.state)
+                program->state_free(letters->work.state);
+        work_deinit(&letters->work);
+        arena_deinit(&letters->arena);
+        db_close(letters->db);
 }
 
 /* ---- the command ---- */
@@ -301,44 +264,6 @@ static bool is_id(const char *text)
 {
         size_t ms = strspn(text, "0123456789");
         return ms && text[ms] == '-' && text[ms + 1] && !text[ms + 1 + strspn(text + ms + 1, "0123456789")];
-}
-
-static int show_dead_letters(struct service *service, struct redis *redis, const char *id)
-{
-        const bool json = service->json;
-        struct view view = {.json = json, .whole = id};
-        if (json && !id)
-                printf("[");
-        int r = id ? visit_one(service, redis, id, print_dead_letter, &view)
-                   : visit_all(service, redis, print_dead_letter, &view);
-        if (json && view.count)
-                printf(id ? "\n" : "]\n");
-        else if (json && !id)
-                printf("]\n");
-        else if (!r && !id && !view.count)
-                fprintf(stderr, "%s: no dead letters\n", service->program->name);
-        return r;
-}
-
-static int change_dead_letters(struct service *service, struct redis *redis, bool again, char **ids, int count)
-{
-        struct retry retry = {.service = service, .redis = redis, .arena = ARENA_NULL};
-        visit_dead_letter *visit = again ? retry_dead_letter : drop_dead_letter;
-        int r = again ? open_retry(&retry) : 0, worst = 0;
-        if (!r && count == 1 && !strcmp(ids[0], "--all"))
-                r = visit_all(service, redis, visit, &retry);
-        else
-                for (int i = 0; r >= 0 && i < count; i++) {
-                        r = visit_one(service, redis, ids[i], visit, &retry);
-                        worst = r ? r : worst;
-                }
-        fprintf(stderr, "%s: %zu %s %s\n", service->program->name, retry.done, retry.done == 1 ? "letter" : "letters",
-                again ? "retried" : "dropped");
-        worst = r ? r : worst;
-        tell_end(service, !worst, again ? "retried" : "dropped", (int64_t)retry.done,
-                retry.db && *db_error(retry.db) ? db_error(retry.db) : redis_error(redis));
-        close_retry(&retry);
-        return worst;
 }
 
 bool dead_letters_accepts(int argc, char **argv)
@@ -359,19 +284,51 @@ bool dead_letters_accepts(int argc, char **argv)
         return !show || argc == 3;
 }
 
+static void end_print(const struct letters *letters, int r)
+{
+        const struct service *service = letters->service;
+        if (service->json)
+                fputs(!letters->whole ? "]\n" : letters->done ? "\n" : "", stdout);
+        else if (!letters->whole && !letters->done && !r)
+                fprintf(stderr, "%s: no dead letters\n", service->program->name);
+        if (letters->whole && r)
+                tell_end(service, false, NULL, 0, "not shown, see stderr");
+}
+
+static void end_change(const struct letters *letters, int r, const char *done)
+{
+        const char *error = letters->db && *db_error(letters->db) ? db_error(letters->db) : redis_error(letters->redis);
+        fprintf(stderr, "%s: %zu %s %s\n", letters->service->program->name, letters->done,
+                letters->done == 1 ? "letter" : "letters", done);
+        tell_end(letters->service, !r, done, (int64_t)letters->done, error);
+}
+
 int dead_letters_run(struct service *service, int argc, char **argv)
 {
         const bool list = !strcmp(argv[1], "list"), show = !strcmp(argv[1], "show"), again = !strcmp(argv[1], "retry");
         AUTO(redis) struct redis *redis = connect_redis(service);
+        struct letters letters = {.service = service, .redis = redis, .whole = show, .arena = ARENA_NULL};
+        letters.visit = list || show ? print_dead_letter : again ? retry_dead_letter : drop_dead_letter;
         if (!redis) {
                 tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
         }
-        int r = list || show ? show_dead_letters(service, redis, show ? argv[2] : NULL)
-                             : change_dead_letters(service, redis, again, argv + 2, argc - 2);
+        if (list && service->json)
+                printf("[");
+        int r = again ? open_retry(&letters) : 0;
+        if (!r && (list || !strcmp(argv[2], "--all")))
+                r = visit_range(&letters, "-", "+", NULL);
+        else
+                for (int i = 2, one; r >= 0 && i < argc; i++) {
+                        one = visit_one(&letters, argv[i]);
+                        r = one ? one : r;
+                }
         if (r && *redis_error(redis))
                 fprintf(stderr, "%s: Redis: %s\n", service->program->name, redis_error(redis));
-        if (r && show)
-                tell_end(service, false, NULL, 0, "not shown, see stderr");
+        if (list || show)
+                end_print(&letters, r);
+        else
+                end_change(&letters, r, again ? "retried" : "dropped");
+        close_retry(&letters);
         return r ? 1 : 0;
 }
