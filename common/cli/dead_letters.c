@@ -122,30 +122,14 @@ static void print_json(const struct letters *letters, const struct stream_entry 
         cJSON_Delete(object);
 }
 
-/* What came from outside must not move a terminal's cursor. */
-static void print_clean(const char *text, size_t max)
-{
-        for (size_t i = 0, n; text[i] && i < max; i += n) {
-                n = log_character_size(text + i);
-                bool control = !n || log_is_command(text + i, n);
-                n = n ? n : 1;
-                if (control)
-                        putchar('?');
-                else
-                        fwrite(text + i, 1, n, stdout);
-        }
-}
-
 static void print_text(const struct letters *letters, const struct stream_entry *letter)
 {
         if (letters->whole) {
                 printf("%-12s %s\n", "letter", letter->id);
                 for (size_t i = 0; i < ARRAY_LENGTH(shown); i++) {
-                        printf("%-12s ", shown[i]);
-                        char *text = readable(letter, shown[i]);
-                        print_clean(text, SIZE_MAX);
-                        free(text);
-                        putchar('\n');
+                        AUTO(text) char *text = readable(letter, shown[i]);
+                        clean_text(text);
+                        printf("%-12s %s\n", shown[i], text);
                 }
                 return;
         }
@@ -159,8 +143,11 @@ static void print_text(const struct letters *letters, const struct stream_entry 
         printf("%-22s ", letter->id);
         for (size_t i = 0; i < ARRAY_LENGTH(columns); i++)
                 printf("%-*s ", columns[i].width, clean_copy(field(letter, columns[i].name), text, sizeof(text)));
-        print_clean(field(letter, "error"), ERROR_SHOWN);
-        puts(strlen(field(letter, "error")) > ERROR_SHOWN ? "…" : "");
+        clean_copy(field(letter, "error"), text, sizeof(text));
+        size_t size = strnlen(text, ERROR_SHOWN);
+        while (((unsigned char)text[size] & 0xc0) == 0x80) /* within a character */
+                size--;
+        printf("%.*s%s\n", (int)size, text, text[size] ? "…" : "");
 }
 
 static int print_dead_letter(struct letters *letters, const struct stream_entry *letter)
