@@ -241,30 +241,13 @@ static bool check_postgres(struct report *report, struct service *service, struc
                 tell(report, VERDICT_FAIL, "postgresql", "%s", db_error(db));
                 return false;
         }
-        const char *encoding = db_rows_text(rows, 0, 0), *may_create = db_rows_text(rows, 0, 1);
-        bool utf8 = !strcmp(encoding, "UTF8"), creates = may_create && !strcmp(may_create, "t");
+        for (size_t i = 0; i < db_rows_count(rows); i++)
+                tell(report, (enum verdict)db_rows_number(rows, i, 0), db_rows_text(rows, i, 1), "%s", db_rows_text(rows, i, 2));
         char why[SERVER_WHY_SIZE];
         const bool writes = !service_probe_db(db, TIMEOUT_MS, why);
-        bool recent = db_server_version(db) >= 140000;
-        tell(report, VERDICT_OK, "postgresql", "reachable, database %s", db_rows_text(rows, 0, 3));
-        tell(report, recent ? VERDICT_OK : VERDICT_FAIL, "postgresql version", "%s%s", db_rows_text(rows, 0, 4),
-                recent ? "" : ": 14 or later is needed");
-        tell(report, utf8 ? VERDICT_OK : VERDICT_FAIL, "database encoding", "%s%s", encoding,
-                utf8 ? "" : ": make the database with ENCODING 'UTF8'");
         tell(report, writes ? VERDICT_OK : VERDICT_FAIL, "database role", "%s", writes ? "takes writes" : why);
-        tell(report, creates ? VERDICT_OK : VERDICT_WARN, "privileges", "%s",
-                creates ? "may create tables" : "may not create tables: migrate with another user, RUN_MIGRATIONS=false");
-        const char *closed = db_rows_text(rows, 0, 5);
-        tell(report, closed ? VERDICT_FAIL : VERDICT_OK, "table privileges", "%s%s",
-                closed ? "the right to read is missing on " : "all tables can be read", closed ? closed : "");
-        const char *keyless = db_rows_text(rows, 0, 6);
-        tell(report, keyless ? VERDICT_WARN : VERDICT_OK, "replica identity", "%s%s%s",
-                keyless ? "missing on " : "all tables have one", keyless ? keyless : "",
-                keyless ? ": a publication FOR ALL TABLES makes updates and deletes fail there; ALTER TABLE … REPLICA IDENTITY "
-                          "FULL"
-                        : "");
         check_rights(report, service, db);
-        check_clock(report, "postgresql clock", db_rows_number(rows, 0, 2));
+        check_clock(report, "postgresql clock", db_rows_number(rows, 0, 3));
         return check_schema(report, service->program->database, db);
 }
 

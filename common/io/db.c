@@ -567,11 +567,6 @@ bool db_alive(struct db *db)
         return !db->broken;
 }
 
-int db_server_version(const struct db *db)
-{
-        return PQserverVersion(db->conn);
-}
-
 const char *db_parameter(const struct db *db, const char *name)
 {
         return PQparameterStatus(db->conn, name);

@@ -114,7 +114,6 @@ bool db_lock_failed(const struct db *db);  /* that failure: a lock not to be had
 /* False: close it and open anew. A connection that the server has closed while nothing was asked (idle_session_timeout, a pooler,
  * a restart) is found without a round trip. */
 bool db_alive(struct db *db);
-int db_server_version(const struct db *db);                      /* 150004 */
 const char *db_parameter(const struct db *db, const char *name); /* a ParameterStatus value; NULL if unknown */
 
 size_t db_rows_count(const struct db_rows *rows);                             /* NULL: 0, of a call that failed */

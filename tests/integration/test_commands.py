@@ -58,10 +58,11 @@ def test_check_without_servers(pipeline, name):
     assert done.returncode == 1 and "redis" in done.stdout.lower() and "postgres" in done.stdout.lower()
 
 
-def test_check_refuses_another_encoding(make_pipeline):
-    pipeline = make_pipeline(database=False).create_database(encoding="SQL_ASCII")
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_check_refuses_another_encoding(make_pipeline, encoding):
+    pipeline = make_pipeline(database=False).create_database(encoding=encoding)
     done = pipeline.run("ingest", "check")
-    assert done.returncode == 1 and "SQL_ASCII" in done.stdout
+    assert done.returncode == 1 and f"{encoding}: make the database" in done.stdout
 
 
 def tables_of(pipeline):
