@@ -9,7 +9,6 @@
 #include "common/cli/connect.h"
 #include "common/cli/tell.h"
 #include "common/io/redis.h"
-#include "common_sql.h"
 
 #define VERIFY_TIMEOUT_MS 3600000
 #define END_TIMEOUT_MS    5000
@@ -30,44 +29,25 @@ static void print_difference(const void *context, const char *table, const char 
         tell_object(line);
 }
 
-/* --sample N: one key in so many, by the planner's idea of how many there are. */
-static int sample_step(struct db *db, const struct program_check *check, int64_t sample, int64_t *every)
-{
-        AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param table = db_text(check->table);
-        const struct db_call call = {.sql = &sql_00_table_size, .params = &table, .param_count = 1, .rows = &rows};
-        *every = 1;
-        if (!sample)
-                return 0;
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
-        if (!r && db_rows_number(rows, 0, 0) / sample > 1)
-                *every = db_rows_number(rows, 0, 0) / sample;
-        return r;
-}
-
 static int verify_table(
         const struct service *service, struct db *db, const struct program_check *check, int64_t sample, int64_t *differences)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        char step[24];
-        int64_t every;
-        int r = sample_step(db, check, sample, &every);
-        if (r)
-                return r;
-        snprintf(step, sizeof(step), "%" PRId64, every);
+        char keys[24];
+        snprintf(keys, sizeof(keys), "%" PRId64, sample);
         const struct db_param params[] = {
-                db_text(check->table), db_text(check->definition), db_text(check->waiting), db_text(step)};
+                db_text(check->table), db_text(check->definition), db_text(check->waiting), db_text(keys)};
         const struct db_call call = {.sql = service->program->database->verify_table,
                 .params = params,
                 .param_count = ARRAY_LENGTH(params),
                 .rows = &rows};
-        r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
         if (r)
                 return r;
         for (size_t i = 0; i < db_rows_count(rows); i++)
                 print_difference(service, check->table, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1));
         *differences += (int64_t)db_rows_count(rows);
-        fprintf(stderr, "%-24s %zu differences%s\n", check->table, db_rows_count(rows), every > 1 ? " (sampled)" : "");
+        fprintf(stderr, "%-24s %zu differences%s\n", check->table, db_rows_count(rows), sample ? " (sampled)" : "");
         return 0;
 }
 

@@ -37,8 +37,8 @@ struct program_database {
         const struct sql *identity;     /* the data's id, the place of the database that holds it, its schema */
         const struct sql *overview;     /* $1 program: see view/model.c */
         const struct sql *replica_note; /* $1 the replica as JSON, $2 the streams it reads */
-        const struct sql *verify_table; /* $1 to $3 as in program_check, $4 one key in so many; key and difference of each row */
-        const struct sql *verify_note;  /* $1 program, $2 differences, $3 keys in flight, $4 sample */
+        const struct sql *verify_table; /* $1 to $3 as in program_check, $4 sample; key and difference of each row */
+        const struct sql *verify_note;  /* $1 program, $2 differences, $3 keys in flight, $4 sample, 0: all */
 };
 
 enum program_need { NEED_VERIFY, NEED_WRITE, NEED_RESET }; /* each needs what those before it do */
