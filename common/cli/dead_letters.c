@@ -9,6 +9,7 @@
 #include "common/cli/connect.h"
 #include "common/cli/tell.h"
 #include "common/stage/ownership.h"
+#include "common/stage/worker.h"
 #include "common/stream/state.h"
 
 #define PAGE        100
@@ -23,9 +24,8 @@ struct letters {
         /* What is done with each letter: 0, or 1 where it failed for this letter, or negative. */
         int (*visit)(struct letters *letters, const struct stream_entry *letter);
         size_t met, done;
-        bool whole;    /* what is shown */
-        struct db *db; /* these to retry */
-        struct arena arena;
+        bool whole;         /* what is shown */
+        struct arena arena; /* these to retry */
         struct work work;
 };
 
@@ -192,7 +192,7 @@ static int retry_dead_letter(struct letters *letters, const struct stream_entry 
         work->key_count = work->dead_letter_count = 0;
         int r = program->process(work);
         if (r) {
-                fprintf(stderr, "%s stays: PostgreSQL: %s\n", letter->id, db_error(letters->db));
+                fprintf(stderr, "%s stays: PostgreSQL: %s\n", letter->id, db_error(letters->work.db));
                 return -1;
         }
         if (entry.left)
@@ -211,38 +211,19 @@ static int open_retry(struct letters *letters)
         const struct program *program = service->program;
         const char *why = NULL;
         char other[PROGRAM_EXPLAIN_SIZE];
-        letters->db = connect_schema(service);
-        if (!letters->db)
+        struct db *db = letters->work.db = connect_schema(service);
+        if (!db)
                 return -1;
-        int r = ownership_ask(service, letters->redis, letters->db, other, &why);
+        int r = ownership_ask(service, letters->redis, db, other, &why);
         if (r) { /* the messages are another database's */
                 fprintf(stderr, "%s: nothing was retried: %s\n", program->name, r > 0 ? other : why);
                 return -1;
         }
-        if (program->prepare && program->prepare(service, letters->db, &why)) {
-                fprintf(stderr, "%s: %s\n", program->name, why ? why : db_error(letters->db));
+        if (program->prepare && program->prepare(service, db, &why)) {
+                fprintf(stderr, "%s: %s\n", program->name, why ? why : db_error(db));
                 return -1;
         }
-        letters->work = (struct work){
-                .config = service->config,
-                .state = program->state_new ? program->state_new(service->config) : NULL,
-                .db = letters->db,
-                .arena = &letters->arena,
-                .metrics = service->metrics,
-                .deadline_ms = service->shared->processing_timeout_ms,
-                .max_retries = service->shared->max_retries,
-        };
         return 0;
-}
-
-static void close_retry(struct letters *letters)
-{
-        const struct program *program = letters->service->program;
-        if (program->state_free && letters->work.state)
-                program->state_free(letters->work.state);
-        work_deinit(&letters->work);
-        arena_deinit(&letters->arena);
-        db_close(letters->db);
 }
 
 /* ---- the command ---- */
@@ -284,7 +265,8 @@ static void end_print(const struct letters *letters, int r)
 
 static void end_change(const struct letters *letters, int r, const char *done)
 {
-        const char *error = letters->db && *db_error(letters->db) ? db_error(letters->db) : redis_error(letters->redis);
+        const struct db *db = letters->work.db;
+        const char *error = db && *db_error(db) ? db_error(db) : redis_error(letters->redis);
         fprintf(stderr, "%s: %zu %s %s\n", letters->service->program->name, letters->done,
                 letters->done == 1 ? "letter" : "letters", done);
         tell_end(letters->service, !r, done, (int64_t)letters->done, error);
@@ -302,6 +284,7 @@ int dead_letters_run(struct service *service, int argc, char **argv)
         }
         if (list && service->json)
                 printf("[");
+        worker_open_work(&letters.work, service, &letters.arena);
         int r = again ? open_retry(&letters) : 0;
         if (!r && (list || !strcmp(argv[2], "--all")))
                 r = visit_range(&letters, "-", "+", NULL);
@@ -316,6 +299,7 @@ int dead_letters_run(struct service *service, int argc, char **argv)
                 end_print(&letters, r);
         else
                 end_change(&letters, r, again ? "retried" : "dropped");
-        close_retry(&letters);
+        db_close(letters.work.db);
+        worker_close_work(&letters.work, service);
         return r ? 1 : 0;
 }

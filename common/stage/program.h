@@ -53,7 +53,7 @@ struct program {
         const char *(*network)(const void *config);       /* whose events it takes, NULL: not set; NULL: it takes all */
         bool (*trims_inputs)(const void *config);         /* NULL: always */
 
-        void *(*state_new)(const void *config); /* a worker's own; may be NULL */
+        void *(*state_new)(const void *config); /* a worker's own */
         void (*state_free)(void *state);
         size_t (*estimate)(const struct stream_entry *entry); /* how many units an entry holds, about; NULL: one */
         int (*process)(struct work *work);                    /* 0, or negative: nothing is acked */

@@ -134,13 +134,13 @@ static bool pick_one(const struct work *work, const bool *done, size_t count, si
         for (*which = 0; *which < count; ++*which) {
                 if (done[*which])
                         continue;
-                if (work->mutexes && try_mutex(&work->mutexes[*which], 0))
+                if (try_mutex(&work->mutexes[*which], 0))
                         return true;
                 if (any == count)
                         any = *which;
         }
         *which = any;
-        return any < count && work->mutexes && try_mutex(&work->mutexes[any], MUTEX_PATIENCE_MS);
+        return any < count && try_mutex(&work->mutexes[any], MUTEX_PATIENCE_MS);
 }
 
 int work_run_each(struct work *work, bool *done, size_t count, int (*run)(struct work *, void *, size_t which), void *context)

@@ -20,7 +20,7 @@ struct work {
         struct arena *arena; /* reset after the batch */
         const struct stream_batch *batch;
         struct metrics *metrics;
-        pthread_mutex_t *mutexes; /* WORK_MUTEXES, shared by all workers, see work_run_each; NULL: there is one worker */
+        pthread_mutex_t *mutexes; /* WORK_MUTEXES, shared by all workers, see work_run_each */
         int64_t deadline_ms, max_retries;
 
         struct stream_key *keys; /* what changed, to be published */

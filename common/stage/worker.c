@@ -376,36 +376,43 @@ static void *worker_run(void *argument)
 
 /* ---- lifetime ---- */
 
+void worker_open_work(struct work *work, struct service *service, struct arena *arena)
+{
+        *work = (struct work){
+                .config = service->config,
+                .state = service->program->state_new(service->config),
+                .arena = arena,
+                .metrics = service->metrics,
+                .mutexes = service->mutexes,
+                .deadline_ms = service->shared->processing_timeout_ms,
+                .max_retries = service->shared->max_retries,
+        };
+}
+
+void worker_close_work(struct work *work, const struct service *service)
+{
+        service->program->state_free(work->state);
+        arena_deinit(work->arena);
+        work_deinit(work);
+}
+
 static void worker_free(struct worker *worker)
 {
-        const struct program *program = worker->service->program;
         reader_deinit(&worker->reader);
-        arena_deinit(&worker->arena);
-        if (program->state_free)
-                program->state_free(worker->work.state);
-        work_deinit(&worker->work);
+        worker_close_work(&worker->work, worker->service);
         db_close(worker->db);
         free(worker);
 }
 
 int worker_start(struct worker **out, struct service *service, int number)
 {
-        const struct program *program = service->program;
         struct worker *worker = memory_new(1, sizeof(*worker));
         worker->service = service;
         worker->number = number;
         snprintf(worker->name, sizeof(worker->name), "%s-%d", service->shared->consumer_name, number);
         reader_init(&worker->reader, service, number, worker->name);
-        worker->work = (struct work){
-                .config = service->config,
-                .state = program->state_new ? program->state_new(service->config) : NULL,
-                .arena = &worker->arena,
-                .batch = &worker->reader.batch,
-                .metrics = service->metrics,
-                .mutexes = service->mutexes,
-                .deadline_ms = service->shared->processing_timeout_ms,
-                .max_retries = service->shared->max_retries,
-        };
+        worker_open_work(&worker->work, service, &worker->arena);
+        worker->work.batch = &worker->reader.batch;
         backoff_init(&worker->backoff, BACKOFF_FIRST_MS, BACKOFF_LAST_MS, (uint64_t)clock_wall_ms() + (uint64_t)number);
         atomic_store(&service->alive_ms[number], clock_ms());
         int r = pthread_create(&worker->thread, NULL, worker_run, worker);

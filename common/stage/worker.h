@@ -12,6 +12,10 @@
 
 struct worker;
 
+/* What a program processes batches with: a worker, or a command that does a worker's work. The caller sets db and batch. */
+void worker_open_work(struct work *work, struct service *service, struct arena *arena);
+void worker_close_work(struct work *work, const struct service *service);
+
 /* 0, or a negative errno. */
 MUST_CHECK int worker_start(struct worker **out, struct service *service, int number);
 /* Waits for its end, after stop_requested(), and frees it. */

@@ -8,6 +8,7 @@
 #include "common/cli/connect.h"
 #include "common/base/log.h"
 #include "common/base/progress.h"
+#include "common/stage/worker.h"
 #include "common/stream/state.h"
 #include "ingest/store/audit.h"
 #include "ingest/ingest.h"
@@ -243,15 +244,7 @@ static int run(struct replay *replay)
                 fprintf(stderr, "ingest: replay: %s\n", why ? why : db_error(replay->db));
                 return -1;
         }
-        replay->work = (struct work){
-                .config = service->config,
-                .state = writer_new(service->config),
-                .db = replay->db,
-                .arena = &replay->arena,
-                .metrics = service->metrics,
-                .deadline_ms = service->shared->processing_timeout_ms,
-                .max_retries = service->shared->max_retries,
-        };
+        replay->work.db = replay->db;
         int r = replay->reset ? hold_streams(replay, true) : 0, emptied = 1;
         if (!r && replay->reset && !replay->accept_loss)
                 r = refuse_loss(replay);
@@ -296,12 +289,10 @@ bool replay_accepts(int argc, char **argv)
 int replay_command(struct service *service, int argc, char **argv)
 {
         struct replay replay = {.service = service, .arena = ARENA_NULL, .from = "-"};
+        worker_open_work(&replay.work, service, &replay.arena);
         int r = read_options(&replay, argc, argv) ? -1 : run(&replay);
         tell_end(service, !r, "not_storable", (int64_t)replay.failed, replay.db ? db_error(replay.db) : NULL);
-        if (replay.work.state)
-                writer_free(replay.work.state);
-        work_deinit(&replay.work);
-        arena_deinit(&replay.arena);
+        worker_close_work(&replay.work, service);
         redis_close(replay.redis);
         db_close(replay.db);
         return r ? 1 : 0;

@@ -16,8 +16,7 @@ struct runs {
 static int note_run(struct work *work, void *context, size_t which)
 {
         struct runs *runs = context;
-        if (work->mutexes) /* it has it, or waited for it in vain */
-                assert_true(pthread_mutex_trylock(&work->mutexes[which]));
+        assert_true(pthread_mutex_trylock(&work->mutexes[which])); /* it has it, or waited for it in vain */
         runs->order[runs->count++] = which;
         return which == runs->failing ? -1 : 0;
 }
@@ -26,8 +25,11 @@ static void runs_each_once_but_what_is_done(void **state)
 {
         bool done[] = {false, true, false, false};
         struct runs runs = {.failing = SIZE_MAX};
-        struct work work = {0}; /* without mutexes, as in replay */
+        pthread_mutex_t mutexes[WORK_MUTEXES];
+        struct work work = {.mutexes = mutexes};
         (void)state;
+        for (size_t i = 0; i < WORK_MUTEXES; i++)
+                pthread_mutex_init(&mutexes[i], NULL);
         assert_int_equal(work_run_each(&work, done, 4, note_run, &runs), 0);
         assert_int_equal(runs.count, 3);
         assert_int_equal(runs.order[0], 0);
