@@ -18,9 +18,8 @@
 enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL };
 
 struct report {
-        bool json;
         int failures;
-        cJSON *list;
+        cJSON *list; /* NULL: text */
 };
 
 static void PRINTF_LIKE(4, 5) tell(struct report *report, enum verdict verdict, const char *subject, const char *format, ...)
@@ -33,7 +32,7 @@ static void PRINTF_LIKE(4, 5) tell(struct report *report, enum verdict verdict, 
         va_end(arguments);
         clean_text(text); /* names of others, texts of servers */
         report->failures += verdict == VERDICT_FAIL;
-        if (!report->json) {
+        if (!report->list) {
                 printf("%-5s %-22s %s\n", names[verdict], subject, text);
                 return;
         }
@@ -267,13 +266,13 @@ static void check_ownership(struct report *report, struct service *service, stru
 int check_run(struct service *service, int argc, char **argv)
 {
         (void)argc, (void)argv;
-        struct report report = {.json = service->json, .list = service->json ? cJSON_CreateArray() : NULL};
+        struct report report = {.list = service->json ? cJSON_CreateArray() : NULL};
         AUTO(redis) struct redis *redis = NULL;
         AUTO(db) struct db *db = NULL;
         check_redis(&report, service, &redis);
         if (check_postgres(&report, service, &db) && redis)
                 check_ownership(&report, service, redis, db);
-        if (report.json) {
+        if (report.list) {
                 char *text = cJSON_Print(report.list);
                 puts(text);
                 free(text);
