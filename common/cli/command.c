@@ -15,7 +15,7 @@ static int64_t positive(const char *text)
 {
         char *end;
         int64_t number = strtoll(text, &end, 10);
-        return *end || number < 0 ? 0 : number;
+        return *end || number < 0 || number == INT64_MAX ? 0 : number;
 }
 
 /* Whether what stands behind the name is the command's option, over and over, or nothing. What is not is named. */

@@ -164,9 +164,10 @@ static int print_dead_letter(struct letters *letters, const struct stream_entry 
 
 static int drop_dead_letter(struct letters *letters, const struct stream_entry *letter)
 {
-        if (redis_call(letters->redis, NULL, "XDEL", letters->service->shared->dead_letter_stream, letter->id, NULL))
+        AUTO(redis_reply) struct redis_reply *dropped = NULL;
+        if (redis_call(letters->redis, &dropped, "XDEL", letters->service->shared->dead_letter_stream, letter->id, NULL))
                 return -1;
-        letters->done++;
+        letters->done += (size_t)redis_reply_number(dropped); /* 0: somebody else was faster */
         return 0;
 }
 

@@ -61,7 +61,7 @@ static void push_dead_letter(
 {
         char seen[32];
         const struct stream_entry *entry = letter->entry;
-        clock_format((int64_t)entry->ms, seen);
+        clock_format(entry->ms > INT64_MAX ? INT64_MAX : (int64_t)entry->ms, seen); /* an id may be any 64 bits */
         redis_command_push(command, "EVAL");
         redis_command_push(command, text_dead_letter);
         redis_command_push(command, "2");
