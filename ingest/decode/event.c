@@ -7,95 +7,34 @@
 #include "ingest/decode/keccak.h"
 #include "ingest/decode/number.h"
 
+#define ADDRESS    EVENT_FIELD_ADDRESS
+#define ID         EVENT_FIELD_ID
+#define AMOUNT     EVENT_FIELD_AMOUNT
+#define VAULT_TYPE EVENT_FIELD_VAULT_TYPE
+#define DATA       EVENT_FIELD_DATA
+
 /* An event's values stand in the order of these fields: the insert statements of ingest/sql count on it. */
-const struct event_type event_types[EVENT_KINDS] =
-        {
-                [EVENT_ATOM_CREATED] =
-                        {
-                                .kind = EVENT_ATOM_CREATED,
-                                .name = "AtomCreated",
-                                .table = "atom_created_events",
-                                .fields =
-                                        {
-                                                {"creator", EVENT_FIELD_ADDRESS},
-                                                {"termId", EVENT_FIELD_ID},
-                                                {"atomData", EVENT_FIELD_DATA},
-                                                {"atomWallet", EVENT_FIELD_ADDRESS},
-                                        },
-                                .columns = {"creator", "term_id", "atom_data", "raw_data", "atom_wallet"},
-                        },
-                [EVENT_TRIPLE_CREATED] =
-                        {
-                                .kind = EVENT_TRIPLE_CREATED,
-                                .name = "TripleCreated",
-                                .table = "triple_created_events",
-                                .fields =
-                                        {
-                                                {"creator", EVENT_FIELD_ADDRESS},
-                                                {"termId", EVENT_FIELD_ID},
-                                                {"subjectId", EVENT_FIELD_ID},
-                                                {"predicateId", EVENT_FIELD_ID},
-                                                {"objectId", EVENT_FIELD_ID},
-                                        },
-                                .columns = {"creator", "term_id", "subject_id", "predicate_id", "object_id", "counter_term_id"},
-                        },
-                [EVENT_DEPOSITED] =
-                        {
-                                .kind = EVENT_DEPOSITED,
-                                .name = "Deposited",
-                                .table = "deposited_events",
-                                .fields =
-                                        {
-                                                {"sender", EVENT_FIELD_ADDRESS},
-                                                {"receiver", EVENT_FIELD_ADDRESS},
-                                                {"termId", EVENT_FIELD_ID},
-                                                {"curveId", EVENT_FIELD_AMOUNT},
-                                                {"assets", EVENT_FIELD_AMOUNT},
-                                                {"assetsAfterFees", EVENT_FIELD_AMOUNT},
-                                                {"shares", EVENT_FIELD_AMOUNT},
-                                                {"totalShares", EVENT_FIELD_AMOUNT},
-                                                {"vaultType", EVENT_FIELD_VAULT_TYPE},
-                                        },
-                                .columns = {"sender", "receiver", "term_id", "curve_id", "assets", "assets_after_fees", "shares",
-                                        "total_shares", "vault_type"},
-                        },
-                [EVENT_REDEEMED] =
-                        {
-                                .kind = EVENT_REDEEMED,
-                                .name = "Redeemed",
-                                .table = "redeemed_events",
-                                .fields =
-                                        {
-                                                {"sender", EVENT_FIELD_ADDRESS},
-                                                {"receiver", EVENT_FIELD_ADDRESS},
-                                                {"termId", EVENT_FIELD_ID},
-                                                {"curveId", EVENT_FIELD_AMOUNT},
-                                                {"shares", EVENT_FIELD_AMOUNT},
-                                                {"totalShares", EVENT_FIELD_AMOUNT},
-                                                {"assets", EVENT_FIELD_AMOUNT},
-                                                {"fees", EVENT_FIELD_AMOUNT},
-                                                {"vaultType", EVENT_FIELD_VAULT_TYPE},
-                                        },
-                                .columns = {"sender", "receiver", "term_id", "curve_id", "shares", "total_shares", "assets",
-                                        "fees", "vault_type"},
-                        },
-                [EVENT_SHARE_PRICE_CHANGED] =
-                        {
-                                .kind = EVENT_SHARE_PRICE_CHANGED,
-                                .name = "SharePriceChanged",
-                                .table = "share_price_changed_events",
-                                .fields =
-                                        {
-                                                {"termId", EVENT_FIELD_ID},
-                                                {"curveId", EVENT_FIELD_AMOUNT},
-                                                {"sharePrice", EVENT_FIELD_AMOUNT},
-                                                {"totalAssets", EVENT_FIELD_AMOUNT},
-                                                {"totalShares", EVENT_FIELD_AMOUNT},
-                                                {"vaultType", EVENT_FIELD_VAULT_TYPE},
-                                        },
-                                .columns = {"term_id", "curve_id", "share_price", "total_assets", "total_shares", "vault_type"},
-                        },
-                [EVENT_GENERIC] = {.kind = EVENT_GENERIC, .table = "generic_events", .columns = {"event_name", "event_data"}},
+const struct event_type event_types[EVENT_KINDS] = {
+        [EVENT_ATOM_CREATED] = {EVENT_ATOM_CREATED, "AtomCreated", "atom_created_events",
+                {{"creator", ADDRESS}, {"termId", ID}, {"atomData", DATA}, {"atomWallet", ADDRESS}},
+                {"creator", "term_id", "atom_data", "raw_data", "atom_wallet"}},
+        [EVENT_TRIPLE_CREATED] = {EVENT_TRIPLE_CREATED, "TripleCreated", "triple_created_events",
+                {{"creator", ADDRESS}, {"termId", ID}, {"subjectId", ID}, {"predicateId", ID}, {"objectId", ID}},
+                {"creator", "term_id", "subject_id", "predicate_id", "object_id", "counter_term_id"}},
+        [EVENT_DEPOSITED] = {EVENT_DEPOSITED, "Deposited", "deposited_events",
+                {{"sender", ADDRESS}, {"receiver", ADDRESS}, {"termId", ID}, {"curveId", AMOUNT}, {"assets", AMOUNT},
+                        {"assetsAfterFees", AMOUNT}, {"shares", AMOUNT}, {"totalShares", AMOUNT}, {"vaultType", VAULT_TYPE}},
+                {"sender", "receiver", "term_id", "curve_id", "assets", "assets_after_fees", "shares", "total_shares",
+                        "vault_type"}},
+        [EVENT_REDEEMED] = {EVENT_REDEEMED, "Redeemed", "redeemed_events",
+                {{"sender", ADDRESS}, {"receiver", ADDRESS}, {"termId", ID}, {"curveId", AMOUNT}, {"shares", AMOUNT},
+                        {"totalShares", AMOUNT}, {"assets", AMOUNT}, {"fees", AMOUNT}, {"vaultType", VAULT_TYPE}},
+                {"sender", "receiver", "term_id", "curve_id", "shares", "total_shares", "assets", "fees", "vault_type"}},
+        [EVENT_SHARE_PRICE_CHANGED] = {EVENT_SHARE_PRICE_CHANGED, "SharePriceChanged", "share_price_changed_events",
+                {{"termId", ID}, {"curveId", AMOUNT}, {"sharePrice", AMOUNT}, {"totalAssets", AMOUNT}, {"totalShares", AMOUNT},
+                        {"vaultType", VAULT_TYPE}},
+                {"term_id", "curve_id", "share_price", "total_assets", "total_shares", "vault_type"}},
+        [EVENT_GENERIC] = {EVENT_GENERIC, NULL, "generic_events", {{0}}, {"event_name", "event_data"}},
 };
 
 static bool is_storable_text(const unsigned char *at, size_t size)
