@@ -17,11 +17,6 @@ static const char *output(const void *config)
         return NULL; /* the end of the line */
 }
 
-static int rebuild(struct service *service, struct db *db)
-{
-        return triples_rebuild(service, db);
-}
-
 static const struct program_check checks[] = {
         {"triple_vault", "triple_vault_expected", "triple_waiting"},
         {"triple_term", "triple_term_expected", "triple_waiting"},
@@ -54,7 +49,7 @@ int main(int argc, char **argv)
                 .gauges = gauges,
                 .checks = checks,
                 .in_flight = &sql_40_in_flight,
-                .rebuild = rebuild,
+                .rebuild = triples_rebuild,
         };
         return service_main(&program, argc, argv);
 }

@@ -11,33 +11,16 @@
 #define REBUILD_TIMEOUT_MS 3600000
 #define REBUILD_CHUNK      1000 /* keys a transaction: locks are held for a moment only */
 
-/* Triples by both their terms, and the outbox rows that name them, side by side; NULL where such a row means no triple. */
-struct triples {
-        struct db_array terms, counters, outbox_terms, outbox_ids;
-};
+/* The parameters of 40_outbox_take, side by side: outbox rows, and the triples that they name (both terms); those are NULL where
+ * a row means no triple. The statements that take triples alone have the last two. */
+#define ELEMENTS "tntt"
+enum { OUTBOX_TERM, OUTBOX_ID, TERM, COUNTER };
 
-static void triples_init(struct triples *triples)
-{
-        db_array_init(&triples->terms, DB_TEXT);
-        db_array_init(&triples->counters, DB_TEXT);
-        db_array_init(&triples->outbox_terms, DB_TEXT);
-        db_array_init(&triples->outbox_ids, DB_BIGINT);
-}
-
-static void triples_deinit(struct triples *triples)
-{
-        db_array_deinit(&triples->terms);
-        db_array_deinit(&triples->counters);
-        db_array_deinit(&triples->outbox_terms);
-        db_array_deinit(&triples->outbox_ids);
-}
-#define AUTO_TRIPLES __attribute__((cleanup(triples_deinit)))
-
-static void push_triples(struct triples *triples, const struct db_rows *rows, size_t from, size_t count)
+static void push_triples(struct db_columns *triples, const struct db_rows *rows, size_t from, size_t count)
 {
         for (size_t i = from; i < from + count; i++) {
-                db_array_push_text(&triples->terms, db_rows_text(rows, i, 0));
-                db_array_push_text(&triples->counters, db_rows_text(rows, i, 1));
+                db_array_push_text(&triples->arrays[TERM], db_rows_text(rows, i, 0));
+                db_array_push_text(&triples->arrays[COUNTER], db_rows_text(rows, i, 1));
         }
 }
 
@@ -56,32 +39,31 @@ static int find_waiting(struct db *db, struct db_array *keys, bool settled, stru
 }
 
 /* Of triples that are locked. */
-static int make_anew(struct db *db, struct triples *triples, int64_t until_ms)
+static int make_anew(struct db *db, struct db_columns *triples, int64_t until_ms)
 {
-        const struct db_param pair[] = {db_array_param(&triples->terms), db_array_param(&triples->counters)};
+        const struct db_param *pair = db_columns_params(triples) + TERM;
         const struct db_call calls[] = {
                 {.sql = &sql_40_triple_vault_recompute, .params = pair, .param_count = 2},
                 {.sql = &sql_41_triple_term_recompute, .params = pair, .param_count = 2},
                 {.sql = &sql_42_pair_clear},
         };
-        return db_run(db, calls, triples->terms.count ? ARRAY_LENGTH(calls) : 0, DB_COMMIT, clock_left(until_ms));
+        return db_run(db, calls, triples->arrays[TERM].count ? ARRAY_LENGTH(calls) : 0, DB_COMMIT, clock_left(until_ms));
 }
 
 /* Triples that somebody else did meanwhile, whom the lock waited for, are not made again; but those whose row the lock has made
  * are: it may stand for nothing. */
-static int take(struct db *db, struct triples *waiting, int64_t until_ms)
+static int take(struct db *db, struct db_columns *waiting, int64_t until_ms)
 {
-        AUTO_TRIPLES struct triples triples;
+        AUTO_COLUMNS struct db_columns triples;
         AUTO(db_rows) struct db_rows *made = NULL;
         AUTO(db_rows) struct db_rows *taken = NULL;
-        const struct db_param params[] = {db_array_param(&waiting->outbox_terms), db_array_param(&waiting->outbox_ids),
-                db_array_param(&waiting->terms), db_array_param(&waiting->counters)};
+        const struct db_param *params = db_columns_params(waiting);
         const struct db_call calls[] = {
-                {.sql = &sql_40_triple_share, .params = params + 2, .param_count = 1},
-                {.sql = &sql_40_triple_lock, .params = params + 2, .param_count = 2, .rows = &made},
-                {.sql = &sql_40_outbox_take, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &taken},
+                {.sql = &sql_40_triple_share, .params = params + TERM, .param_count = 1},
+                {.sql = &sql_40_triple_lock, .params = params + TERM, .param_count = 2, .rows = &made},
+                {.sql = &sql_40_outbox_take, .params = params, .param_count = (int)waiting->count, .rows = &taken},
         };
-        triples_init(&triples);
+        db_columns_init(&triples, ELEMENTS);
         int r = db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY, clock_left(until_ms));
         if (r)
                 return r;
@@ -93,18 +75,18 @@ static int take(struct db *db, struct triples *waiting, int64_t until_ms)
 /* Up to ROWS_MAX outbox rows of these terms. *found: how many. */
 static int run_some(struct db *db, struct db_array *keys, int64_t until_ms, int64_t *found)
 {
-        AUTO_TRIPLES struct triples triples;
+        AUTO_COLUMNS struct db_columns triples;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        triples_init(&triples);
+        db_columns_init(&triples, ELEMENTS);
         int r = find_waiting(db, keys, false, &rows, until_ms);
         if (!r && db_rows_count(rows) && db_rows_number(rows, 0, 5))
                 r = find_waiting(db, keys, true, &rows, until_ms);
         *found = !r && db_rows_count(rows) ? db_rows_number(rows, 0, 4) : 0;
         for (size_t i = 0; !r && i < db_rows_count(rows); i++) {
-                db_array_push_text(&triples.outbox_terms, db_rows_text(rows, i, 0));
-                db_array_push_number(&triples.outbox_ids, db_rows_number(rows, i, 1));
-                db_array_push_text(&triples.terms, db_rows_text(rows, i, 2));
-                db_array_push_text(&triples.counters, db_rows_text(rows, i, 3));
+                db_array_push_text(&triples.arrays[OUTBOX_TERM], db_rows_text(rows, i, 0));
+                db_array_push_number(&triples.arrays[OUTBOX_ID], db_rows_number(rows, i, 1));
+                db_array_push_text(&triples.arrays[TERM], db_rows_text(rows, i, 2));
+                db_array_push_text(&triples.arrays[COUNTER], db_rows_text(rows, i, 3));
         }
         return r || !*found ? r : take(db, &triples, until_ms);
 }
@@ -133,10 +115,10 @@ int triples_process(struct work *work)
 
 static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, size_t count)
 {
-        AUTO_TRIPLES struct triples triples;
-        triples_init(&triples);
+        AUTO_COLUMNS struct db_columns triples;
+        db_columns_init(&triples, ELEMENTS);
         push_triples(&triples, rows, from, count);
-        const struct db_param pair[] = {db_array_param(&triples.terms), db_array_param(&triples.counters)};
+        const struct db_param *pair = db_columns_params(&triples) + TERM;
         const struct db_call lock[] = {{.sql = &sql_40_triple_share, .params = pair, .param_count = 1},
                 {.sql = &sql_40_triple_lock, .params = pair, .param_count = 2}};
         int64_t until_ms = clock_ms() + REBUILD_TIMEOUT_MS;
@@ -156,7 +138,7 @@ static int rebuild_pair(const struct service *service, struct db *db, const char
         return r;
 }
 
-int triples_rebuild(const struct service *service, struct db *db)
+int triples_rebuild(struct service *service, struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct progress progress;

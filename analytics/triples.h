@@ -11,4 +11,4 @@
 #include "common/stage/work.h"
 
 MUST_CHECK int triples_process(struct work *work);
-MUST_CHECK int triples_rebuild(const struct service *service, struct db *db);
+MUST_CHECK int triples_rebuild(struct service *service, struct db *db);

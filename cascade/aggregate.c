@@ -74,21 +74,25 @@ static int run_buckets(struct work *work, const bool named[KEYS_BUCKETS])
         return r ? r : taken == ROWS_MAX ? DB_DEADLINE : 0;
 }
 
+#define KEY_ELEMENTS "nt" /* buckets, terms */
+
+static void push_key(struct db_columns *keys, const char *term)
+{
+        db_array_push_number(&keys->arrays[0], keys_bucket(term));
+        db_array_push_text(&keys->arrays[1], term);
+}
+
 static int run_terms(struct work *work, const char *const *terms, size_t count)
 {
-        AUTO_ARRAY struct db_array buckets;
-        AUTO_ARRAY struct db_array only;
+        AUTO_COLUMNS struct db_columns keys;
         int64_t taken = 0;
         size_t done = 0;
         int r;
-        db_array_init(&buckets, DB_BIGINT);
-        db_array_init(&only, DB_TEXT);
-        for (size_t i = 0; i < count; i++) {
-                db_array_push_number(&buckets, keys_bucket(terms[i]));
-                db_array_push_text(&only, terms[i]);
-        }
+        db_columns_init(&keys, KEY_ELEMENTS);
+        for (size_t i = 0; i < count; i++)
+                push_key(&keys, terms[i]);
         do {
-                r = aggregate(work, &buckets, &only, clock_ms() + work->deadline_ms, &taken, &done);
+                r = aggregate(work, &keys.arrays[0], &keys.arrays[1], clock_ms() + work->deadline_ms, &taken, &done);
         } while (!r && taken == ROWS_MAX);
         return r;
 }
@@ -104,25 +108,21 @@ int aggregate_process(struct work *work)
 
 static int rebuild_some(struct db *db, const struct db_rows *rows, size_t from, size_t count)
 {
-        AUTO_ARRAY struct db_array terms;
-        db_array_init(&terms, DB_TEXT);
-        AUTO_ARRAY struct db_array buckets;
-        db_array_init(&buckets, DB_BIGINT);
-        for (size_t i = from; i < from + count; i++) {
-                db_array_push_number(&buckets, keys_bucket(db_rows_text(rows, i, 0)));
-                db_array_push_text(&terms, db_rows_text(rows, i, 0));
-        }
-        const struct db_param param = db_array_param(&terms), bucket_param = db_array_param(&buckets);
+        AUTO_COLUMNS struct db_columns keys;
+        db_columns_init(&keys, KEY_ELEMENTS);
+        for (size_t i = from; i < from + count; i++)
+                push_key(&keys, db_rows_text(rows, i, 0));
+        const struct db_param *params = db_columns_params(&keys);
         const struct db_call calls[] = {
-                {.sql = &sql_30_bucket_lock, .params = &bucket_param, .param_count = 1},
-                {.sql = &sql_30_vault_recount, .params = &param, .param_count = 1},
-                {.sql = &sql_30_vault_bury, .params = &param, .param_count = 1},
-                {.sql = &sql_31_term_recompute, .params = &param, .param_count = 1},
+                {.sql = &sql_30_bucket_lock, .params = params, .param_count = 1},
+                {.sql = &sql_30_vault_recount, .params = params + 1, .param_count = 1},
+                {.sql = &sql_30_vault_bury, .params = params + 1, .param_count = 1},
+                {.sql = &sql_31_term_recompute, .params = params + 1, .param_count = 1},
         };
         return db_run(db, calls, ARRAY_LENGTH(calls), DB_BEGIN | DB_BY_KEY | DB_COMMIT, REBUILD_TIMEOUT_MS);
 }
 
-int aggregate_rebuild(const struct service *service, struct db *db)
+int aggregate_rebuild(struct service *service, struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct progress progress;

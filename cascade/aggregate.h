@@ -11,4 +11,4 @@
 #include "common/stage/work.h"
 
 MUST_CHECK int aggregate_process(struct work *work);
-MUST_CHECK int aggregate_rebuild(const struct service *service, struct db *db);
+MUST_CHECK int aggregate_rebuild(struct service *service, struct db *db);

@@ -16,11 +16,6 @@ static const char *output(const void *config)
         return ((const struct config *)config)->analytics_stream;
 }
 
-static int rebuild(struct service *service, struct db *db)
-{
-        return aggregate_rebuild(service, db);
-}
-
 static const struct program_check checks[] = {
         {"vault", "vault_count_expected", "term_waiting"},
         {"term", "term_expected", "term_waiting"},
@@ -50,7 +45,7 @@ int main(int argc, char **argv)
                 .gauges = gauges,
                 .checks = checks,
                 .in_flight = &sql_30_in_flight,
-                .rebuild = rebuild,
+                .rebuild = aggregate_rebuild,
         };
         return service_main(&program, argc, argv);
 }

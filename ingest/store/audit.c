@@ -126,17 +126,16 @@ static int stage_batch(struct work *work, const struct stream_batch *batch, cons
 
 int audit_note_entries(struct db *db, const struct stream_batch *batch)
 {
-        AUTO_ARRAY struct db_array ms = {0};
-        AUTO_ARRAY struct db_array seq = {0};
-        db_array_init(&ms, DB_BIGINT);
-        db_array_init(&seq, DB_BIGINT);
+        AUTO_COLUMNS struct db_columns ids;
+        db_columns_init(&ids, "nn");
         for (size_t i = 0; i < batch->count; i++) {
                 if (!writer_can_hold(&batch->entries[i]))
                         continue;
-                db_array_push_number(&ms, (int64_t)batch->entries[i].ms);
-                db_array_push_number(&seq, (int64_t)batch->entries[i].seq);
+                db_array_push_number(&ids.arrays[0], (int64_t)batch->entries[i].ms);
+                db_array_push_number(&ids.arrays[1], (int64_t)batch->entries[i].seq);
         }
-        const struct db_param params[] = {db_text(batch->entries[0].stream), db_array_param(&ms), db_array_param(&seq)};
+        const struct db_param *columns = db_columns_params(&ids);
+        const struct db_param params[] = {db_text(batch->entries[0].stream), columns[0], columns[1]};
         const struct db_call call = {.sql = &sql_10_audit_add_entries, .params = params, .param_count = ARRAY_LENGTH(params)};
         return db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
 }
