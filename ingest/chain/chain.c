@@ -140,7 +140,7 @@ static int check_chain(struct chain *chain)
 }
 
 /* A node that refused the login is asked with what RPC_URL_FILE holds by now; it may be another one. */
-static int open_node(struct chain *chain)
+static void open_node(struct chain *chain)
 {
         const struct ingest_config *config = chain->service->config;
         if (chain->rpc && rpc_is_denied(chain->rpc)) {
@@ -148,11 +148,11 @@ static int open_node(struct chain *chain)
                 chain->sound = false;
         }
         if (chain->rpc)
-                return 0;
+                return;
         AUTO(text) char *now = NULL;
         if (chain->url == config->rpc_url)
                 now = settings_text_now(chain->service->program->settings, "RPC_URL", chain->url);
-        return rpc_open(&chain->rpc, now ? now : chain->url) ? chain_say(chain, STEP_NODE, "node: out of memory") : 0;
+        chain->rpc = rpc_open(now ? now : chain->url);
 }
 
 int chain_prepare(struct chain *chain)
@@ -161,10 +161,10 @@ int chain_prepare(struct chain *chain)
         int e = find_network(chain);
         if (!e)
                 e = find_contract(chain);
-        if (!e)
-                e = open_node(chain);
-        if (!e)
-                e = chain_node(chain, rpc_head(chain->rpc, &chain->head));
+        if (e)
+                return e;
+        open_node(chain);
+        e = chain_node(chain, rpc_head(chain->rpc, &chain->head));
         chain->head_seen = false;
         if (!e && !chain->sound)
                 e = check_chain(chain);
