@@ -72,7 +72,7 @@ static int series_compare(const struct metric *family, const struct metric_serie
         return order;
 }
 
-/* NULL: not there. */
+/* NULL: not there, and not to be created. */
 static struct metric_series *series_get(struct metric *family, const char *const *labels, bool create)
 {
         struct metric_series **at = &family->series, *series;
@@ -134,28 +134,24 @@ void metrics_register(struct metrics *metrics, struct metric *family)
         pthread_mutex_unlock(&metrics->lock);
 }
 
+static void change(struct metrics *metrics, struct metric *family, bool add, double value, const char *const *labels)
+{
+        pthread_mutex_lock(&metrics->lock);
+        struct metric_series *series = series_get(family, labels, true);
+        series->value = add ? series->value + value : value;
+        pthread_mutex_unlock(&metrics->lock);
+}
+
 void metrics_add(
         struct metrics *metrics, struct metric *family, double amount, const char *label1, const char *label2, const char *label3)
 {
-        struct metric_series *series;
-
-        pthread_mutex_lock(&metrics->lock);
-        series = series_get(family, LABELS(label1, label2, label3), true);
-        if (series)
-                series->value += amount;
-        pthread_mutex_unlock(&metrics->lock);
+        change(metrics, family, true, amount, LABELS(label1, label2, label3));
 }
 
 void metrics_set(
         struct metrics *metrics, struct metric *family, double value, const char *label1, const char *label2, const char *label3)
 {
-        struct metric_series *series;
-
-        pthread_mutex_lock(&metrics->lock);
-        series = series_get(family, LABELS(label1, label2, label3), true);
-        if (series)
-                series->value = value;
-        pthread_mutex_unlock(&metrics->lock);
+        change(metrics, family, false, value, LABELS(label1, label2, label3));
 }
 
 void metrics_observe(
@@ -169,14 +165,12 @@ void metrics_observe(
                 return;
         pthread_mutex_lock(&metrics->lock);
         series = series_get(family, LABELS(label1, label2, label3), true);
-        if (series) {
-                while (bounds[i] > 0 && value > bounds[i])
-                        i++;
-                if (bounds[i] > 0)
-                        series->buckets[i]++;
-                series->value += value;
-                series->count++;
-        }
+        while (bounds[i] > 0 && value > bounds[i])
+                i++;
+        if (bounds[i] > 0)
+                series->buckets[i]++;
+        series->value += value;
+        series->count++;
         pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -260,8 +254,9 @@ static void print_number(FILE *out, double value)
         }
 }
 
-/* le: a histogram bucket's bound, 0 where there is none */
-static void print_name(FILE *out, const struct metric *family, const char *suffix, const struct metric_series *series, double le)
+/* One line. le: a histogram bucket's bound, 0 where there is none. */
+static void print_sample(
+        FILE *out, const struct metric *family, const char *suffix, const struct metric_series *series, double le, double value)
 {
         const char *separator = "{";
 
@@ -278,6 +273,8 @@ static void print_name(FILE *out, const struct metric *family, const char *suffi
                 separator = ",";
         }
         fputs(*separator == ',' ? "} " : " ", out);
+        print_number(out, value);
+        fputc('\n', out);
 }
 
 static void print_histogram(FILE *out, const struct metric *family, const struct metric_series *series)
@@ -287,16 +284,11 @@ static void print_histogram(FILE *out, const struct metric *family, const struct
 
         for (size_t i = 0; bounds[i] > 0; i++) {
                 count += series->buckets[i];
-                print_name(out, family, "_bucket", series, bounds[i]);
-                fprintf(out, "%llu\n", (unsigned long long)count);
+                print_sample(out, family, "_bucket", series, bounds[i], (double)count);
         }
-        print_name(out, family, "_bucket", series, HUGE_VAL);
-        fprintf(out, "%llu\n", (unsigned long long)series->count);
-        print_name(out, family, "_sum", series, 0);
-        print_number(out, series->value);
-        fputc('\n', out);
-        print_name(out, family, "_count", series, 0);
-        fprintf(out, "%llu\n", (unsigned long long)series->count);
+        print_sample(out, family, "_bucket", series, HUGE_VAL, (double)series->count);
+        print_sample(out, family, "_sum", series, 0, series->value);
+        print_sample(out, family, "_count", series, 0, (double)series->count);
 }
 
 static void print_family(FILE *out, const struct metric *family)
@@ -307,13 +299,10 @@ static void print_family(FILE *out, const struct metric *family)
         print_escaped(out, family->help, "\\\n");
         fprintf(out, "\n# TYPE %s %s\n", family->name, kinds[family->kind]);
         for (const struct metric_series *series = family->series; series; series = series->next) {
-                if (family->kind == METRIC_HISTOGRAM) {
+                if (family->kind == METRIC_HISTOGRAM)
                         print_histogram(out, family, series);
-                        continue;
-                }
-                print_name(out, family, "", series, 0);
-                print_number(out, series->value);
-                fputc('\n', out);
+                else
+                        print_sample(out, family, "", series, 0, series->value);
         }
 }
 

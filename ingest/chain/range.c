@@ -29,10 +29,7 @@ _Static_assert(sizeof(GONE_ELEMENTS) == GONE_COLUMNS + 1, "one a column");
 #define POSITION_ELEMENTS "tnn"
 _Static_assert(sizeof(POSITION_ELEMENTS) == POSITION_COLUMNS + 1, "one a column");
 
-struct metric range_rows = {.name = "reconcile_rows_total",
-        .help = "Event rows that reconciling inserted, orphaned, corrected (ingest)",
-        .kind = METRIC_COUNTER,
-        .labels = {"action"}};
+COUNTER(range_rows, "reconcile_rows_total", "Event rows that reconciling inserted, orphaned, corrected (ingest)", "action");
 
 /* ---- reading and comparing ---- */
 

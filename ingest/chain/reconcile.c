@@ -22,17 +22,12 @@
 
 /* ---- metrics ---- */
 
-static struct metric metric_head = {
-        .name = "reconcile_head_block", .help = "Newest block of the chain that reconciling saw (ingest)", .kind = METRIC_GAUGE};
-static struct metric metric_block = {
-        .name = "reconcile_block", .help = "Last block that was compared with the chain (ingest)", .kind = METRIC_GAUGE};
-static struct metric metric_age = {.name = "reconcile_success_timestamp_seconds",
-        .help = "When reconciling with the chain last came to its end, by any replica, or when this one began (ingest)",
-        .kind = METRIC_GAUGE};
-static struct metric metric_failures = {.name = "reconcile_failures_total",
-        .help = "Times that reconciling failed; cause: node, servers, chain, repeated (ingest)",
-        .kind = METRIC_COUNTER,
-        .labels = {"cause"}};
+static GAUGE(metric_head, "reconcile_head_block", "Newest block of the chain that reconciling saw (ingest)", NULL);
+static GAUGE(metric_block, "reconcile_block", "Last block that was compared with the chain (ingest)", NULL);
+static GAUGE(metric_age, "reconcile_success_timestamp_seconds",
+        "When reconciling with the chain last came to its end, by any replica, or when this one began (ingest)", NULL);
+static COUNTER(metric_failures, "reconcile_failures_total",
+        "Times that reconciling failed; cause: node, servers, chain, repeated (ingest)", "cause");
 
 static void register_metrics(struct metrics *metrics)
 {
