@@ -26,24 +26,21 @@ static const struct sql *const copies[EVENT_KINDS] = {
         [EVENT_GENERIC] = &sql_10_audit_generic_copy,
 };
 
-struct sighting {
-        const struct event *event;
-        const struct stream_entry *entry;
-        int64_t place; /* of the first that is the same, where the entry has the event in several blocks; else -1 */
-        bool settled;
-};
-
 /* What is staged at a time: the events of a read, by kind. */
 struct stage {
-        struct staged {
-                struct sighting *sightings;
-                size_t count, capacity;
-        } kinds[EVENT_KINDS];
+        struct sightings kinds[EVENT_KINDS];
         enum event_kind kind; /* that is being copied */
+        struct stream_position settled;
         struct arena scratch; /* the decoder's */
 };
 
 /* ---- staging ---- */
+
+/* Acked before the tables are looked at. */
+static bool is_settled(const struct stage *stage, const struct stream_entry *entry)
+{
+        return stream_position_compare((struct stream_position){entry->ms, entry->seq}, stage->settled) < 0;
+}
 
 static int copy_events(struct work *work, void *context, size_t from, size_t count)
 {
@@ -51,32 +48,15 @@ static int copy_events(struct work *work, void *context, size_t from, size_t cou
         AUTO_ARRAY struct db_array rows;
         db_copy_init(&rows);
         for (size_t i = from; i < from + count; i++) {
-                const struct sighting *sighting = &stage->kinds[stage->kind].sightings[i];
+                const struct sighting *sighting = &stage->kinds[stage->kind].list[i];
                 writer_push_row(&rows, sighting->event, sighting->entry, 2);
-                db_array_push(&rows, sighting->settled ? "\1" : "", 1);
+                db_array_push(&rows, is_settled(stage, sighting->entry) ? "\1" : "", 1);
                 if (sighting->place < 0)
                         db_array_push(&rows, NULL, 0);
                 else
                         db_array_push_number(&rows, sighting->place);
         }
         return db_copy(work->db, NULL, 0, copies[stage->kind], &rows, TIMEOUT_MS);
-}
-
-static int64_t find_place(const struct decode_message *message, size_t which)
-{
-        const struct event *event = &message->events[which];
-        size_t place = event->index;
-        bool several = false;
-        for (size_t i = 0; i < message->event_count; i++) {
-                const struct event *other = &message->events[i];
-                if (other->log_index != event->log_index || strcmp(other->transaction_hash, event->transaction_hash) != 0)
-                        continue;
-                if (strcmp(other->block_hash, event->block_hash) != 0)
-                        several = true;
-                else if (other->index < place)
-                        place = other->index;
-        }
-        return several ? (int64_t)place : -1;
 }
 
 static int add_notice(struct work *work, const struct stream_entry *entry, const struct decode_notice *notice, bool settled)
@@ -88,7 +68,7 @@ static int add_notice(struct work *work, const struct stream_entry *entry, const
         return r == DB_BAD_DATA ? 0 : r; /* it is a dead letter */
 }
 
-static int take_entry(struct stage *stage, struct work *work, const struct stream_entry *entry, const char *network, bool settled)
+static int take_entry(struct stage *stage, struct work *work, struct stream_entry *entry, const char *network)
 {
         size_t size;
         struct decode_message message;
@@ -96,29 +76,25 @@ static int take_entry(struct stage *stage, struct work *work, const struct strea
         if (!payload)
                 return 0;
         (void)!decode_message(payload, size, network, work->arena, &stage->scratch, &message);
-        for (size_t i = 0; i < message.event_count; i++) {
-                struct staged *kind = &stage->kinds[message.events[i].type->kind];
-                kind->sightings = memory_grow(kind->sightings, &kind->capacity, kind->count + 1, sizeof(*kind->sightings));
-                kind->sightings[kind->count++] = (struct sighting){
-                        .event = &message.events[i], .entry = entry, .place = find_place(&message, i), .settled = settled};
-        }
-        return message.notice ? add_notice(work, entry, message.notice, settled) : 0;
+        for (size_t i = 0; i < message.event_count; i++)
+                sightings_push(&stage->kinds[message.events[i].type->kind],
+                        (struct sighting){.event = &message.events[i], .entry = entry, .place = -1});
+        return message.notice ? add_notice(work, entry, message.notice, is_settled(stage, entry)) : 0;
 }
 
 static int stage_batch(struct work *work, const struct stream_batch *batch, const char *network, struct stream_position settled)
 {
-        struct stage stage = {0};
+        struct stage stage = {.settled = settled};
         /* no blame: what PostgreSQL refuses cannot be in the tables either, it is a dead letter */
         const struct work_bisect bisect = {.run = copy_events, .context = &stage};
         int r = 0;
-        for (size_t i = 0; !r && i < batch->count; i++) {
-                const struct stream_position at = {batch->entries[i].ms, batch->entries[i].seq};
-                r = take_entry(&stage, work, &batch->entries[i], network, stream_position_compare(at, settled) < 0);
-        }
+        for (size_t i = 0; !r && i < batch->count; i++)
+                r = take_entry(&stage, work, &batch->entries[i], network);
         for (stage.kind = 0; stage.kind < EVENT_KINDS; stage.kind++) {
+                sightings_sort(&stage.kinds[stage.kind]);
                 if (!r)
                         r = work_run(work, &bisect, 0, stage.kinds[stage.kind].count);
-                free(stage.kinds[stage.kind].sightings);
+                free(stage.kinds[stage.kind].list);
         }
         arena_deinit(&stage.scratch);
         return r;

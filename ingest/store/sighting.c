@@ -8,6 +8,52 @@
 
 _Static_assert(sizeof(SIGHTING_ELEMENTS) == SIGHTING_PLACED + 1, "one a column");
 
+void sightings_push(struct sightings *sightings, struct sighting sighting)
+{
+        sightings->list = memory_grow(sightings->list, &sightings->capacity, sightings->count + 1, sizeof(sighting));
+        sightings->list[sightings->count++] = sighting;
+}
+
+/* By event and entry. */
+static int compare_events(const struct sighting *a, const struct sighting *b)
+{
+        int order = strcmp(a->event->transaction_hash, b->event->transaction_hash);
+        if (!order)
+                order = (a->event->log_index > b->event->log_index) - (a->event->log_index < b->event->log_index);
+        return order ? order : (a->entry > b->entry) - (a->entry < b->entry);
+}
+
+/* By event, entry and block. 0: the same, twice in one entry. */
+static int compare_versions(const struct sighting *a, const struct sighting *b)
+{
+        int order = compare_events(a, b);
+        return order ? order : strcmp(a->event->block_hash, b->event->block_hash);
+}
+
+static int compare_sightings(const void *left, const void *right)
+{
+        const struct sighting *a = left, *b = right;
+        int order = compare_versions(a, b);
+        return order ? order : (a->event->index > b->event->index) - (a->event->index < b->event->index);
+}
+
+void sightings_sort(struct sightings *sightings)
+{
+        struct sighting *next, *end;
+        if (!sightings->count)
+                return;
+        end = sightings->list + sightings->count;
+        qsort(sightings->list, sightings->count, sizeof(*sightings->list), compare_sightings);
+        for (struct sighting *first = sightings->list; first < end; first = next) {
+                for (next = first + 1; next < end && !compare_events(first, next);)
+                        next++;
+                if (!compare_versions(first, next - 1))
+                        continue;
+                for (struct sighting *at = first; at < next; at++)
+                        at->place = at > first && !compare_versions(at - 1, at) ? at[-1].place : (int64_t)at->event->index;
+        }
+}
+
 static char *own_columns(const struct event *event, struct arena *arena)
 {
         cJSON *object = cJSON_CreateObject();

@@ -16,15 +16,6 @@
 #define NOTICE_PATIENCE 120 /* times a batch's deadline */
 _Static_assert(EVENT_KINDS <= WORK_MUTEXES, "a mutex for each kind");
 
-/* An event and the entry it came in. */
-struct item {
-        const struct event *event;
-        struct stream_entry *entry;
-        struct verdict *verdict;
-        int64_t place; /* in the entry, of the first that is the same event in the same block */
-        bool several;  /* the entry has the event in another block, too */
-};
-
 /* What is wrong with an entry: the first fault, and the places of all. */
 struct verdict {
         const char *error_class, *error;
@@ -33,16 +24,11 @@ struct verdict {
         int64_t attempts;
 };
 
-struct items {
-        struct item *list;
-        size_t count, capacity;
-};
-
 struct writer {
         char *network;   /* NETWORK, or the pinned one; NULL until known */
         const char *pin; /* to be pinned with the next event stored; NULL: nothing */
-        struct items events[EVENT_KINDS];
-        struct items
+        struct sightings events[EVENT_KINDS];
+        struct sightings
                 blocks[EVENT_KINDS]; /* of them, one for each run of events in one block and stream: the first in its stream */
         bool repeats[EVENT_KINDS];   /* the last batch brought events that were there before */
         struct verdict *verdicts;    /* one an entry of the batch */
@@ -148,21 +134,15 @@ static void add_dead_letters(struct work *work, const struct writer *writer)
 
 /* ---- decoding ---- */
 
-static void push_item(struct items *items, struct item item)
-{
-        items->list = memory_grow(items->list, &items->capacity, items->count + 1, sizeof(struct item));
-        items->list[items->count++] = item;
-}
-
 static void add_item(struct writer *writer, const struct event *event, struct stream_entry *entry, struct verdict *verdict)
 {
-        const struct item item = {.event = event, .entry = entry, .verdict = verdict, .place = (int64_t)event->index};
-        struct items *blocks = &writer->blocks[event->type->kind];
-        struct item *last = blocks->count ? &blocks->list[blocks->count - 1] : NULL;
-        push_item(&writer->events[event->type->kind], item);
+        const struct sighting item = {.event = event, .entry = entry, .verdict = verdict, .place = -1};
+        struct sightings *blocks = &writer->blocks[event->type->kind];
+        struct sighting *last = blocks->count ? &blocks->list[blocks->count - 1] : NULL;
+        sightings_push(&writer->events[event->type->kind], item);
         if (!last || strcmp(last->event->block_hash, event->block_hash) || last->event->block_number != event->block_number ||
                 last->entry->stream != entry->stream)
-                push_item(blocks, item);
+                sightings_push(blocks, item);
         else if (entry->ms < last->entry->ms || (entry->ms == last->entry->ms && entry->seq < last->entry->seq))
                 *last = item;
 }
@@ -252,46 +232,6 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
 
 /* ---- storing ---- */
 
-/* By event and entry. */
-static int compare_events(const struct item *a, const struct item *b)
-{
-        int order = strcmp(a->event->transaction_hash, b->event->transaction_hash);
-        if (!order)
-                order = (a->event->log_index > b->event->log_index) - (a->event->log_index < b->event->log_index);
-        return order ? order : (a->entry > b->entry) - (a->entry < b->entry);
-}
-
-/* By event, entry and block. 0: the same, twice in one entry. */
-static int compare_versions(const struct item *a, const struct item *b)
-{
-        int order = compare_events(a, b);
-        return order ? order : strcmp(a->event->block_hash, b->event->block_hash);
-}
-
-static int compare_items(const void *left, const void *right)
-{
-        const struct item *a = left, *b = right;
-        int order = compare_versions(a, b);
-        return order ? order : (a->event->index > b->event->index) - (a->event->index < b->event->index);
-}
-
-/* By key; the places are found here, for what stands in one entry may be stored apart. */
-static void sort_items(struct items *items)
-{
-        if (items->count)
-                qsort(items->list, items->count, sizeof(struct item), compare_items);
-        for (size_t i = 1; i < items->count; i++) {
-                struct item *last = &items->list[i - 1], *item = &items->list[i];
-                if (!compare_versions(last, item))
-                        item->place = last->place, item->several = last->several;
-                else if (!compare_events(last, item))
-                        last->several = item->several = true;
-        }
-        for (size_t i = items->count; i-- > 1;)
-                if (!compare_events(&items->list[i - 1], &items->list[i]))
-                        items->list[i - 1].several = items->list[i].several;
-}
-
 /* Of what each event has, in the order of the insert and copy statements' columns. */
 enum { COLUMN_TIME = 7, COLUMN_STREAM, COLUMN_MS, COLUMN_SEQ, COLUMN_VALUES };
 /* As db_columns_init wants them: the columns above, then the event's own. */
@@ -340,11 +280,11 @@ void writer_push_row(struct db_array *rows, const struct event *event, const str
 }
 
 /* What event_guard is asked: one item for each block at least. */
-static void seen_init(struct db_columns *seen, const struct item *items, size_t count)
+static void seen_init(struct db_columns *seen, const struct sighting *items, size_t count)
 {
         db_columns_init(seen, "tntnn");
         for (size_t i = 0; i < count; i++) {
-                const struct item *item = &items[i];
+                const struct sighting *item = &items[i];
                 db_array_push_text(&seen->arrays[0], item->entry->stream);
                 db_array_push_number(&seen->arrays[1], item->event->block_number);
                 db_array_push_text(&seen->arrays[2], item->event->block_hash);
@@ -370,14 +310,13 @@ static int begin(struct work *work, const struct writer *writer, const struct sq
 }
 
 /* The careful way in, for events whose blocks are not plainly live. */
-static int take(struct work *work, const struct writer *writer, const struct item *items, size_t count)
+static int take(struct work *work, const struct writer *writer, const struct sighting *items, size_t count)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO_COLUMNS struct db_columns sightings;
         db_columns_init(&sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sighting_push(
-                        &sightings, items[i].event, items[i].entry, items[i].several ? items[i].place : -1, true, work->arena);
+                sighting_push(&sightings, items[i].event, items[i].entry, items[i].place, true, work->arena);
         const struct db_call call = {.sql = &sql_10_event_take,
                 .params = db_columns_params(&sightings),
                 .param_count = SIGHTING_PLACED,
@@ -393,7 +332,7 @@ static int take(struct work *work, const struct writer *writer, const struct ite
 
 /* The plain way: shared lock, guard, rows; DB_DUPLICATE where one was there before. */
 static int copy(
-        struct work *work, const struct writer *writer, const struct db_call *guard, const struct item *items, size_t count)
+        struct work *work, const struct writer *writer, const struct db_call *guard, const struct sighting *items, size_t count)
 {
         const struct db_call first[] = {{.sql = &sql_10_event_lock}, *guard};
         AUTO_ARRAY struct db_array rows;
@@ -404,7 +343,8 @@ static int copy(
 }
 
 /* The same for events some of which were there before: of those, their other positions. */
-static int insert(struct work *work, struct writer *writer, const struct db_call *guard, const struct item *items, size_t count)
+static int insert(
+        struct work *work, struct writer *writer, const struct db_call *guard, const struct sighting *items, size_t count)
 {
         AUTO_COLUMNS struct db_columns columns;
         char elements[COLUMN_VALUES + EVENT_VALUES_MAX + 1];
@@ -435,8 +375,8 @@ static int insert(struct work *work, struct writer *writer, const struct db_call
 static int store(struct work *work, void *context, size_t from, size_t count)
 {
         struct writer *writer = context;
-        const struct items *events = &writer->events[writer->kind], *blocks = &writer->blocks[writer->kind];
-        const struct item *items = events->list + from;
+        const struct sightings *events = &writer->events[writer->kind], *blocks = &writer->blocks[writer->kind];
+        const struct sighting *items = events->list + from;
         /* a part is asked about on its own: it is one because the whole took too long */
         const bool whole = count == events->count;
         struct db_columns seen;
@@ -445,7 +385,7 @@ static int store(struct work *work, void *context, size_t from, size_t count)
                 .sql = &sql_10_event_guard, .params = db_columns_params(&seen), .param_count = (int)seen.count};
         bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin, several = false;
         for (size_t i = 0; i < count; i++) /* a part of a batch may hold one of them: which stands is said by their places */
-                several = several || items[i].several;
+                several = several || items[i].place >= 0;
         int r = several ? DB_RAISED : fresh ? copy(work, writer, &guard, items, count) : DB_DUPLICATE;
         if (r == DB_DUPLICATE)
                 r = insert(work, writer, &guard, items, count);
@@ -460,13 +400,13 @@ static int store(struct work *work, void *context, size_t from, size_t count)
 static void blame(struct work *work, void *context, size_t unit, const char *error, int64_t attempts)
 {
         struct writer *writer = context;
-        const struct item *item = &writer->events[writer->kind].list[unit];
+        const struct sighting *item = &writer->events[writer->kind].list[unit];
         const char *text = arena_format(work->arena, "event_data[%zu]: %s refused by PostgreSQL: %s", item->event->index,
                 item->event->type->table, error);
         note_fault(work, item->verdict, item->event->index, "database", text, attempts);
 }
 
-static void add_keys(struct work *work, const struct item *item)
+static void add_keys(struct work *work, const struct sighting *item)
 {
         const struct event *event = item->event;
         enum event_kind kind = event->type->kind;
@@ -531,7 +471,7 @@ static struct stream_entry *item_entry(void *context, size_t unit)
 }
 
 /* An event may have moved others of its block when it came the first time, and nobody may have heard of them. */
-static int add_block_keys(struct work *work, const struct items *blocks)
+static int add_block_keys(struct work *work, const struct sightings *blocks)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO_COLUMNS struct db_columns columns;
@@ -554,7 +494,7 @@ static int store_kind(struct work *work, void *context, size_t kind)
 {
         struct writer *writer = context;
         const struct work_bisect bisect = {.run = store, .blame = blame, .entry = item_entry, .context = writer};
-        struct items *events = &writer->events[kind];
+        struct sightings *events = &writer->events[kind];
         writer->kind = (enum event_kind)kind;
         int r = work_run(work, &bisect, 0, events->count);
         for (size_t i = 0; !r && i < events->count; i++)
@@ -571,7 +511,7 @@ int writer_process(struct work *work)
         int r = take_batch(work, writer);
         for (enum event_kind kind = 0; !r && kind < EVENT_KINDS; kind++) {
                 done[kind] = !writer->events[kind].count;
-                sort_items(&writer->events[kind]);
+                sightings_sort(&writer->events[kind]);
         }
         if (!r)
                 r = work_run_each(work, done, EVENT_KINDS, store_kind, writer);
