@@ -4,44 +4,30 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/cli/tell.h"
-#include "common/base/stop.h"
 #include "common/cli/connect.h"
 #include "common/base/log.h"
 #include "migrations/schema.h"
 #include "ingest/ingest.h"
 
-static void tell_log(const struct migration *migration)
+#define WAITS "another program migrates, or is at a table that is to be changed"
+
+static void tell_log(const struct service *service, const struct migration *applied)
 {
-        log_write(LOG_INFO, "migration applied", "name=%s", migration->name);
+        (void)service;
+        if (applied)
+                log_write(LOG_INFO, "migration applied", "name=%s", applied->name);
+        else
+                log_write(LOG_WARN, "waiting", "for=schema reason=%s", WAITS);
 }
 
 /* A name is a file's: nothing in it needs escaping. */
-static void tell_json(const struct migration *migration)
+static void tell_user(const struct service *service, const struct migration *applied)
 {
-        printf("{\"applied\":\"%s\"}\n", migration->name);
-        fflush(stdout);
-}
-
-static void tell_user(const struct migration *migration)
-{
-        printf("applied %s\n", migration->name);
-        fflush(stdout);
-}
-
-#define WAITS "another program migrates, or is at a table that is to be changed"
-
-static bool wait_at_start(unsigned times)
-{
-        if (!times)
-                log_write(LOG_WARN, "waiting", "for=schema reason=%s", WAITS);
-        return !stop_requested();
-}
-
-static bool wait_for_user(unsigned times)
-{
-        if (!times)
+        if (applied)
+                printf(service->json ? "{\"applied\":\"%s\"}\n" : "applied %s\n", applied->name);
+        else
                 fprintf(stderr, "ingest: waiting: " WAITS "\n");
-        return true;
+        fflush(stdout);
 }
 
 int migrate_at_start(struct service *service, struct db *db)
@@ -49,7 +35,7 @@ int migrate_at_start(struct service *service, struct db *db)
         const struct ingest_config *config = service->config;
         if (!config->run_migrations)
                 return 0;
-        int r = schema_migrate(db, tell_log, wait_at_start);
+        int r = schema_migrate(service, db, tell_log);
         return r < 0 ? r : 0; /* a schema that does not fit is what the caller looks for next */
 }
 
@@ -94,7 +80,7 @@ int migrate_command(struct service *service, int argc, char **argv)
         }
         if (status)
                 return show_status(db, json);
-        int r = schema_migrate(db, json ? tell_json : tell_user, wait_for_user);
+        int r = schema_migrate(service, db, tell_user);
         tell_end(service, !r, "version", schema_known(), db_error(db));
         if (!r && !json)
                 printf("the schema is at version %" PRId64 "\n", schema_known());

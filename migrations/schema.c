@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/base/clock.h"
+#include "common/base/stop.h"
 #include "migrations_sql.h"
 
 #define LOOK_MS    10000
@@ -101,25 +102,26 @@ static int apply(struct db *db, const struct migration *migration, bool *applied
         return fold(r);
 }
 
-int schema_migrate(struct db *db, void (*told)(const struct migration *migration), bool (*waits)(unsigned times))
+int schema_migrate(const struct service *service, struct db *db, schema_tell *tell)
 {
         int64_t version;
         int r = schema_check(db, &version);
         if (r != SCHEMA_OLD)
                 return r;
         for (const struct migration *m = migrations; m->name; m++) {
-                bool applied = false;
+                bool applied = false, waits = false;
                 if (m->version <= version)
                         continue;
-                int64_t until = clock_ms() + MIGRATE_MS;
-                unsigned times = 0;
-                do
-                        r = apply(db, m, &applied);
-                while (r && clock_ms() < until && db_lock_failed(db) && waits(times++));
+                const int64_t until = clock_ms() + MIGRATE_MS;
+                while ((r = apply(db, m, &applied)) && clock_ms() < until && db_lock_failed(db) && !stop_requested()) {
+                        if (!waits)
+                                tell(service, NULL);
+                        waits = true;
+                }
                 if (r)
                         return r;
-                if (applied && told)
-                        told(m);
+                if (applied)
+                        tell(service, m);
         }
         return 0;
 }

@@ -27,9 +27,10 @@ enum {
 int64_t schema_known(void); /* the version this program is made for */
 /* 0: it is that version, or ahead by additive migrations only. *version: where the database stands, 0: empty. */
 MUST_CHECK int schema_check(struct db *db, int64_t *version);
-/* Applies what is missing. told is called for each one applied, waits each few seconds while another program migrates
- * or is at a table (times: 0 at first); false ends it. 0, any SCHEMA_* but SCHEMA_OLD, or negative. */
-MUST_CHECK int schema_migrate(struct db *db, void (*told)(const struct migration *migration), bool (*waits)(unsigned times));
+typedef void schema_tell(const struct service *service, const struct migration *applied);
+/* Applies what is missing. tell is called for each one applied, and with NULL where another program migrates or is at a table,
+ * which is waited for until a stop is requested. 0, any SCHEMA_* but SCHEMA_OLD, or negative. */
+MUST_CHECK int schema_migrate(const struct service *service, struct db *db, schema_tell *tell);
 /* A sentence for people on what the two above returned. */
 void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE]);
 
