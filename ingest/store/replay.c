@@ -66,20 +66,6 @@ static int walk_stream(struct replay *replay, const char *stream, const char *to
         return r;
 }
 
-/* The last id of a stream, "" where it has none. */
-static int last_id(struct replay *replay, const char *stream, char id[64])
-{
-        AUTO(redis_reply) struct redis_reply *reply = NULL;
-        *id = '\0';
-        if (redis_call(replay->redis, &reply, "XREVRANGE", stream, "+", "-", "COUNT", "1", NULL)) {
-                fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
-                return -1;
-        }
-        const char *last = redis_reply_text(redis_reply_item(redis_reply_item(reply, 0), 0), NULL);
-        snprintf(id, 64, "%s", last ? last : "");
-        return 0;
-}
-
 static int walk(struct replay *replay, const char *what, replay_take *take)
 {
         const char *const *streams = replay->service->program->inputs(replay->service->config);
@@ -87,9 +73,13 @@ static int walk(struct replay *replay, const char *what, replay_take *take)
         int r = stream_count(replay->redis, streams, &total);
         progress_begin(&replay->progress, what, "entries", strcmp(replay->from, "-") ? 0 : total);
         for (size_t i = 0; !r && streams[i]; i++) {
+                struct stream_position last;
                 char to[64];
-                r = last_id(replay, streams[i], to);
-                if (!r && *to)
+                r = stream_last_id_read(replay->redis, streams[i], &last);
+                snprintf(to, sizeof(to), "%" PRIu64 "-%" PRIu64, last.ms, last.seq);
+                if (r)
+                        fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
+                else
                         r = walk_stream(replay, streams[i], to, take);
         }
         if (!r)
