@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,7 +32,7 @@ enum {
 struct client {
         struct client *next;
         int fd;
-        struct sockaddr_storage address;
+        char address[64]; /* as text */
         int64_t since_ms; /* monotonic: when it began what it is at, a request or taking an answer */
         bool ended;       /* shut down; MHD has not noticed yet */
 };
@@ -47,17 +48,6 @@ struct http {
 };
 
 /* ---- slow clients ---- */
-
-static bool is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-        const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
-        const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
-        if (a->ss_family != b->ss_family)
-                return false;
-        if (a->ss_family == AF_INET6)
-                return !memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr));
-        return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
-}
 
 /* MHD reads the end of the stream, and closes. */
 static void client_end(struct client *client)
@@ -76,7 +66,7 @@ static void make_room(struct http *http, const struct client *new)
                         continue;
                 count++;
                 oldest = client;
-                if (!is_same_address(&client->address, &new->address))
+                if (strcmp(client->address, new->address) != 0)
                         continue;
                 here++;
                 oldest_here = client;
@@ -107,8 +97,9 @@ static void client_begin(struct http *http, struct MHD_Connection *connection, v
         client->since_ms = clock_ms();
         info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
         if (info && info->client_addr)
-                memcpy(&client->address, info->client_addr,
-                        info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+                (void)getnameinfo(info->client_addr,
+                        info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in),
+                        client->address, sizeof(client->address), NULL, 0, NI_NUMERICHOST);
         make_room(http, client);
         client->next = http->clients;
         http->clients = client;
@@ -195,8 +186,6 @@ static enum MHD_Result request_answer(void *context, struct MHD_Connection *conn
                 free(answer.body);
                 return MHD_NO; /* closes the connection */
         }
-        if (!answer.security_policy && strncmp(answer.content_type, "text/html", 9) == 0)
-                answer.security_policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer.content_type);
         MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");

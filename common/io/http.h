@@ -10,11 +10,10 @@
 #define HTTP_CONNECTIONS_MAX 192 /* client sockets open at once, those that are being shut down among them */
 
 struct http_answer {
-        unsigned status;          /* 200, 503, … */
-        const char *content_type; /* static text */
-        char *body;               /* malloc'd text, taken over by the server; NULL: empty body */
-        /* static Content-Security-Policy, NULL: none, or default-src 'none' where content_type is text/html */
-        const char *security_policy;
+        unsigned status;             /* 200, 503, … */
+        const char *content_type;    /* static text */
+        char *body;                  /* malloc'd text, taken over by the server; NULL: empty body */
+        const char *security_policy; /* static Content-Security-Policy; NULL: none */
 };
 
 struct http_route {
