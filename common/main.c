@@ -136,7 +136,8 @@ static int run_service(struct service *service)
                 pthread_join(ids[i], NULL);
         http = http_close(http);
         model_free(model);
-        log_write(LOG_INFO, "stopped", "events=%.0f", metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
+        log_write(LOG_INFO, "stopped", "events=%lld",
+                (long long)metrics_get(service->metrics, &stage_events_processed, NULL, NULL, NULL));
         return 0;
 }
 

@@ -12,7 +12,6 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <time.h>
@@ -23,7 +22,6 @@ enum {
         LINE_RESERVE = 64, /* kept free for the closing quote and the mark of a cut line */
         KEY_MAX = 100,
         PATIENCE_MS = 1000, /* with the log's reader */
-        NUMBER_MAX = 64,    /* a longer one (%f of 1e300) is written as a string */
 };
 
 struct line {
@@ -148,7 +146,7 @@ static void line_put_field(struct line *line, const struct field *field)
 {
         bool json = log_to.format == LOG_JSON;
         const char *quote = !field->number && (json || !is_bare(field->value)) ? "\"" : "";
-        char head[KEY_MAX + NUMBER_MAX + 8];
+        char head[KEY_MAX + 32]; /* a number has 20 digits at most */
         int n = snprintf(head, sizeof head, json ? ",\"%.*s\":%s%s" : " %.*s=%s%s", field->key_length, field->key, quote,
                 field->number ? field->value : "");
 
@@ -165,28 +163,14 @@ static void line_put_field(struct line *line, const struct field *field)
  */
 static const char *conversion_format(const char *format, va_list *args, char *out, size_t size, bool *number)
 {
-        int precision = -1; /* printf takes a negative one as none */
-        size_t width;
+        size_t width = strspn(format, "lz");
         const char *text;
 
-        if (format[0] == '.' && format[1] == '*') {
-                precision = va_arg(*args, int);
-                format += 2;
-        } else if (format[0] == '.') {
-                char *end;
-
-                precision = (int)strtol(format + 1, &end, 10);
-                format = end;
-        }
-        width = strspn(format, "lz");
-        *number = format[width] != 's';
+        *number = format[width] == 'd' || format[width] == 'u';
         switch (format[width]) {
         case 's':
                 text = va_arg(*args, const char *);
-                snprintf(out, size, "%.*s", precision, text ? text : "-");
-                break;
-        case 'f':
-                snprintf(out, size, "%.*f", precision, va_arg(*args, double));
+                snprintf(out, size, "%s", text ? text : "-");
                 break;
         case 'd': /* z is as wide as l wherever Linux runs */
                 snprintf(out, size, "%lld",
@@ -222,7 +206,7 @@ static const char *field_read(struct field *field, const char *format, va_list *
                 size_t left = sizeof field->value - field->used;
                 const char *next = format + 1;
 
-                if (format[0] == '%' && format[1] != '%') {
+                if (*format == '%') {
                         next = conversion_format(format + 1, args, out, left, &number);
                         if (!next) {
                                 snprintf(out, left, "%s", format);
@@ -230,14 +214,11 @@ static const char *field_read(struct field *field, const char *format, va_list *
                         }
                 } else {
                         snprintf(out, left, "%c", *format);
-                        next += format[0] == '%';
                 }
                 field->used += strlen(out);
                 format = next;
         }
-        /* inf and nan are no JSON numbers */
-        number = number && field->value[strspn(field->value, "-")] <= '9';
-        field->number = number && pieces == 1 && field->used < NUMBER_MAX;
+        field->number = number && pieces == 1;
         return format + strspn(format, " ");
 }
 

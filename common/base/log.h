@@ -17,8 +17,8 @@ void log_init(const char *program, enum log_level level, enum log_format format)
  * log_write(LOG_INFO, "batch done", "stream=%s events=%zu", stream, n): message is a fixed text; fields is a printf format of
  * space-separated key=%conversion pairs, NULL for none. Each pair is formatted on its own, so that a value with spaces, quotes, =
  * or control characters is quoted (text: "..." with backslash escapes) or becomes a JSON string; integers stay JSON numbers.
- * Conversions understood: %s %d %u %ld %lu %lld %llu %zu %zd %.Ns(%.*s) %f %.Nf %%, and PRId64/PRIu64. Text around a conversion
- * (took=%.1fs) makes the value a string. Bytes that are not UTF-8 are replaced; a line ends at 8 KB and says so. errno is kept.
+ * Conversions understood: %s %d %u %ld %lu %lld %llu %zu %zd, and PRId64/PRIu64. Text around a conversion (at=%s:%d) makes the
+ * value a string. Bytes that are not UTF-8 are replaced; a line ends at 8 KB and says so. errno is kept.
  */
 void log_write(enum log_level level, const char *message, const char *fields, ...) PRINTF_LIKE(3, 4);
 int log_enabled(enum log_level level);

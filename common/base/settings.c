@@ -341,9 +341,10 @@ void settings_warn_of_near_names(const struct settings_table *table)
                                 if (name_is_near(*variable, size, row->name))
                                         near = row->name;
                         }
+                AUTO(text) char *name = memory_copy_part(*variable, size);
                 if (near && !known)
                         log_write(LOG_WARN, "a variable that is not known is ignored; is another one meant?",
-                                "variable=%.*s near=%s", (int)size, *variable, near);
+                                "variable=%s near=%s", name, near);
         }
 }
 

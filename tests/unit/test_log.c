@@ -99,10 +99,8 @@ static void conversions(void **state)
         (void)state;
         assert_text("INFO  ingest: m a=-1 b=2 c=-3 d=4 e=-5 f=6 g=7 h=-8\n", LOG_INFO, "m",
                 "a=%d b=%u c=%ld d=%lu e=%lld f=%llu g=%zu h=%zd", -1, 2U, -3L, 4UL, -5LL, 6ULL, (size_t)7, (ssize_t)-8);
-        assert_text("INFO  ingest: m i=-9223372036854775808 u=18446744073709551615 f=0.500000 p=1.3 last=x\n", LOG_INFO, "m",
-                "i=%" PRId64 " u=%" PRIu64 " f=%f p=%.1f last=%s", INT64_MIN, UINT64_MAX, 0.5, 1.251, "x");
-        assert_text("INFO  ingest: m s=stream t=str u=st v=- w=1.5s x=1-2 y=50% z=\"\"\n", LOG_INFO, "m",
-                "s=%s t=%.3s u=%.*s v=%s w=%.1fs x=%d-%d y=%d%% z=%s", "stream", "stream", 2, "stream", none, 1.5, 1, 2, 50, "");
+        assert_text("INFO  ingest: m i=-9223372036854775808 u=18446744073709551615 s=stream v=- x=1-2s z=\"\"\n", LOG_INFO, "m",
+                "i=%" PRId64 " u=%" PRIu64 " s=%s v=%s x=%d-%ds z=%s", INT64_MIN, UINT64_MAX, "stream", none, 1, 2, "");
 }
 
 static void text_quoting(void **state)
@@ -120,11 +118,8 @@ static void json(void **state)
 {
         (void)state;
         assert_json(",\"level\":\"warn\",\"program\":\"ingest\",\"message\":\"say \\\"hi\\\"\"}\n", LOG_WARN, "say \"hi\"", NULL);
-        assert_json(",\"level\":\"info\",\"program\":\"ingest\",\"message\":\"m\",\"n\":-1,\"f\":0.50,\"s\":\"1\",\"t\":\"1.5s\","
-                    "\"z\":0}\n",
-                LOG_INFO, "m", "n=%d f=%.2f s=%s t=%.1fs z=%zu", -1, 0.5, "1", 1.5, (size_t)0);
-        assert_json(",\"level\":\"info\",\"program\":\"ingest\",\"message\":\"m\",\"a\":\"inf\",\"b\":\"-nan\"}\n", LOG_INFO, "m",
-                "a=%f b=%f", (double)__builtin_inf(), -(double)__builtin_nan(""));
+        assert_json(",\"level\":\"info\",\"program\":\"ingest\",\"message\":\"m\",\"n\":-1,\"s\":\"1\",\"t\":\"15s\",\"z\":0}\n",
+                LOG_INFO, "m", "n=%d s=%s t=%ds z=%zu", -1, "1", 15, (size_t)0);
         assert_json(",\"level\":\"info\",\"program\":\"ingest\",\"message\":\"m\",\"a\":\"\\\"\\\\\\n\\u0001\\u001f é\"}\n",
                 LOG_INFO, "m", "a=%s", "\"\\\n\x01\x1f é");
         assert_json(",\"level\":\"info\",\"program\":\"ingest\",\"message\":\"m\",\"a\":\"\\ufffd("
