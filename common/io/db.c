@@ -28,20 +28,21 @@ struct db {
         char error[1024];
 };
 
-struct db_rows {
-        PGresult *result;
-};
-
 /* ---- rows ---- */
+
+static const PGresult *raw(const struct db_rows *rows)
+{
+        return (const void *)rows;
+}
 
 size_t db_rows_count(const struct db_rows *rows)
 {
-        return rows ? (size_t)PQntuples(rows->result) : 0;
+        return rows ? (size_t)PQntuples(raw(rows)) : 0;
 }
 
 const char *db_rows_text(const struct db_rows *rows, size_t row, int column)
 {
-        return PQgetisnull(rows->result, (int)row, column) ? NULL : PQgetvalue(rows->result, (int)row, column);
+        return PQgetisnull(raw(rows), (int)row, column) ? NULL : PQgetvalue(raw(rows), (int)row, column);
 }
 
 int64_t db_rows_number(const struct db_rows *rows, size_t row, int column)
@@ -52,9 +53,7 @@ int64_t db_rows_number(const struct db_rows *rows, size_t row, int column)
 
 struct db_rows *db_rows_free(struct db_rows *rows)
 {
-        if (rows)
-                PQclear(rows->result);
-        free(rows);
+        PQclear((void *)rows);
         return NULL;
 }
 
@@ -82,15 +81,13 @@ static int error_keep_result(struct db *db, const PGresult *result)
         clean_text(db->error);
         if (!state)
                 return -1;
-        if (!strcmp(state, "57014"))
-                return -1; /* somebody's cancel, or our deadline: db_run knows */
         if (!strcmp(state, "RO001"))
                 return DB_RAISED;
         if (!strcmp(state, "23505"))
                 return -1; /* a key of our own: events that are there already are no error to any statement but COPY */
         if (!strncmp(state, "21", 2) || !strncmp(state, "22", 2) || !strncmp(state, "23", 2))
                 return DB_BAD_DATA; /* 21, more rows than fit one, comes of the data, too */
-        return -1;
+        return -1;                  /* 57014 as well, somebody's cancel or our deadline: db_run knows which */
 }
 
 /* ---- waiting ---- */
@@ -223,10 +220,8 @@ static int drain(struct db *db, struct wait *wait, const struct db_call *const *
                 if (status == PGRES_COMMAND_OK && call && call->affected)
                         *call->affected = strtoll(PQcmdTuples(result), NULL, 10);
                 if (status == PGRES_TUPLES_OK && call && call->rows) {
-                        struct db_rows *kept = memory_new(1, sizeof(*kept));
-                        kept->result = result;
                         db_rows_free(*call->rows);
-                        *call->rows = kept;
+                        *call->rows = (void *)result;
                         result = NULL;
                 }
                 PQclear(result);

@@ -6,26 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void array_reserve(struct db_array *array, size_t more)
-{
-        if (array->size + more <= array->capacity)
-                return;
-        size_t capacity = array->capacity ? array->capacity : 4096;
-        while (capacity < array->size + more)
-                capacity *= 2;
-        char *data = realloc(array->data, capacity);
-        if (!data)
-                memory_end();
-        array->data = data;
-        array->capacity = capacity;
-}
+#define FIRST_SIZE 4096
 
 static void array_put(struct db_array *array, const void *data, size_t size)
 {
-        array_reserve(array, size);
+        const size_t needed = array->size + size;
+        if (needed > array->capacity)
+                array->data = memory_grow(array->data, &array->capacity, needed < FIRST_SIZE ? FIRST_SIZE : needed, 1);
         if (size)
                 memcpy(array->data + array->size, data, size);
-        array->size += size;
+        array->size = needed;
 }
 
 static void array_put_int(struct db_array *array, int32_t number)
