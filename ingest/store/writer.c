@@ -36,35 +36,19 @@ struct writer {
         struct arena scratch;        /* the decoder's */
 };
 
-/* New events come by COPY; what it refuses, and what is rare, by INSERT. */
-static const struct sql *const copies[EVENT_KINDS] = {
-        [EVENT_ATOM_CREATED] = &sql_10_atom_created_events_copy,
-        [EVENT_TRIPLE_CREATED] = &sql_10_triple_created_events_copy,
-        [EVENT_DEPOSITED] = &sql_10_deposited_events_copy,
-        [EVENT_REDEEMED] = &sql_10_redeemed_events_copy,
-        [EVENT_SHARE_PRICE_CHANGED] = &sql_10_share_price_changed_events_copy,
-};
-
-static const struct sql *const inserts[EVENT_KINDS] = {
-        [EVENT_ATOM_CREATED] = &sql_10_atom_created_events_insert,
-        [EVENT_TRIPLE_CREATED] = &sql_10_triple_created_events_insert,
-        [EVENT_DEPOSITED] = &sql_10_deposited_events_insert,
-        [EVENT_REDEEMED] = &sql_10_redeemed_events_insert,
-        [EVENT_SHARE_PRICE_CHANGED] = &sql_10_share_price_changed_events_insert,
-        [EVENT_GENERIC] = &sql_10_generic_events_insert,
-};
-
-/* Where an event's key stands among its values (-1: it has none), and what the key's entry gives as the reason. */
 static const struct {
-        const char *reason;
-        int term, curve, counter;
-} keys[EVENT_KINDS] = {
-        [EVENT_ATOM_CREATED] = {"atom_created", 1, -1, -1},
-        [EVENT_TRIPLE_CREATED] = {"triple_created", 1, -1, 5},
-        [EVENT_DEPOSITED] = {"deposited", 2, 3, -1},
-        [EVENT_REDEEMED] = {"redeemed", 2, 3, -1},
-        [EVENT_SHARE_PRICE_CHANGED] = {"share_price_changed", 0, 1, -1},
-        [EVENT_GENERIC] = {"generic", -1, -1, -1},
+        const struct sql *copy, *insert; /* new events come by COPY; what it refuses, and what is rare, by INSERT */
+        const char *reason;              /* of the keys' entries */
+        int term, curve, counter;        /* where the key stands among the values; -1: it has none */
+} kinds[EVENT_KINDS] = {
+        [EVENT_ATOM_CREATED] = {&sql_10_atom_created_events_copy, &sql_10_atom_created_events_insert, "atom_created", 1, -1, -1},
+        [EVENT_TRIPLE_CREATED] = {&sql_10_triple_created_events_copy, &sql_10_triple_created_events_insert, "triple_created", 1,
+                -1, 5},
+        [EVENT_DEPOSITED] = {&sql_10_deposited_events_copy, &sql_10_deposited_events_insert, "deposited", 2, 3, -1},
+        [EVENT_REDEEMED] = {&sql_10_redeemed_events_copy, &sql_10_redeemed_events_insert, "redeemed", 2, 3, -1},
+        [EVENT_SHARE_PRICE_CHANGED] = {&sql_10_share_price_changed_events_copy, &sql_10_share_price_changed_events_insert,
+                "share_price_changed", 0, 1, -1},
+        [EVENT_GENERIC] = {NULL, &sql_10_generic_events_insert, "generic", -1, -1, -1},
 };
 
 void *writer_new(const void *config)
@@ -339,7 +323,7 @@ static int copy(
         db_copy_init(&rows);
         for (size_t i = 0; i < count; i++)
                 writer_push_row(&rows, items[i].event, items[i].entry, 0);
-        return db_copy(work->db, first, ARRAY_LENGTH(first), copies[writer->kind], &rows, work->deadline_ms);
+        return db_copy(work->db, first, ARRAY_LENGTH(first), kinds[writer->kind].copy, &rows, work->deadline_ms);
 }
 
 /* The same for events some of which were there before: of those, their other positions. */
@@ -359,7 +343,7 @@ static int insert(
         int64_t written = 0;
         const struct db_call calls[] = {
                 *guard,
-                {.sql = inserts[writer->kind], .params = params, .param_count = (int)columns.count, .affected = &written},
+                {.sql = kinds[writer->kind].insert, .params = params, .param_count = (int)columns.count, .affected = &written},
         };
         const struct db_call repeat = {.sql = &sql_10_event_repeat, .params = others, .param_count = ARRAY_LENGTH(others)};
         bool other;
@@ -383,7 +367,7 @@ static int store(struct work *work, void *context, size_t from, size_t count)
         seen_init(&seen, whole ? blocks->list : items, whole ? blocks->count : count);
         const struct db_call guard = {
                 .sql = &sql_10_event_guard, .params = db_columns_params(&seen), .param_count = (int)seen.count};
-        bool fresh = copies[writer->kind] && !writer->repeats[writer->kind] && !writer->pin, several = false;
+        bool fresh = kinds[writer->kind].copy && !writer->repeats[writer->kind] && !writer->pin, several = false;
         for (size_t i = 0; i < count; i++) /* a part of a batch may hold one of them: which stands is said by their places */
                 several = several || items[i].place >= 0;
         int r = several ? DB_RAISED : fresh ? copy(work, writer, &guard, items, count) : DB_DUPLICATE;
@@ -412,12 +396,12 @@ static void add_keys(struct work *work, const struct sighting *item)
         enum event_kind kind = event->type->kind;
         if (event->block_timestamp > work->newest_block_s)
                 work->newest_block_s = event->block_timestamp;
-        if (keys[kind].term < 0)
+        if (kinds[kind].term < 0)
                 return;
-        const char *curve = keys[kind].curve < 0 ? NULL : event->values[keys[kind].curve].data;
-        work_add_key(work, event->values[keys[kind].term].data, curve, keys[kind].reason, event->block_number);
-        if (keys[kind].counter >= 0)
-                work_add_key(work, event->values[keys[kind].counter].data, NULL, keys[kind].reason, event->block_number);
+        const char *curve = kinds[kind].curve < 0 ? NULL : event->values[kinds[kind].curve].data;
+        work_add_key(work, event->values[kinds[kind].term].data, curve, kinds[kind].reason, event->block_number);
+        if (kinds[kind].counter >= 0)
+                work_add_key(work, event->values[kinds[kind].counter].data, NULL, kinds[kind].reason, event->block_number);
 }
 
 /* ---- a batch ---- */
