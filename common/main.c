@@ -159,7 +159,6 @@ static void deinit_service(struct service *service)
         settings_deinit(service->program->settings, service->config);
         config_deinit(service->config);
         metrics_free(service->metrics);
-        breaker_deinit(&service->breaker);
         lane_deinit(&service->lane);
         free(service->config);
 }

@@ -14,17 +14,7 @@ static int64_t quiet_ms(unsigned failures)
 void breaker_init(struct breaker *breaker, unsigned threshold, int64_t timeout_ms)
 {
         *breaker = (struct breaker){
-                .state = BREAKER_CLOSED,
-                .threshold = threshold > 0 ? threshold : 1,
-                .timeout_ms = timeout_ms > 0 ? timeout_ms : 1,
-                .quiet_until_ms = INT64_MIN,
-        };
-        pthread_mutex_init(&breaker->lock, NULL);
-}
-
-void breaker_deinit(struct breaker *breaker)
-{
-        pthread_mutex_destroy(&breaker->lock);
+                .lock = PTHREAD_MUTEX_INITIALIZER, .threshold = threshold, .timeout_ms = timeout_ms, .quiet_until_ms = INT64_MIN};
 }
 
 int64_t breaker_ask(struct breaker *breaker, int64_t now_ms)

@@ -24,8 +24,7 @@ struct breaker {
         int probing;            /* a probe is under way */
 };
 
-void breaker_init(struct breaker *breaker, unsigned threshold, int64_t timeout_ms);
-void breaker_deinit(struct breaker *breaker);
+void breaker_init(struct breaker *breaker, unsigned threshold, int64_t timeout_ms); /* both above 0 */
 /* 0: go on. Positive: milliseconds to wait before asking again (1 … timeout). */
 MUST_CHECK int64_t breaker_ask(struct breaker *breaker, int64_t now_ms);
 enum breaker_state breaker_succeed(struct breaker *breaker);              /* the state it had before */
