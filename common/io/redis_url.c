@@ -31,8 +31,8 @@ static const char *parse_login(struct redis_url *url, char *login)
         if (!colon)
                 return "has a user without a password: redis://user:password@host:port";
         *colon = '\0';
-        url->user = memory_copy_part(login, strlen(login));
-        url->password = memory_copy_part(colon + 1, strlen(colon + 1));
+        url->user = memory_copy(login);
+        url->password = memory_copy(colon + 1);
         if (!percent_decode(url->user) || !percent_decode(url->password))
                 return "has a bad % escape in its user or password";
         return NULL;
@@ -68,7 +68,7 @@ static const char *parse_host(struct redis_url *url, char *text)
         if (url->count == REDIS_HOSTS_MAX)
                 return "names more than 32 hosts";
         struct redis_host *host = &url->hosts[url->count++];
-        host->name = memory_copy_part(text, strlen(text));
+        host->name = memory_copy(text);
         host->port = url->master ? SENTINEL_PORT : PORT;
         return port && !port_parse(port, &host->port) ? "has a port that is not from 1 to 65535" : NULL;
 }
@@ -132,7 +132,7 @@ const char *redis_url_parse(struct redis_url *url, const char *text)
                                "container "
                                "image, or a build on Debian 13";
 #endif
-                AUTO(text) char *body = memory_copy_part(text + size, strlen(text + size));
+                AUTO(text) char *body = memory_copy(text + size);
                 return parse_body(url, body, schemes[i].sentinels);
         }
         return "must begin with redis://, rediss://, redis+sentinel:// or rediss+sentinel://";
