@@ -4,30 +4,21 @@
 #include "ingest/decode/address.h"
 #include "ingest/decode/number.h"
 
+/* A topic is the hash of the event's signature, "TripleCreated(address,bytes32,…)". */
 static const struct {
-        const char *signature, *topic;
+        const char *topic;
         size_t indexed; /* so many of its fields stand in topics */
 } layouts[EVENT_KINDS] = {
-        [EVENT_ATOM_CREATED] = {"AtomCreated(address,bytes32,bytes,address)",
-                "0xfd579ad7468b1720e08f84efe16900074f3ffdaaeaa82e675e5aec69bf393189", 2},
-        [EVENT_TRIPLE_CREATED] = {"TripleCreated(address,bytes32,bytes32,bytes32,bytes32)",
-                "0xf13505b910c49b286cf7fbaf1a78620cf7d8bda0e8e39c1baed620c08af686e7", 2},
-        [EVENT_DEPOSITED] = {"Deposited(address,address,bytes32,uint256,uint256,uint256,uint256,uint256,uint8)",
-                "0xf717428d3271f4ca44ee92a96ecda708463de1c200f30db4e295def5e8db6b4a", 3},
-        [EVENT_REDEEMED] = {"Redeemed(address,address,bytes32,uint256,uint256,uint256,uint256,uint256,uint8)",
-                "0x5ab85658e5658520d47644e1417584159fc8edb9712149792a9337ff5e1048a4", 3},
-        [EVENT_SHARE_PRICE_CHANGED] = {"SharePriceChanged(bytes32,uint256,uint256,uint256,uint256,uint8)",
-                "0xcc9bc63a4b047be4850fcbada8d7ed7aa097ed4f6c3b55bebc7e108ea1d2f824", 2},
+        [EVENT_ATOM_CREATED] = {"0xfd579ad7468b1720e08f84efe16900074f3ffdaaeaa82e675e5aec69bf393189", 2},
+        [EVENT_TRIPLE_CREATED] = {"0xf13505b910c49b286cf7fbaf1a78620cf7d8bda0e8e39c1baed620c08af686e7", 2},
+        [EVENT_DEPOSITED] = {"0xf717428d3271f4ca44ee92a96ecda708463de1c200f30db4e295def5e8db6b4a", 3},
+        [EVENT_REDEEMED] = {"0x5ab85658e5658520d47644e1417584159fc8edb9712149792a9337ff5e1048a4", 3},
+        [EVENT_SHARE_PRICE_CHANGED] = {"0xcc9bc63a4b047be4850fcbada8d7ed7aa097ed4f6c3b55bebc7e108ea1d2f824", 2},
 };
 
 const char *abi_topic(enum event_kind kind)
 {
         return layouts[kind].topic;
-}
-
-const char *abi_signature(enum event_kind kind)
-{
-        return layouts[kind].signature;
 }
 
 /* A word as a number, where it fits below a size. */

@@ -26,7 +26,6 @@ enum {
 
 /* The first topic of an event type's logs: keccak-256 of its signature, 0x and 64 lower-case digits; NULL for EVENT_GENERIC. */
 const char *abi_topic(enum event_kind kind);
-const char *abi_signature(enum event_kind kind);
 
 /* 0, ABI_OTHER or ABI_BAD. Sets type and values, and nothing else of event. What these point to is the arena's. */
 MUST_CHECK int abi_decode(const struct abi_log *log, struct arena *arena, struct event *event);

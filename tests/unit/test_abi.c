@@ -60,14 +60,24 @@ static void check_value(const struct event *event, size_t i, const char *expecte
 
 static void topics_are_hashes_of_signatures(void **state)
 {
+        static const char *const types[] = {[EVENT_FIELD_ADDRESS] = "address",
+                [EVENT_FIELD_ID] = "bytes32",
+                [EVENT_FIELD_AMOUNT] = "uint256",
+                [EVENT_FIELD_VAULT_TYPE] = "uint8",
+                [EVENT_FIELD_DATA] = "bytes"};
         (void)state;
         for (enum event_kind kind = 0; kind < EVENT_GENERIC; kind++) {
+                const struct event_field *fields = event_types[kind].fields;
                 unsigned char digest[KECCAK256_SIZE];
-                char text[2 * KECCAK256_SIZE + 3];
-                keccak256(abi_signature(kind), strlen(abi_signature(kind)), digest);
+                char text[2 * KECCAK256_SIZE + 3], signature[256];
+                int size = snprintf(signature, sizeof(signature), "%s", event_types[kind].name);
+                for (size_t i = 0; fields[i].member; i++)
+                        size += snprintf(
+                                signature + size, sizeof(signature) - (size_t)size, "%c%s", i ? ',' : '(', types[fields[i].form]);
+                size += snprintf(signature + size, sizeof(signature) - (size_t)size, ")");
+                keccak256(signature, (size_t)size, digest);
                 number_write_hex(digest, sizeof(digest), text);
                 assert_string_equal(text, abi_topic(kind));
-                assert_int_equal(strncmp(abi_signature(kind), event_types[kind].name, strlen(event_types[kind].name)), 0);
         }
         assert_null(abi_topic(EVENT_GENERIC));
 }
