@@ -109,7 +109,7 @@ static void fill(struct chain *chain, struct db_columns *sightings, struct db_pa
         const struct stream_entry entry = {.stream = RANGE_STREAM, .ms = (uint64_t)ms};
         db_columns_init(sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sighting_push(sightings, &events[i], &entry, -1, true, &chain->arena);
+                sighting_push(sightings, &events[i], &entry, -1, &chain->arena);
         memcpy(params, db_columns_params(sightings), SIGHTING_COLUMNS * sizeof(*params));
 }
 

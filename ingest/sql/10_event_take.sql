@@ -8,7 +8,7 @@ SELECT t.* FROM (
                 array_agg(e.stream) AS streams, array_agg(e.stream_ms) AS ms, array_agg(e.stream_seq) AS seq,
                 array_agg(e.place) AS places
         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::timestamptz[], $10::text[],
-                $11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::bigint[])
+                $11::bigint[], $12::bigint[], $13::text[], $14::bigint[])
                 AS e (source_table, transaction_hash, log_index, address, block_hash, block_number, network, transaction_index, block_timestamp, stream,
-                        stream_ms, stream_seq, settled, own, place)
+                        stream_ms, stream_seq, own, place)
 ) a CROSS JOIN LATERAL event_take(a.tables, a.transactions, a.indexes, a.blocks, a.block_hashes, a.event_rows, a.streams, a.ms, a.seq, a.places) t

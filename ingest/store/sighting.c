@@ -79,31 +79,35 @@ static char *own_columns(const struct event *event, struct arena *arena)
         return text;
 }
 
-void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, int64_t place,
-        bool settled, struct arena *arena)
+void sighting_push_event(struct db_array *to, size_t step, const struct event *event, const struct stream_entry *entry)
 {
-        struct db_array *columns = sightings->arrays;
-        db_array_push_text(&columns[0], event->type->table);
-        db_array_push_text(&columns[1], event->transaction_hash);
-        db_array_push_number(&columns[2], event->log_index);
-        db_array_push_text(&columns[3], event->address);
-        db_array_push_text(&columns[4], event->block_hash);
-        db_array_push_number(&columns[5], event->block_number);
-        db_array_push_text(&columns[6], event->network);
-        db_array_push_number(&columns[7], event->transaction_index);
+        db_array_push_text(&to[0], event->transaction_hash);
+        db_array_push_number(&to[step], event->log_index);
+        db_array_push_text(&to[2 * step], event->address);
+        db_array_push_text(&to[3 * step], event->block_hash);
+        db_array_push_number(&to[4 * step], event->block_number);
+        db_array_push_text(&to[5 * step], event->network);
+        db_array_push_number(&to[6 * step], event->transaction_index);
         if (event->block_timestamp < 0)
-                db_array_push(&columns[8], NULL, 0);
+                db_array_push(&to[7 * step], NULL, 0);
         else
-                db_array_push_time(&columns[8], event->block_timestamp);
-        db_array_push_text(&columns[9], entry->stream);
-        db_array_push_number(&columns[10], (int64_t)entry->ms);
-        db_array_push_number(&columns[11], (int64_t)entry->seq);
-        db_array_push_number(&columns[12], settled);
-        db_array_push_text(&columns[13], own_columns(event, arena));
+                db_array_push_time(&to[7 * step], event->block_timestamp);
+        db_array_push_text(&to[EVENT_COLUMN_STREAM * step], entry->stream);
+        db_array_push_number(&to[EVENT_COLUMN_MS * step], (int64_t)entry->ms);
+        db_array_push_number(&to[EVENT_COLUMN_SEQ * step], (int64_t)entry->seq);
+}
+
+void sighting_push(struct db_columns *columns, const struct event *event, const struct stream_entry *entry, int64_t place,
+        struct arena *arena)
+{
+        struct db_array *to = columns->arrays;
+        db_array_push_text(&to[0], event->type->table);
+        sighting_push_event(&to[1], 1, event, entry);
+        db_array_push_text(&to[1 + EVENT_COLUMNS], own_columns(event, arena));
         if (place < 0)
-                db_array_push(&columns[14], NULL, 0);
+                db_array_push(&to[2 + EVENT_COLUMNS], NULL, 0);
         else
-                db_array_push_number(&columns[14], place);
+                db_array_push_number(&to[2 + EVENT_COLUMNS], place);
 }
 
 void sighting_notice(struct db_param params[SIGHTING_NOTICE], const struct stream_entry *entry,

@@ -14,9 +14,7 @@ struct sighting {
         const struct event *event;
         struct stream_entry *entry;
         struct verdict *verdict; /* the writer's, on the entry */
-        /* In the entry, where that has the event in several blocks: of the first that is the same event in the same block. Else
-         * -1. */
-        int64_t place;
+        int64_t place; /* -1; where its entry has it in several blocks: in the entry, of the first with the same block */
 };
 
 struct sightings {
@@ -28,14 +26,20 @@ void sightings_push(struct sightings *sightings, struct sighting sighting); /* p
 /* By key; the places are found here, for what stands in one entry may be stored apart. */
 void sightings_sort(struct sightings *sightings);
 
-#define SIGHTING_COLUMNS  14
-#define SIGHTING_PLACED   15 /* with the event's place in its entry, for those that read streams */
-#define SIGHTING_ELEMENTS "ttnttntnztnnntn"
+/* What each event has, and the entry it came in, in the order of the insert and copy statements' columns. */
+enum { EVENT_COLUMN_STREAM = 8, EVENT_COLUMN_MS, EVENT_COLUMN_SEQ, EVENT_COLUMNS };
+#define EVENT_ELEMENTS "tnttntnztnn"
+/* To arrays, one a column; or (step 0) to one buffer of rows for COPY. */
+void sighting_push_event(struct db_array *to, size_t step, const struct event *event, const struct stream_entry *entry);
 
-/* To columns of SIGHTING_ELEMENTS. place: in its entry, where that has the event in several blocks; else -1. settled: the entry
- * was acked before the tables were looked at (audit). */
-void sighting_push(struct db_columns *sightings, const struct event *event, const struct stream_entry *entry, int64_t place,
-        bool settled, struct arena *arena);
+/* The same with the event's table before it, and its own columns as JSON behind it. */
+#define SIGHTING_COLUMNS  (EVENT_COLUMNS + 2)
+#define SIGHTING_PLACED   (EVENT_COLUMNS + 3) /* with the event's place in its entry, for those that read streams */
+#define SIGHTING_ELEMENTS "t" EVENT_ELEMENTS "tn"
+
+/* To columns of SIGHTING_ELEMENTS. place: as in struct sighting. */
+void sighting_push(struct db_columns *columns, const struct event *event, const struct stream_entry *entry, int64_t place,
+        struct arena *arena);
 
 /* The parameters of a statement that takes a notice begin with these: where it stands, and what it says. */
 #define SIGHTING_NOTICE 7

@@ -216,11 +216,9 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
 
 /* ---- storing ---- */
 
-/* Of what each event has, in the order of the insert and copy statements' columns. */
-enum { COLUMN_TIME = 7, COLUMN_STREAM, COLUMN_MS, COLUMN_SEQ, COLUMN_VALUES };
-/* As db_columns_init wants them: the columns above, then the event's own. */
-static const char common_elements[] = "tnttntnztnn", own_elements[] = "tttttttttt", atom_elements[] = "tttbt"; /* b: raw_data */
-_Static_assert(sizeof(common_elements) == COLUMN_VALUES + 1 && sizeof(own_elements) == EVENT_VALUES_MAX + 1, "one a column");
+/* As db_columns_init wants them: the event's own columns, behind EVENT_ELEMENTS. */
+static const char own_elements[] = "tttttttttt", atom_elements[] = "tttbt"; /* b: raw_data */
+_Static_assert(sizeof(own_elements) == EVENT_VALUES_MAX + 1, "one a column");
 
 /* jsonb's binary form: its version, then the text. */
 static void push_jsonb(struct db_array *to, const struct event_value *value)
@@ -234,32 +232,19 @@ static void push_jsonb(struct db_array *to, const struct event_value *value)
 /* To arrays, one a column; or (step 0) to one buffer of rows for COPY, where each value has its column's own type. */
 static void push_event(struct db_array *to, size_t step, const struct event *event, const struct stream_entry *entry)
 {
-        db_array_push_text(&to[0], event->transaction_hash);
-        db_array_push_number(&to[step], event->log_index);
-        db_array_push_text(&to[2 * step], event->address);
-        db_array_push_text(&to[3 * step], event->block_hash);
-        db_array_push_number(&to[4 * step], event->block_number);
-        db_array_push_text(&to[5 * step], event->network);
-        db_array_push_number(&to[6 * step], event->transaction_index);
-        if (event->block_timestamp < 0)
-                db_array_push(&to[COLUMN_TIME * step], NULL, 0);
-        else
-                db_array_push_time(&to[COLUMN_TIME * step], event->block_timestamp);
-        db_array_push_text(&to[COLUMN_STREAM * step], entry->stream);
-        db_array_push_number(&to[COLUMN_MS * step], (int64_t)entry->ms);
-        db_array_push_number(&to[COLUMN_SEQ * step], (int64_t)entry->seq);
+        sighting_push_event(to, step, event, entry);
         for (size_t i = 0; i < event->value_count; i++)
                 if (!step && event->type->fields[i].form == EVENT_FIELD_VAULT_TYPE)
                         db_array_push_small(to, (int16_t)strtol(event->values[i].data, NULL, 10));
                 else if (!step && event->type->kind == EVENT_GENERIC && i)
                         push_jsonb(to, &event->values[i]);
                 else
-                        db_array_push(&to[(COLUMN_VALUES + i) * step], event->values[i].data, event->values[i].size);
+                        db_array_push(&to[(EVENT_COLUMNS + i) * step], event->values[i].data, event->values[i].size);
 }
 
 void writer_push_row(struct db_array *rows, const struct event *event, const struct stream_entry *entry, int more)
 {
-        db_copy_row(rows, COLUMN_VALUES + (int)event->value_count + more);
+        db_copy_row(rows, EVENT_COLUMNS + (int)event->value_count + more);
         push_event(rows, 0, event, entry);
 }
 
@@ -300,7 +285,7 @@ static int take(struct work *work, const struct writer *writer, const struct sig
         AUTO_COLUMNS struct db_columns sightings;
         db_columns_init(&sightings, SIGHTING_ELEMENTS);
         for (size_t i = 0; i < count; i++)
-                sighting_push(&sightings, items[i].event, items[i].entry, items[i].place, true, work->arena);
+                sighting_push(&sightings, items[i].event, items[i].entry, items[i].place, work->arena);
         const struct db_call call = {.sql = &sql_10_event_take,
                 .params = db_columns_params(&sightings),
                 .param_count = SIGHTING_PLACED,
@@ -331,15 +316,15 @@ static int insert(
         struct work *work, struct writer *writer, const struct db_call *guard, const struct sighting *items, size_t count)
 {
         AUTO_COLUMNS struct db_columns columns;
-        char elements[COLUMN_VALUES + EVENT_VALUES_MAX + 1];
-        snprintf(elements, sizeof(elements), "%s%.*s", common_elements, (int)items[0].event->value_count,
+        char elements[EVENT_COLUMNS + EVENT_VALUES_MAX + 1];
+        snprintf(elements, sizeof(elements), EVENT_ELEMENTS "%.*s", (int)items[0].event->value_count,
                 writer->kind == EVENT_ATOM_CREATED ? atom_elements : own_elements);
         db_columns_init(&columns, elements);
         for (size_t i = 0; i < count; i++)
                 push_event(columns.arrays, 1, items[i].event, items[i].entry);
         const struct db_param *params = db_columns_params(&columns);
         const struct db_param others[] = {db_text(event_types[writer->kind].table), params[0], params[1], params[4], params[3],
-                params[COLUMN_STREAM], params[COLUMN_MS], params[COLUMN_SEQ]};
+                params[EVENT_COLUMN_STREAM], params[EVENT_COLUMN_MS], params[EVENT_COLUMN_SEQ]};
         int64_t written = 0;
         const struct db_call calls[] = {
                 *guard,
