@@ -37,7 +37,7 @@ static int look(struct db *db, bool *listed)
         const char *tables = db_rows_text(rows, 0, 2);
         bool there = !strcmp(db_rows_text(rows, 0, 0), "t"), ours = !strcmp(db_rows_text(rows, 0, 1), "t");
         *listed = there;
-        if (!strcmp(db_rows_text(rows, 0, 3), "f"))
+        if (db_rows_text(rows, 0, 3))
                 return SCHEMA_NO_TRIGGERS;
         if (there && !ours)
                 return SCHEMA_FOREIGN;
@@ -126,22 +126,26 @@ int schema_migrate(const struct service *service, struct db *db, schema_tell *te
         return 0;
 }
 
-static void explain_foreign(struct db *db, char text[PROGRAM_EXPLAIN_SIZE])
+/* A column of what look saw. */
+static void read_look(struct db *db, int column, char out[PROGRAM_EXPLAIN_SIZE / 2])
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_call call = {.sql = &sql_00_schema_look, .rows = &rows};
-        const char *tables = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS) ? NULL : db_rows_text(rows, 0, 2);
-        snprintf(text, PROGRAM_EXPLAIN_SIZE,
-                "the database has tables of our names (%s) but no schema_migrations of ours; give this pipeline a database or "
-                "schema of its own",
-                tables ? tables : "schema_migrations");
+        const char *text = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS) ? db_error(db) : db_rows_text(rows, 0, column);
+        snprintf(out, PROGRAM_EXPLAIN_SIZE / 2, "%s", text ? text : "schema_migrations");
 }
 
 void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE])
 {
+        char seen[PROGRAM_EXPLAIN_SIZE / 2];
         switch (result) {
         case SCHEMA_FOREIGN:
-                explain_foreign(db, text);
+                read_look(db, 2, seen);
+                snprintf(text, PROGRAM_EXPLAIN_SIZE,
+                        "the database has tables of our names (%s) but no schema_migrations of ours; give this pipeline a "
+                        "database "
+                        "or schema of its own",
+                        seen);
                 return;
         case SCHEMA_OLD:
                 snprintf(text, PROGRAM_EXPLAIN_SIZE,
@@ -157,9 +161,9 @@ void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE])
                         "or a new database");
                 return;
         case SCHEMA_NO_TRIGGERS:
+                read_look(db, 3, seen);
                 snprintf(text, PROGRAM_EXPLAIN_SIZE,
-                        "session_replication_role is replica, so no trigger fires and all that follows from the events would be "
-                        "missing; ALTER ROLE or ALTER DATABASE … RESET session_replication_role");
+                        "triggers of ours do not fire, so all that follows from the events would be missing: %s", seen);
                 return;
         default:
                 snprintf(text, PROGRAM_EXPLAIN_SIZE, "%s", db_error(db));

@@ -21,7 +21,7 @@ enum {
         SCHEMA_OLD = 11,         /* behind what this program knows, or empty */
         SCHEMA_NEW = 12,         /* ahead of it by a migration that is not additive */
         SCHEMA_EDITED = 13,      /* a migration was applied with another text */
-        SCHEMA_NO_TRIGGERS = 14, /* session_replication_role = replica, set for the role or the database */
+        SCHEMA_NO_TRIGGERS = 14, /* triggers of ours do not fire: session_replication_role, or they are disabled */
 };
 
 int64_t schema_known(void); /* the version this program is made for */

@@ -83,8 +83,9 @@ static int error_keep_result(struct db *db, const PGresult *result)
                 return -1;
         if (!strcmp(state, "RO001"))
                 return DB_RAISED;
-        if (!strcmp(state, "23505"))
-                return -1; /* a key of our own: events that are there already are no error to any statement but COPY */
+        if (!strcmp(state, "23505") || !strcmp(state, "22P04"))
+                return -1; /* a key of our own: events that are there already are no error to any statement but COPY; a table that
+                              the rows of a COPY do not fit */
         if (!strncmp(state, "21", 2) || !strncmp(state, "22", 2) || !strncmp(state, "23", 2))
                 return DB_BAD_DATA; /* 21, more rows than fit one, comes of the data, too */
         return -1;                  /* 57014 as well, somebody's cancel or our deadline: db_run knows which */
@@ -230,7 +231,7 @@ static int drain(struct db *db, struct wait *wait, const struct db_call *const *
                         return -1;
                 }
                 if (sync)
-                        return statement == statement_count ? verdict : broken(db, "libpq left out a result");
+                        return verdict || statement == statement_count ? verdict : broken(db, "libpq left out a result");
         }
 }
 

@@ -36,6 +36,12 @@ struct replay {
 
 typedef int replay_take(struct replay *replay, const struct stream_batch *batch);
 
+static int fail_redis(const struct replay *replay)
+{
+        fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
+        return -1;
+}
+
 /* Entries of one stream up to `to`, in batches of about BATCH_MAX_EVENTS events. */
 static int walk_stream(struct replay *replay, const char *stream, const char *to, replay_take *take)
 {
@@ -55,10 +61,7 @@ static int walk_stream(struct replay *replay, const char *stream, const char *to
                         if (read)
                                 snprintf(from, sizeof(from), "(%s", batch.entries[batch.count - 1].id);
                 } while (!r && read && units < (size_t)replay->service->shared->batch_max && batch.bytes < STREAM_BATCH_BYTES);
-                if (r)
-                        fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
-                else if (batch.count)
-                        r = take(replay, &batch);
+                r = r ? fail_redis(replay) : batch.count ? take(replay, &batch) : 0;
                 if (!r)
                         progress_add(&replay->progress, (int64_t)batch.count);
         } while (!r && read);
@@ -71,16 +74,15 @@ static int walk(struct replay *replay, const char *what, replay_take *take)
         const char *const *streams = replay->service->program->inputs(replay->service->config);
         int64_t total;
         int r = stream_count(replay->redis, streams, &total);
+        if (r)
+                return fail_redis(replay);
         progress_begin(&replay->progress, what, "entries", strcmp(replay->from, "-") ? 0 : total);
         for (size_t i = 0; !r && streams[i]; i++) {
                 struct stream_position last;
                 char to[64];
                 r = stream_last_id_read(replay->redis, streams[i], &last);
                 snprintf(to, sizeof(to), "%" PRIu64 "-%" PRIu64, last.ms, last.seq);
-                if (r)
-                        fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
-                else
-                        r = walk_stream(replay, streams[i], to, take);
+                r = r ? fail_redis(replay) : walk_stream(replay, streams[i], to, take);
         }
         if (!r)
                 progress_end(&replay->progress);
@@ -146,10 +148,8 @@ static int hold_streams(struct replay *replay, bool hold)
         for (size_t i = 0; streams[i]; i++) {
                 int r = hold ? stream_group_create(replay->redis, streams[i], group)
                              : redis_call(replay->redis, NULL, "XGROUP", "DESTROY", streams[i], group, NULL);
-                if (r && (hold || !redis_alive(replay->redis))) {
-                        fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
-                        return -1;
-                }
+                if (r && (hold || !redis_alive(replay->redis)))
+                        return fail_redis(replay);
         }
         return 0;
 }
@@ -205,9 +205,7 @@ static int store(struct replay *replay, const struct stream_batch *batch)
         replay->failed += work->dead_letter_count;
         work_fold_keys(work);
         r = work->key_count ? stream_publish(replay->redis, target, work->keys, work->key_count) : 0;
-        if (r)
-                fprintf(stderr, "ingest: replay: Redis: %s\n", redis_error(replay->redis));
-        return r;
+        return r ? fail_redis(replay) : 0;
 }
 
 static int end(struct replay *replay)

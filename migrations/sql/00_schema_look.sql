@@ -1,8 +1,15 @@
--- What stands in this database: is there a schema_migrations, is it ours, is there any table of our names, and do triggers fire in this session.
+-- What stands in this database: is there a schema_migrations, is it ours, is there any table of our names, and why triggers of ours do not
+-- fire (NULL: they do).
 SELECT to_regclass('schema_migrations') IS NOT NULL,
         (SELECT count(*) = 5 FROM pg_attribute
                 WHERE attrelid = to_regclass('schema_migrations') AND attname IN ('version', 'name', 'checksum', 'additive', 'applied_at')),
         (SELECT string_agg(name, ', ') FROM unnest(ARRAY['atom', 'triple', 'position', 'vault', 'term', 'triple_vault', 'triple_term', 'predicate_object',
                 'subject_predicate', 'atom_created_events', 'triple_created_events', 'deposited_events', 'redeemed_events',
                 'share_price_changed_events', 'generic_events', 'reorgs', 'orphaned_events']) name WHERE to_regclass(name) IS NOT NULL),
-        current_setting('session_replication_role') <> 'replica'
+        CASE WHEN current_setting('session_replication_role') = 'replica'
+                THEN 'session_replication_role is replica; ALTER ROLE or ALTER DATABASE ... RESET session_replication_role'
+                ELSE (SELECT 'they are disabled; ' || string_agg(DISTINCT format('ALTER TABLE %s ENABLE TRIGGER USER', t.tgrelid::regclass), '; ')
+                        || '; what came meanwhile is mended by the three rebuild'
+                        FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
+                        WHERE t.tgenabled NOT IN ('O', 'A') AND p.pronamespace = c.relnamespace AND c.relnamespace::regnamespace::text = quote_ident(current_schema())
+                                AND p.proname ~ '^(.*_events_changed|event_be_alone|atom_.*_enrichment|triple_gone)$') END

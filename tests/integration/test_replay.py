@@ -130,3 +130,11 @@ def test_messages_that_cannot_be_stored_are_named_and_stop_nothing(pipeline, sma
 def test_bad_usage(pipeline):
     for arguments in (["--from"], ["--from", "x"], ["--from", "1-"], ["--accept-loss"], ["more"]):
         assert "usage" in replay(pipeline, *arguments, code=2).stderr
+
+
+def test_a_stream_that_is_none(pipeline, small):
+    """It says which of the two servers refused, and why."""
+    pipeline.listen_to(small).migrate().redis().set(pipeline.streams[0], "text")
+    for options in ([], ["--reset"]):
+        done = pipeline.run("ingest", "replay", *options)
+        assert done.returncode == 1 and "Redis: WRONGTYPE" in done.stderr, done.stderr

@@ -131,18 +131,40 @@ def test_limits_of_the_role_do_not_reach_long_work(pipeline, recording):
     pipeline.drain().assert_exact()
 
 
-def test_a_session_without_triggers_is_not_used(pipeline, small):
-    """session_replication_role, as tools for copying databases set it on a role: events would be stored, and nothing above them."""
+WITHOUT_TRIGGERS = {   # how, how back, what the message names
+    "session_replication_role": ('ALTER DATABASE "{0}" SET session_replication_role = replica', 'ALTER DATABASE "{0}" RESET session_replication_role',
+                                 "session_replication_role"),
+    "all of a table": ("ALTER TABLE deposited_events DISABLE TRIGGER ALL", "ALTER TABLE deposited_events ENABLE TRIGGER ALL",
+                       "ALTER TABLE deposited_events ENABLE TRIGGER USER"),
+    "one": ("ALTER TABLE triple DISABLE TRIGGER gone", "ALTER TABLE triple ENABLE TRIGGER gone", "ALTER TABLE triple ENABLE TRIGGER USER"),
+}
+
+
+@pytest.mark.parametrize("off, on, named", WITHOUT_TRIGGERS.values(), ids=WITHOUT_TRIGGERS)
+def test_a_database_without_triggers_is_not_used(pipeline, small, off, on, named):
+    """As tools for copying databases leave it, pg_restore --disable-triggers among them: events would be stored, and nothing above them."""
     pipeline.migrate().listen_to(small)
     with pipeline.connect() as connection:
-        connection.execute(f"ALTER DATABASE \"{pipeline.database}\" SET session_replication_role = replica")
+        connection.execute(off.format(pipeline.database))
         for name, command in (("ingest", "check"), ("ingest", "verify"), ("cascade", "rebuild")):
             done = pipeline.run(name, command)
-            assert done.returncode == 1 and "session_replication_role" in done.stdout + done.stderr
+            assert done.returncode == 1 and named in done.stdout + done.stderr, done.stdout + done.stderr
         pipeline.feed(small)
         services = pipeline.start()
-        services[0].says("for=schema reason=.*session_replication_role")
-        connection.execute(f"ALTER DATABASE \"{pipeline.database}\" RESET session_replication_role")
+        services[0].says(f"for=schema reason=.*{named}")
+        connection.execute(on.format(pipeline.database))
+    pipeline.drain().assert_exact()
+
+
+def test_a_trigger_of_a_user_may_be_disabled(pipeline, small):
+    pipeline.migrate().listen_to(small)
+    with pipeline.connect() as connection:
+        connection.execute("CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+        connection.execute("CREATE TRIGGER mine AFTER INSERT ON deposited_events FOR EACH STATEMENT EXECUTE FUNCTION mine()")
+        connection.execute("ALTER TABLE deposited_events DISABLE TRIGGER mine")
+    assert pipeline.run("ingest", "check").returncode == 0
+    pipeline.start()
+    pipeline.feed(small)
     pipeline.drain().assert_exact()
 
 
