@@ -6,15 +6,12 @@
 #include "triples.h"
 #include "analytics_sql.h"
 
-static const char *const *inputs(const void *config)
+static void derive(void *context)
 {
-        return ((const struct config *)config)->analytics_inputs;
-}
-
-static const char *output(const void *config)
-{
-        (void)config;
-        return NULL; /* the end of the line */
+        struct config *config = context;
+        config->internal[0] = config->analytics_stream;
+        config->inputs = config->internal;
+        config->trims_inputs = true;
 }
 
 static const struct program_check checks[] = {
@@ -38,8 +35,7 @@ int main(int argc, char **argv)
                 .database = &schema_database,
                 .settings = &config_outbox_settings,
                 .config_size = sizeof(struct config),
-                .inputs = inputs,
-                .output = output,
+                .derive = derive,
                 .process = triples_process,
                 .state_new = keys_state_new,
                 .state_free = keys_state_free,

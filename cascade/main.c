@@ -6,14 +6,13 @@
 #include "aggregate.h"
 #include "cascade_sql.h"
 
-static const char *const *inputs(const void *config)
+static void derive(void *context)
 {
-        return ((const struct config *)config)->cascade_inputs;
-}
-
-static const char *output(const void *config)
-{
-        return ((const struct config *)config)->analytics_stream;
+        struct config *config = context;
+        config->internal[0] = config->cascade_stream;
+        config->inputs = config->internal;
+        config->output = config->analytics_stream;
+        config->trims_inputs = true;
 }
 
 static const struct program_check checks[] = {
@@ -34,8 +33,7 @@ int main(int argc, char **argv)
                 .database = &schema_database,
                 .settings = &config_outbox_settings,
                 .config_size = sizeof(struct config),
-                .inputs = inputs,
-                .output = output,
+                .derive = derive,
                 .process = aggregate_process,
                 .state_new = keys_state_new,
                 .state_free = keys_state_free,

@@ -25,7 +25,7 @@
 static void touch_counters(struct service *service)
 {
         static const char *const servers[] = {"redis", "postgresql"};
-        const char *const *streams = service_inputs(service);
+        const char *const *streams = service->shared->inputs;
         for (size_t i = 0; i < ARRAY_LENGTH(servers); i++)
                 metrics_add(service->metrics, &stage_reconnects, 0, servers[i], NULL, NULL);
         for (size_t i = 0; streams[i]; i++) {
@@ -48,9 +48,7 @@ static void must_start(int r)
 static void tell_running(const struct service *service)
 {
         const struct config *config = service->shared;
-        const struct program *program = service->program;
-        const char *const *streams = service_inputs(service);
-        const char *network = program->network ? program->network(config) : NULL;
+        const char *const *streams = config->inputs;
         char place[512], list[4096] = "";
         db_url_place(config->database_url, place, sizeof(place));
         for (size_t i = 0, used = 0; streams[i] && used < sizeof(list); i++)
@@ -58,9 +56,7 @@ static void tell_running(const struct service *service)
         log_write(LOG_INFO, "running",
                 "workers=%lld streams=%s group=%s consumer=%s network=%s database=%s http=%s:%lld version=%s",
                 (long long)config->workers, list, config->group, config->consumer_name,
-                network            ? network
-                : program->network ? "that of the first event stored"
-                                   : NULL,
+                config->event_network || service_reads_keys(service) ? config->event_network : "that of the first event stored",
                 place, config->http_bind, (long long)config->http_port, PROJECT_VERSION);
 }
 
@@ -180,7 +176,8 @@ static int run_main(const struct program *program, int argc, char **argv, bool j
                 return 2;
         }
         config_derive(service.config);
-        const char *wrong = config_check(service.config, service_inputs(&service));
+        program->derive(service.config);
+        const char *wrong = config_check(service.config);
         log_init(program->name, (enum log_level)service.shared->log_level, (enum log_format)service.shared->log_format);
         settings_warn_of_near_names(program->settings);
         init_service(&service);

@@ -78,24 +78,13 @@ static const struct setting rows[] = {
 };
 static const struct settings_table settings = {.rows = rows, .next = &config_settings};
 
-static const char *const *inputs(const void *config)
+static void derive(void *context)
 {
-        return (const char *const *)((const struct ingest_config *)config)->streams;
-}
-
-static const char *output(const void *config)
-{
-        return ((const struct ingest_config *)config)->shared.cascade_stream;
-}
-
-static const char *network(const void *config)
-{
-        return ((const struct ingest_config *)config)->network;
-}
-
-static bool trims_inputs(const void *config)
-{
-        return ((const struct ingest_config *)config)->trim_input;
+        struct ingest_config *config = context;
+        config->shared.inputs = (const char *const *)config->streams;
+        config->shared.output = config->shared.cascade_stream;
+        config->shared.event_network = config->network;
+        config->shared.trims_inputs = config->trim_input;
 }
 
 static int prepare(struct service *service, struct db *db, const char **problem)
@@ -176,10 +165,7 @@ int main(int argc, char **argv)
                 .settings = &settings,
                 .metrics = ingest_metrics,
                 .config_size = sizeof(struct ingest_config),
-                .inputs = inputs,
-                .output = output,
-                .network = network,
-                .trims_inputs = trims_inputs,
+                .derive = derive,
                 .state_new = writer_new,
                 .state_free = writer_free,
                 .estimate = writer_estimate_units,

@@ -101,7 +101,7 @@ static void check_config(struct report *report, struct redis *redis)
 
 static void check_writes(struct report *report, const struct service *service, struct redis *redis)
 {
-        const char *const *streams = service_inputs(service);
+        const char *const *streams = service->shared->inputs;
         if (stream_probe(redis, streams[0], service->shared->group))
                 tell(report, VERDICT_FAIL, "redis role", "takes no writes: %s", redis_error(redis));
         else
@@ -131,8 +131,8 @@ static bool is_allowed(struct redis *redis, const char *const words[7], const ch
 
 static void check_commands(struct report *report, const struct service *service, struct redis *redis)
 {
-        const char *output = service->program->output(service->config), *dead_letters = service->shared->dead_letter_stream;
-        const char *const streams[] = {service_inputs(service)[0], dead_letters, output ? output : dead_letters};
+        const char *output = service->shared->output, *dead_letters = service->shared->dead_letter_stream;
+        const char *const streams[] = {service->shared->inputs[0], dead_letters, output ? output : dead_letters};
         char owner[300], missing[600] = "";
         stream_owner_key(streams[0], service->shared->group, owner, sizeof(owner));
         for (size_t s = 0, used = 0; s < ARRAY_LENGTH(streams); s++)
@@ -149,7 +149,7 @@ static void check_commands(struct report *report, const struct service *service,
 
 static void check_groups(struct report *report, const struct service *service, struct redis *redis)
 {
-        const char *const *streams = service_inputs(service);
+        const char *const *streams = service->shared->inputs;
         for (size_t i = 0; streams[i]; i++) {
                 struct stream_state state;
                 if (stream_state_read(redis, streams[i], service->shared->group, &state))

@@ -182,7 +182,7 @@ static int refuse(const struct letters *letters, const struct stream_entry *lett
 static int retry_dead_letter(struct letters *letters, const struct stream_entry *letter)
 {
         const struct program *program = letters->service->program;
-        const char *target = program->output(letters->service->config);
+        const char *target = letters->service->shared->output;
         struct stream_entry entry = stream_entry_make(field(letter, "stream"), field(letter, "id"), letter->fields);
         const struct stream_batch batch = {.entries = &entry, .count = 1, .redelivered = true};
         struct work *work = &letters->work;

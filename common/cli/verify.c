@@ -94,7 +94,7 @@ static void note_verify(const struct service *service, struct db *db, int64_t sa
 /* A stage that reads events is judged by its streams: where one is missing, nothing is said of what it held. */
 static void tell_missing_streams(const struct service *service)
 {
-        const char *const *streams = service_inputs(service);
+        const char *const *streams = service->shared->inputs;
         AUTO(redis) struct redis *redis = NULL;
         AUTO(text) char *problem = NULL;
         if (service->program->outbox_stale || service_open_redis(service, &redis, 5000, &problem))

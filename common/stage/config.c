@@ -153,8 +153,6 @@ void config_derive(struct config *config)
         append_suffix(&config->cascade_stream, config->suffix);
         append_suffix(&config->analytics_stream, config->suffix);
         append_suffix(&config->dead_letter_stream, config->suffix);
-        config->cascade_inputs[0] = config->cascade_stream;
-        config->analytics_inputs[0] = config->analytics_stream;
         if (!config->consumer_name) {
                 char host[256] = "unknown", pid[24];
                 (void)gethostname(host, sizeof(host) - 1);
@@ -163,25 +161,25 @@ void config_derive(struct config *config)
         }
 }
 
-const char *config_check(const struct config *config, const char *const *inputs)
+const char *config_check(struct config *config)
 {
-        const char *names[CONFIG_STREAMS_MAX + 3] = {
-                config->cascade_stream, config->analytics_stream, config->dead_letter_stream};
-        size_t count = 3;
+        const char *const internal[] = {config->cascade_stream, config->analytics_stream, config->dead_letter_stream};
+        const char *const *inputs = config->inputs, **streams = config->streams;
+        size_t count = 0;
         if (!config->redis_cert_file != !config->redis_key_file)
                 return "REDIS_CERT_FILE and REDIS_KEY_FILE: one of them alone is no certificate; set both";
-        for (size_t i = 0; inputs[i]; i++) {
+        for (size_t i = 0; inputs != config->internal && inputs[i]; i++) {
                 if (i == CONFIG_STREAMS_MAX)
                         return "REDIS_STREAMS: at most 62 streams";
-                if (inputs[i] != config->cascade_stream && inputs[i] != config->analytics_stream)
-                        names[count++] = inputs[i];
+                streams[count++] = inputs[i];
         }
+        for (size_t i = 0; i < ARRAY_LENGTH(internal); i++)
+                streams[count++] = internal[i];
         for (size_t i = 0; i < count; i++)
                 for (size_t k = i + 1; k < count; k++)
-                        if (!strcmp(names[i], names[k]))
+                        if (!strcmp(streams[i], streams[k]))
                                 return "REDIS_STREAMS, CASCADE_STREAM_NAME, ANALYTICS_STREAM_NAME and DLQ_STREAM_NAME: two of "
-                                       "them name the same "
-                                       "stream; each needs one of its own";
+                                       "them name the same stream; each needs one of its own";
         return NULL;
 }
 

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include "common/base/settings.h"
 
+#define CONFIG_STREAMS_MAX 62 /* that a program reads; config_check says so in words */
+
 struct config {
         char *redis_url, *database_url;
         char *redis_ca_file, *redis_cert_file, *redis_key_file;
@@ -21,17 +23,23 @@ struct config {
         char *http_bind;
         bool prepared;
         int log_level, log_format;
-        int64_t backfill_interval_ms;                        /* of config_outbox_settings */
-        const char *cascade_inputs[2], *analytics_inputs[2]; /* the internal streams, each as a list */
-};
+        int64_t backfill_interval_ms; /* of config_outbox_settings */
 
-#define CONFIG_STREAMS_MAX 62 /* that a program reads; config_check says so in words */
+        /* by the program's derive */
+        const char *const *inputs; /* streams it reads, ended by NULL */
+        const char *internal[2];   /* such a list, of one */
+        const char *output;        /* stream its keys go to; NULL: none */
+        const char *event_network; /* whose events it takes; NULL: all, or not set */
+        bool trims_inputs;
+
+        const char *streams[CONFIG_STREAMS_MAX + 4]; /* all that it reads or writes, each once, ended by NULL; by config_check */
+};
 
 extern const struct settings_table config_settings;
 extern const struct settings_table config_outbox_settings; /* and those of a program with an outbox */
 
 /* Fills what is derived: host name and process id for CONSUMER_NAME, the suffixed names. */
 void config_derive(struct config *config);
-/* What is wrong across settings, NULL: nothing. inputs: the streams the program reads. */
-const char *config_check(const struct config *config, const char *const *inputs);
+/* What is wrong across settings, NULL: nothing. */
+const char *config_check(struct config *config);
 void config_deinit(struct config *config); /* the derived ones; settings_deinit frees the rest */

@@ -47,7 +47,7 @@ static void note_server(struct service *service, struct service_server *server, 
 void *health_watch_redis(void *context)
 {
         struct service *service = context;
-        const char *stream = service_inputs(service)[0];
+        const char *stream = service->shared->inputs[0];
         AUTO(redis) struct redis *redis = NULL;
         int64_t owned_ms = 0;
         do {

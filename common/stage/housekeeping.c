@@ -34,8 +34,8 @@ struct housekeeping {
 static int trim(struct housekeeping *house)
 {
         const struct service *service = house->service;
-        const char *const *streams = service_inputs(service);
-        if (!service_trims_inputs(service))
+        const char *const *streams = service->shared->inputs;
+        if (!service->shared->trims_inputs)
                 return 0;
         for (size_t i = 0; streams[i]; i++) {
                 int64_t trimmed = 1;
@@ -54,7 +54,7 @@ static int trim(struct housekeeping *house)
  * entries-read at each read, so there it is not: hence the short interval, and the looks of a reader in a backlog. */
 static int look_for_gaps(struct housekeeping *house)
 {
-        const char *const *streams = service_inputs(house->service);
+        const char *const *streams = house->service->shared->inputs;
         int r = 0;
         for (size_t i = 0; streams[i] && !r; i++)
                 r = service_tell_gap(house->service, house->link.redis, streams[i], NULL);
@@ -64,7 +64,7 @@ static int look_for_gaps(struct housekeeping *house)
 static int tidy(struct housekeeping *house)
 {
         const struct service *service = house->service;
-        const char *const *streams = service_inputs(service);
+        const char *const *streams = service->shared->inputs;
         for (size_t i = 0; streams[i]; i++) {
                 int64_t removed = 0;
                 int64_t idle_ms = service->shared->claim_idle_ms * 2 + service->shared->batch_timeout_ms;
@@ -134,7 +134,7 @@ static int queue_stale_rows(
 static int backfill(struct housekeeping *house)
 {
         const struct config *config = house->service->shared;
-        const char *stream = service_inputs(house->service)[0];
+        const char *stream = house->service->shared->inputs[0];
         AUTO(text) char *terms = NULL;
         AUTO(text) char *buckets = NULL;
         struct stream_state state;

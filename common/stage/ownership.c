@@ -70,7 +70,7 @@ static int note(struct service *service, const char *text)
 static int ask(const struct service *service, struct redis *redis, const struct stream_owner *self, bool take,
         char text[PROGRAM_EXPLAIN_SIZE], const char **problem)
 {
-        const char *const *streams = service_inputs(service);
+        const char *const *streams = service->shared->inputs;
         struct stream_owner other;
         int r = 0;
         for (size_t i = 0; !r && streams[i]; i++) {

@@ -47,11 +47,8 @@ struct program {
         const char *name, *summary, *examples; /* for --help */
         const struct program_database *database;
         const struct settings_table *settings;
-        size_t config_size;                               /* of a struct that begins with struct config */
-        const char *const *(*inputs)(const void *config); /* streams it reads, NULL-ended */
-        const char *(*output)(const void *config);        /* stream its keys go to; NULL: none */
-        const char *(*network)(const void *config);       /* whose events it takes, NULL: not set; NULL: it takes all */
-        bool (*trims_inputs)(const void *config);         /* NULL: always */
+        size_t config_size;           /* of a struct that begins with struct config */
+        void (*derive)(void *config); /* inputs, output and the like, once the settings are read */
 
         void *(*state_new)(const void *config); /* a worker's own */
         void (*state_free)(void *state);

@@ -435,7 +435,7 @@ void reader_init(struct reader *reader, struct service *service, int number, con
                 .random = (uint64_t)clock_wall_ms() + (uint64_t)number,
                 .consumer = {.group = service->shared->group,
                         .name = name,
-                        .streams = service_inputs(service),
+                        .streams = service->shared->inputs,
                         .stage = service->program->name,
                         .dead_letter_stream = service->shared->dead_letter_stream,
                         .lost = tell_lost,

@@ -8,47 +8,20 @@
 #include "common/stream/state.h"
 #include "common_sql.h"
 
-const char *const *service_inputs(const struct service *service)
-{
-        return service->program->inputs(service->config);
-}
-
-bool service_trims_inputs(const struct service *service)
-{
-        return !service->program->trims_inputs || service->program->trims_inputs(service->config);
-}
-
 bool service_reads_keys(const struct service *service)
 {
         return service->program->outbox_stale;
 }
 
-/* All streams that the program reads or writes, each once. */
-static void list_streams(const struct service *service, const char *list[CONFIG_STREAMS_MAX + 4])
-{
-        const struct config *config = service->shared;
-        const char *const *inputs = service_inputs(service), *const inner[] = {config->cascade_stream, config->analytics_stream,
-                                                                     config->dead_letter_stream};
-        size_t count = 0;
-        for (size_t i = 0; inputs[i]; i++)
-                if (inputs[i] != config->cascade_stream && inputs[i] != config->analytics_stream)
-                        list[count++] = inputs[i];
-        for (size_t i = 0; i < ARRAY_LENGTH(inner); i++)
-                list[count++] = inner[i];
-        list[count] = NULL;
-}
-
 int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
 {
         AUTO(text) char *url = settings_text_now(service->program->settings, "REDIS_URL", service->shared->redis_url);
-        const char *streams[CONFIG_STREAMS_MAX + 4];
-        list_streams(service, streams);
         const struct redis_options options = {
                 .url = url,
                 .ca_file = service->shared->redis_ca_file,
                 .cert_file = service->shared->redis_cert_file,
                 .key_file = service->shared->redis_key_file,
-                .keys = streams,
+                .keys = service->shared->streams,
                 .timeout_ms = timeout_ms,
         };
         return redis_open(out, &options, problem);
@@ -58,12 +31,12 @@ int service_tell_gap(struct service *service, struct redis *redis, const char *s
 {
         struct stream_gap gap = {0};
         size_t i = 0;
-        while (strcmp(service_inputs(service)[i], stream))
+        while (strcmp(service->shared->inputs[i], stream))
                 i++;
         pthread_mutex_lock(&service->health.lock);
         memcpy(gap.counted, service->counted[i], sizeof(gap.counted));
         pthread_mutex_unlock(&service->health.lock);
-        int r = stream_gap_read(redis, stream, service->shared->group, !service_trims_inputs(service), &gap);
+        int r = stream_gap_read(redis, stream, service->shared->group, !service->shared->trims_inputs, &gap);
         if (lag)
                 *lag = gap.lag;
         if (!r) {

@@ -57,8 +57,6 @@ struct service {
 /* Counts and logs what was lost before the group had read it. *lag (or NULL): the group's, negative: not known. */
 MUST_CHECK int service_tell_gap(struct service *service, struct redis *redis, const char *stream, int64_t *lag);
 
-const char *const *service_inputs(const struct service *service);
-bool service_trims_inputs(const struct service *service);
 bool service_reads_keys(const struct service *service); /* it follows another stage, and has an outbox */
 
 /*

@@ -194,7 +194,6 @@ static void count_batch(struct worker *worker, int64_t started)
  * came. */
 static int publish_and_ack(struct worker *worker)
 {
-        const struct program *program = worker->service->program;
         struct work *work = &worker->work;
         bool backlog = false;
         int r = service_reads_keys(worker->service) ? 0 : reader_is_in_backlog(&worker->reader, &backlog);
@@ -204,7 +203,7 @@ static int publish_and_ack(struct worker *worker)
                 keys_fold_to_buckets(work);
         else
                 work_fold_keys(work);
-        const char *target = program->output(work->config);
+        const char *target = worker->service->shared->output;
         struct stream_outcome outcome = {
                 .target = target,
                 .keys = work->keys,

@@ -41,7 +41,7 @@ int view_streams_read(const struct service *service, struct redis *redis, const 
         const struct view_streams *before, struct view_streams *out)
 {
         struct stream_state letters;
-        const char *const *inputs = service_inputs(service);
+        const char *const *inputs = service->shared->inputs;
         const char *const internal[] = {service->shared->cascade_stream, service->shared->analytics_stream};
         *out = (struct view_streams){.looked_ms = clock_ms()};
         int r = 0;

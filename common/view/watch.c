@@ -57,7 +57,7 @@ static void set_stream_gauges(struct stream_watch *watch, const struct view_stre
 {
         struct metrics *metrics = watch->service->metrics;
         const char *group = watch->service->shared->group;
-        bool trims = service_trims_inputs(watch->service);
+        bool trims = watch->service->shared->trims_inputs;
         for (size_t i = 0; i < streams->count; i++) {
                 const char *stream = streams->rows[i].stream;
                 const struct stream_state *state = &streams->rows[i].state;
@@ -202,7 +202,7 @@ static char *print_replica(struct database_watch *watch, bool ready)
 
 static int write_replica(struct database_watch *watch, bool ready)
 {
-        const char *const *inputs = service_inputs(watch->service);
+        const char *const *inputs = watch->service->shared->inputs;
         AUTO_ARRAY struct db_array streams;
         AUTO(text) char *row = print_replica(watch, ready);
         db_array_init(&streams, DB_TEXT);

@@ -325,9 +325,7 @@ static int publish(struct chain *chain, const struct db_rows *rows)
                 if (db_rows_text(rows, i, 0))
                         work_add_key(&work, db_rows_text(rows, i, 0), db_rows_text(rows, i, 1), "reconcile",
                                 db_rows_number(rows, i, 2));
-        int e = work.key_count ? stream_publish(chain->redis, chain->service->program->output(chain->service->config), work.keys,
-                                         work.key_count)
-                               : 0;
+        int e = work.key_count ? stream_publish(chain->redis, chain->service->shared->output, work.keys, work.key_count) : 0;
         work_deinit(&work);
         return e ? chain_say(chain, -EIO, "Redis: %s", redis_error(chain->redis)) : 0;
 }

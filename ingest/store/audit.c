@@ -152,7 +152,7 @@ int audit_begin(struct service *service, struct db *db)
 {
         const struct ingest_config *config = service->config;
         const struct db_call analyze = {.sql = &sql_10_audit_analyze};
-        const char *const *streams = service->program->inputs(service->config);
+        const char *const *streams = service->shared->inputs;
         struct arena arena = ARENA_NULL;
         struct work work = {.db = db, .arena = &arena, .deadline_ms = TIMEOUT_MS, .max_retries = 1};
         AUTO(redis) struct redis *redis = connect_redis(service);

@@ -71,7 +71,7 @@ static int walk_stream(struct replay *replay, const char *stream, const char *to
 
 static int walk(struct replay *replay, const char *what, replay_take *take)
 {
-        const char *const *streams = replay->service->program->inputs(replay->service->config);
+        const char *const *streams = replay->service->shared->inputs;
         int64_t total;
         int r = stream_count(replay->redis, streams, &total);
         if (r)
@@ -142,7 +142,7 @@ static int refuse_loss(struct replay *replay)
  */
 static int hold_streams(struct replay *replay, bool hold)
 {
-        const char *const *streams = replay->service->program->inputs(replay->service->config);
+        const char *const *streams = replay->service->shared->inputs;
         char group[512];
         snprintf(group, sizeof(group), "%s-replay", replay->service->shared->group);
         for (size_t i = 0; streams[i]; i++) {
@@ -188,7 +188,7 @@ static bool take_left(const struct stream_batch *batch)
 static int store(struct replay *replay, const struct stream_batch *batch)
 {
         struct work *work = &replay->work;
-        const char *target = replay->service->program->output(replay->service->config);
+        const char *target = replay->service->shared->output;
         int r;
         work->batch = batch;
         do {
