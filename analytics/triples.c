@@ -27,9 +27,7 @@ static void push_triples(struct db_columns *triples, const struct db_rows *rows,
 /* settled: after all who may be writing triples that went. */
 static int find_waiting(struct db *db, struct db_array *keys, bool settled, struct db_rows **rows, int64_t until_ms)
 {
-        char rows_max[16];
-        snprintf(rows_max, sizeof(rows_max), "%d", ROWS_MAX);
-        const struct db_param params[] = {db_array_param(keys), db_text(rows_max)};
+        const struct db_param params[] = {db_array_param(keys), db_number(ROWS_MAX)};
         const struct db_call calls[] = {
                 {.sql = &sql_40_triple_settle, .params = params, .param_count = 1},
                 {.sql = &sql_40_outbox_waiting, .params = params, .param_count = ARRAY_LENGTH(params), .rows = rows},

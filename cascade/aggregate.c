@@ -28,16 +28,13 @@ static int aggregate(
 {
         AUTO_ARRAY struct db_array found;
         AUTO(db_rows) struct db_rows *done = NULL;
-        char rows_max[24], patience[24];
-        snprintf(rows_max, sizeof(rows_max), "%d", ROWS_MAX);
         int64_t part_ms = clock_left(until_ms) / PATIENCE_PART + 1;
-        snprintf(patience, sizeof(patience), "%" PRId64, part_ms > PATIENCE_MS ? PATIENCE_MS : part_ms);
         const struct db_param none = {0};
-        const struct db_param params[] = {db_array_param(buckets), only ? db_array_param(only) : none, db_text(rows_max)};
-        const struct db_param patience_param = db_text(patience);
+        const struct db_param params[] = {db_array_param(buckets), only ? db_array_param(only) : none, db_number(ROWS_MAX)};
+        const struct db_param patience = db_number(part_ms > PATIENCE_MS ? PATIENCE_MS : part_ms);
         const struct db_call fold[] = {
                 {.sql = &sql_30_bucket_lock, .params = params, .param_count = 1},
-                {.sql = &sql_30_lock_patience, .params = &patience_param, .param_count = 1},
+                {.sql = &sql_30_lock_patience, .params = &patience, .param_count = 1},
                 {.sql = &sql_30_vault_fold, .params = params, .param_count = 3, .rows = &done},
         };
         db_array_init(&found, DB_TEXT);

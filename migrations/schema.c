@@ -30,8 +30,7 @@ static const struct migration *find(int64_t version)
 static int look(struct db *db, bool *listed)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = &sql_00_schema_look, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS);
+        int r = db_query(db, &sql_00_schema_look, NULL, 0, &rows, LOOK_MS);
         if (r)
                 return r < 0 ? r : -1;
         const char *tables = db_rows_text(rows, 0, 2);
@@ -48,8 +47,7 @@ static int judge_list(struct db *db, int64_t *version)
 {
         bool fits = true;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = &sql_00_schema_list, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS);
+        int r = db_query(db, &sql_00_schema_list, NULL, 0, &rows, LOOK_MS);
         if (r)
                 return r < 0 ? r : -1;
         for (size_t i = 0; i < db_rows_count(rows); i++) {
@@ -81,11 +79,9 @@ static int fold(int r)
 static int apply(struct db *db, const struct migration *migration, bool *applied)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        char version[24];
-        snprintf(version, sizeof(version), "%" PRId64, migration->version);
         const struct db_call start[] = {
                 {.sql = &sql_00_schema_lock}, {.sql = &sql_00_schema_create}, {.sql = &sql_00_schema_list, .rows = &rows}};
-        const struct db_param params[] = {db_text(version), db_text(migration->name), db_text(migration->checksum),
+        const struct db_param params[] = {db_number(migration->version), db_text(migration->name), db_text(migration->checksum),
                 db_text(migration->additive ? "true" : "false")};
         const struct db_call note = {.sql = &sql_00_schema_note, .params = params, .param_count = ARRAY_LENGTH(params)};
         int r = db_run(db, start, 2, DB_BEGIN, MIGRATE_MS);
@@ -130,8 +126,8 @@ int schema_migrate(const struct service *service, struct db *db, schema_tell *te
 static void read_look(struct db *db, int column, char out[PROGRAM_EXPLAIN_SIZE / 2])
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = &sql_00_schema_look, .rows = &rows};
-        const char *text = db_run(db, &call, 1, DB_AUTOCOMMIT, LOOK_MS) ? db_error(db) : db_rows_text(rows, 0, column);
+        const char *text =
+                db_query(db, &sql_00_schema_look, NULL, 0, &rows, LOOK_MS) ? db_error(db) : db_rows_text(rows, 0, column);
         snprintf(out, PROGRAM_EXPLAIN_SIZE / 2, "%s", text ? text : "schema_migrations");
 }
 

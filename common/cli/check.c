@@ -202,8 +202,7 @@ static void check_redis(struct report *report, struct service *service, struct r
 static void check_rights(struct report *report, const struct service *service, struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = service->program->rights, .rows = &rows};
-        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS))
+        if (db_query(db, service->program->rights, NULL, 0, &rows, TIMEOUT_MS))
                 tell(report, VERDICT_FAIL, "program privileges", "%s", db_error(db));
         else if (!db_rows_count(rows))
                 tell(report, VERDICT_OK, "program privileges", "all that this program and its commands need");
@@ -230,13 +229,12 @@ static bool check_postgres(struct report *report, struct service *service, struc
         struct db *db = NULL;
         AUTO(db_rows) struct db_rows *rows = NULL;
         AUTO(text) char *problem = NULL;
-        const struct db_call call = {.sql = &sql_00_server, .rows = &rows};
         if (service_open_db(service, &db, TIMEOUT_MS, NULL, NULL, &problem)) {
                 tell(report, VERDICT_FAIL, "postgresql", "cannot connect (DATABASE_URL): %s", problem);
                 return false;
         }
         *out = db;
-        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
+        if (db_query(db, &sql_00_server, NULL, 0, &rows, TIMEOUT_MS)) {
                 tell(report, VERDICT_FAIL, "postgresql", "%s", db_error(db));
                 return false;
         }

@@ -11,8 +11,7 @@ struct db *connect_db(struct service *service)
         AUTO(text) char *problem = NULL;
         if (service_open_db(service, &db, TIMEOUT_MS, NULL, NULL, &problem))
                 fprintf(stderr, "%s: cannot connect to PostgreSQL (DATABASE_URL): %s\n", service->program->name, problem);
-        const struct db_call session = {.sql = &sql_00_session};
-        if (!db || !db_run(db, &session, 1, DB_AUTOCOMMIT, TIMEOUT_MS))
+        if (!db || !db_query(db, &sql_00_session, NULL, 0, NULL, TIMEOUT_MS))
                 return db;
         fprintf(stderr, "%s: PostgreSQL: %s\n", service->program->name, db_error(db));
         return db_close(db);
@@ -43,9 +42,8 @@ struct db *connect_schema(struct service *service)
 int connect_may(const struct service *service, struct db *db, enum program_need need)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = service->program->rights, .rows = &rows};
         int missing = 0;
-        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
+        if (db_query(db, service->program->rights, NULL, 0, &rows, TIMEOUT_MS)) {
                 fprintf(stderr, "%s: PostgreSQL: %s\n", service->program->name, db_error(db));
                 return -1;
         }

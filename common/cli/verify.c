@@ -33,15 +33,9 @@ static int verify_table(
         const struct service *service, struct db *db, const struct program_check *check, int64_t sample, int64_t *differences)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        char keys[24];
-        snprintf(keys, sizeof(keys), "%" PRId64, sample);
         const struct db_param params[] = {
-                db_text(check->table), db_text(check->definition), db_text(check->waiting), db_text(keys)};
-        const struct db_call call = {.sql = service->program->database->verify_table,
-                .params = params,
-                .param_count = ARRAY_LENGTH(params),
-                .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+                db_text(check->table), db_text(check->definition), db_text(check->waiting), db_number(sample)};
+        int r = db_query(db, service->program->database->verify_table, params, ARRAY_LENGTH(params), &rows, VERIFY_TIMEOUT_MS);
         if (r)
                 return r;
         for (size_t i = 0; i < db_rows_count(rows); i++)
@@ -54,11 +48,10 @@ static int verify_table(
 static int count_in_flight(struct db *db, const struct sql *sql, int64_t *count)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = sql, .rows = &rows};
         *count = 0;
         if (!sql)
                 return 0;
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS);
+        int r = db_query(db, sql, NULL, 0, &rows, VERIFY_TIMEOUT_MS);
         if (!r)
                 *count = db_rows_number(rows, 0, 0);
         return r;
@@ -79,15 +72,9 @@ static int verify_snapshot(const struct service *service, struct db *db, int64_t
 /* For the status page and the alert. Who may only read can verify all the same. */
 static void note_verify(const struct service *service, struct db *db, int64_t sample, int64_t differences, int64_t in_flight)
 {
-        char numbers[3][24];
-        snprintf(numbers[0], sizeof(numbers[0]), "%" PRId64, differences);
-        snprintf(numbers[1], sizeof(numbers[1]), "%" PRId64, in_flight);
-        snprintf(numbers[2], sizeof(numbers[2]), "%" PRId64, sample);
         const struct db_param params[] = {
-                db_text(service->program->name), db_text(numbers[0]), db_text(numbers[1]), db_text(numbers[2])};
-        const struct db_call call = {
-                .sql = service->program->database->verify_note, .params = params, .param_count = ARRAY_LENGTH(params)};
-        if (db_run(db, &call, 1, DB_AUTOCOMMIT, VERIFY_TIMEOUT_MS))
+                db_text(service->program->name), db_number(differences), db_number(in_flight), db_number(sample)};
+        if (db_query(db, service->program->database->verify_note, params, ARRAY_LENGTH(params), NULL, VERIFY_TIMEOUT_MS))
                 fprintf(stderr, "%s: the result is not kept for the status page: %s\n", service->program->name, db_error(db));
 }
 

@@ -271,12 +271,17 @@ static int send_call(struct db *db, const struct db_call *call)
         const char *values[64];
         int sizes[64], formats[64];
         Oid types[64];
+        char numbers[64][24];
         if (call->param_count > 64)
                 abort();
         for (int i = 0; i < call->param_count; i++) {
                 values[i] = call->params[i].data;
                 sizes[i] = call->params[i].size;
                 formats[i] = call->params[i].binary;
+                if (call->params[i].is_number) {
+                        sizes[i] = snprintf(numbers[i], sizeof(numbers[i]), "%lld", (long long)call->params[i].number);
+                        values[i] = numbers[i];
+                }
                 types[i] = call->params[i].type;
         }
         int sent = is_prepared(db, call->sql)
@@ -376,6 +381,13 @@ int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mo
         struct wait wait = {.deadline = started + deadline_ms};
         int r = run(db, calls, count, mode, deadline_ms, &wait);
         return settle(db, r, count ? calls[count - 1].sql : NULL, started, deadline_ms);
+}
+
+int db_query(struct db *db, const struct sql *sql, const struct db_param *params, size_t count, struct db_rows **rows,
+        int64_t deadline_ms)
+{
+        const struct db_call call = {.sql = sql, .params = params, .param_count = (int)count, .rows = rows};
+        return db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
 }
 
 /* Hands over the rows once the server asks for them; with little room in the socket it takes what it can, and again. */

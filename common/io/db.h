@@ -31,7 +31,8 @@ struct db_param {
         unsigned type;
         const char *data;
         int size;
-        bool binary;
+        bool binary, is_number;
+        int64_t number; /* where is_number */
 };
 
 /* An array parameter in binary form, grown by db_array_push*. Elements of one type. */
@@ -52,6 +53,7 @@ void db_array_push_small(struct db_array *array, int16_t number);
 void db_array_push_time(struct db_array *array, int64_t unix_seconds);
 struct db_param db_array_param(struct db_array *array);
 struct db_param db_text(const char *text);
+struct db_param db_number(int64_t number);
 
 /* Arrays, one a column, that are a statement's parameters side by side. */
 #define DB_COLUMNS_MAX 24
@@ -93,6 +95,9 @@ MUST_CHECK int db_open(
 struct db *db_close(struct db *db);
 AUTO_DEFINE(struct db *, db, db_close)
 
+/* One statement in a transaction of its own. params and rows may be NULL. */
+MUST_CHECK int db_query(struct db *db, const struct sql *sql, const struct db_param *params, size_t count, struct db_rows **rows,
+        int64_t deadline_ms);
 /* Runs the calls in order as one pipeline: one round trip, mode as a set of db_mode bits. */
 MUST_CHECK int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mode, int64_t deadline_ms);
 /*

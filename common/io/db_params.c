@@ -132,6 +132,11 @@ void db_copy_end(struct db_array *rows)
         array_put(rows, &end, sizeof(end));
 }
 
+struct db_param db_number(int64_t number)
+{
+        return (struct db_param){.is_number = true, .number = number};
+}
+
 struct db_param db_text(const char *text)
 {
         return (struct db_param){.data = text, .size = text ? (int)strlen(text) : 0};

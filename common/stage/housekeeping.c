@@ -112,10 +112,8 @@ static int queue_stale_rows(
         const struct program *program = house->service->program;
         AUTO(db_rows) struct db_rows *locked = NULL;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        char age[24];
-        snprintf(age, sizeof(age), "%" PRId64, age_ms);
         const struct db_param name = db_text(program->name);
-        const struct db_param params[] = {db_text(age), db_text(terms), db_text(buckets)};
+        const struct db_param params[] = {db_number(age_ms), db_text(terms), db_text(buckets)};
         const struct db_call calls[] = {
                 {.sql = &sql_00_backfill_lock, .params = &name, .param_count = 1, .rows = &locked},
                 {.sql = program->outbox_stale, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows},

@@ -203,9 +203,7 @@ static int run_units(struct work *work, struct keys *keys)
 static int read_waiting_terms(
         struct work *work, struct keys *keys, struct db_array *numbers, const char *last, struct db_rows **rows)
 {
-        char limit[16];
-        snprintf(limit, sizeof(limit), "%d", CHUNK);
-        const struct db_param params[] = {db_array_param(numbers), db_text(last), db_text(limit)};
+        const struct db_param params[] = {db_array_param(numbers), db_text(last), db_number(CHUNK)};
         const struct db_call call = {
                 .sql = keys->stage->waiting_terms, .params = params, .param_count = ARRAY_LENGTH(params), .rows = rows};
         int r = db_run(work->db, &call, 1, DB_BEGIN | DB_BY_KEY | DB_COMMIT, work->deadline_ms);

@@ -12,9 +12,8 @@
 int ownership_read(const struct service *service, struct db *db, struct stream_owner *self, const char **problem)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = service->program->database->identity, .rows = &rows};
         char place[512];
-        if (db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS)) {
+        if (db_query(db, service->program->database->identity, NULL, 0, &rows, TIMEOUT_MS)) {
                 *problem = db_error(db);
                 return -1;
         }

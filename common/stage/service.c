@@ -86,8 +86,7 @@ int service_open_db(
 int service_probe_db(struct db *db, int64_t timeout_ms, char why[SERVER_WHY_SIZE])
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = &sql_00_ping, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, timeout_ms);
+        int r = db_query(db, &sql_00_ping, NULL, 0, &rows, timeout_ms);
         const char *closed = r ? db_error(db) : db_rows_text(rows, 0, 0);
         snprintf(why, SERVER_WHY_SIZE, "%s", closed ? closed : "");
         return closed ? -1 : 0;

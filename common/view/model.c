@@ -202,9 +202,7 @@ int model_ask_database(struct model *model, const struct service *service, struc
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
         const struct db_param program = db_text(service->program->name);
-        const struct db_call call = {
-                .sql = service->program->database->overview, .params = &program, .param_count = 1, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, ASK_TIMEOUT_MS);
+        int r = db_query(db, service->program->database->overview, &program, 1, &rows, ASK_TIMEOUT_MS);
         if (r)
                 return r;
         if (db_rows_text(rows, 0, 1)) {

@@ -209,9 +209,8 @@ static int write_replica(struct database_watch *watch, bool ready)
         for (size_t i = 0; inputs[i]; i++)
                 db_array_push_text(&streams, inputs[i]);
         const struct db_param params[] = {db_text(row), db_array_param(&streams)};
-        const struct db_call call = {
-                .sql = watch->service->program->database->replica_note, .params = params, .param_count = ARRAY_LENGTH(params)};
-        return db_run(watch->link.db, &call, 1, DB_AUTOCOMMIT, QUERY_TIMEOUT_MS);
+        return db_query(watch->link.db, watch->service->program->database->replica_note, params, ARRAY_LENGTH(params), NULL,
+                QUERY_TIMEOUT_MS);
 }
 
 /* Also while this program waits for its start, for Redis or for the breaker. */
@@ -240,8 +239,7 @@ static int set_program_gauges(struct database_watch *watch)
 {
         const struct program *program = watch->service->program;
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = program->gauge_sql, .rows = &rows};
-        if (db_run(watch->link.db, &call, 1, DB_AUTOCOMMIT, QUERY_TIMEOUT_MS))
+        if (db_query(watch->link.db, program->gauge_sql, NULL, 0, &rows, QUERY_TIMEOUT_MS))
                 return -1;
         for (int i = 0; program->gauges[i]; i++)
                 metrics_set(watch->service->metrics, program->gauges[i], (double)db_rows_number(rows, 0, i), NULL, NULL, NULL);

@@ -51,11 +51,6 @@ int chain_run(struct chain *chain, const struct db_call *calls, size_t count, un
         return database(chain, db_run(chain->db, calls, count, mode, TIMEOUT_MS));
 }
 
-const char *chain_number(struct chain *chain, int64_t number)
-{
-        return arena_format(&chain->arena, "%" PRId64, number);
-}
-
 /* ---- which network, contract and chain ---- */
 
 static int find_contract(struct chain *chain)
@@ -101,7 +96,7 @@ static int find_network(struct chain *chain)
 static int sample_blocks(struct chain *chain)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_param param = db_text(chain_number(chain, chain->head));
+        const struct db_param param = db_number(chain->head);
         const struct db_call call = {.sql = &sql_16_chain_sample, .params = &param, .param_count = 1, .rows = &rows};
         int e = chain_run(chain, &call, 1, DB_AUTOCOMMIT);
         for (size_t i = 0; !e && i < db_rows_count(rows); i++) {

@@ -52,4 +52,3 @@ MUST_CHECK int chain_prepare(struct chain *chain);
 PRINTF_LIKE(3, 4) int chain_say(struct chain *chain, int step, const char *format, ...); /* step, and why */
 MUST_CHECK int chain_node(struct chain *chain, int result);                              /* a result of rpc_* as a step */
 MUST_CHECK int chain_run(struct chain *chain, const struct db_call *calls, size_t count, unsigned mode); /* db_run */
-const char *chain_number(struct chain *chain, int64_t number); /* as text, in the arena */

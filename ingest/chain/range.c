@@ -71,10 +71,10 @@ static int read_moment(struct chain *chain, int64_t from, int64_t to, struct mom
         }
         if (e)
                 return chain_say(chain, -EIO, "Redis: %s", redis_error(chain->redis));
-        struct db_param params[POSITION_COLUMNS + 3] = {db_text(chain_number(chain, now))};
+        struct db_param params[POSITION_COLUMNS + 3] = {db_number(now)};
         memcpy(params + 1, db_columns_params(&last_ids), POSITION_COLUMNS * sizeof(*params));
-        params[POSITION_COLUMNS + 1] = db_text(chain_number(chain, from));
-        params[POSITION_COLUMNS + 2] = db_text(chain_number(chain, to));
+        params[POSITION_COLUMNS + 1] = db_number(from);
+        params[POSITION_COLUMNS + 2] = db_number(to);
         const struct db_call call = {
                 .sql = &sql_16_chain_look, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
         e = chain_run(chain, &call, 1, DB_AUTOCOMMIT);
@@ -93,8 +93,7 @@ static int read_moment(struct chain *chain, int64_t from, int64_t to, struct mom
 static int write_moment(struct chain *chain, struct moment *moment)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        struct db_param params[2 + POSITION_COLUMNS] = {
-                db_text(chain_number(chain, moment->last)), db_text(chain_number(chain, moment->number))};
+        struct db_param params[2 + POSITION_COLUMNS] = {db_number(moment->last), db_number(moment->number)};
         memcpy(params + 2, db_columns_params(moment->positions), POSITION_COLUMNS * sizeof(*params));
         const struct db_call call = {
                 .sql = &sql_16_chain_moment, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
@@ -118,8 +117,8 @@ static int compare(struct chain *chain, const struct rpc_events *events, int64_t
         AUTO_COLUMNS struct db_columns sightings;
         struct db_param params[SIGHTING_COLUMNS + 3];
         fill(chain, &sightings, params, events->events, events->count, 0);
-        params[SIGHTING_COLUMNS] = db_text(chain_number(chain, from));
-        params[SIGHTING_COLUMNS + 1] = db_text(chain_number(chain, to));
+        params[SIGHTING_COLUMNS] = db_number(from);
+        params[SIGHTING_COLUMNS + 1] = db_number(to);
         params[SIGHTING_COLUMNS + 2] = db_text(chain->contract);
         const struct db_call call = {
                 .sql = &sql_16_chain_compare, .params = params, .param_count = ARRAY_LENGTH(params), .rows = rows};
@@ -338,7 +337,7 @@ static int write_events(struct chain *chain, const struct sql *sql, const struct
         AUTO_COLUMNS struct db_columns sightings;
         struct db_param params[SIGHTING_COLUMNS + 1 + GONE_COLUMNS];
         fill(chain, &sightings, params, events, count, ms);
-        params[SIGHTING_COLUMNS] = db_text(chain_number(chain, ms));
+        params[SIGHTING_COLUMNS] = db_number(ms);
         memcpy(params + SIGHTING_COLUMNS + 1, more, more_count * sizeof(*more));
         const struct db_call calls[] = {
                 {.sql = &sql_10_event_lock_alone},

@@ -177,8 +177,7 @@ struct due {
 
 int reconcile_prepare(struct db *db, int64_t deadline_ms)
 {
-        const struct db_call call = {.sql = &sql_16_chain_begin};
-        return db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
+        return db_query(db, &sql_16_chain_begin, NULL, 0, NULL, deadline_ms);
 }
 
 static int open_servers(struct chain *chain)
@@ -218,8 +217,7 @@ static int read_due(struct chain *chain, struct due *due)
 
 static int note_done(struct chain *chain, const struct due *due, bool reached_fork)
 {
-        const char *head = chain_number(chain, chain->head);
-        const struct db_param params[] = {db_text(head), db_text(head), db_text(chain_number(chain, due->notices)),
+        const struct db_param params[] = {db_number(chain->head), db_number(chain->head), db_number(due->notices),
                 db_text(reached_fork ? "true" : "false")};
         const struct db_call call = {.sql = &sql_16_chain_done, .params = params, .param_count = ARRAY_LENGTH(params)};
         return chain_run(chain, &call, 1, DB_AUTOCOMMIT);

@@ -62,9 +62,8 @@ static int copy_events(struct work *work, void *context, size_t from, size_t cou
 static int add_notice(struct work *work, const struct stream_entry *entry, const struct decode_notice *notice, bool settled)
 {
         struct db_param params[SIGHTING_NOTICE + 1] = {[SIGHTING_NOTICE] = db_text(settled ? "true" : "false")};
-        sighting_notice(params, entry, notice, work->arena);
-        const struct db_call call = {.sql = &sql_10_audit_add_notice, .params = params, .param_count = ARRAY_LENGTH(params)};
-        int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        sighting_notice(params, entry, notice);
+        int r = db_query(work->db, &sql_10_audit_add_notice, params, ARRAY_LENGTH(params), NULL, TIMEOUT_MS);
         return r == DB_BAD_DATA ? 0 : r; /* it is a dead letter */
 }
 
@@ -112,8 +111,7 @@ int audit_note_entries(struct db *db, const struct stream_batch *batch)
         }
         const struct db_param *columns = db_columns_params(&ids);
         const struct db_param params[] = {db_text(batch->entries[0].stream), columns[0], columns[1]};
-        const struct db_call call = {.sql = &sql_10_audit_add_entries, .params = params, .param_count = ARRAY_LENGTH(params)};
-        return db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        return db_query(db, &sql_10_audit_add_entries, params, ARRAY_LENGTH(params), NULL, TIMEOUT_MS);
 }
 
 static int stage_stream(struct work *work, struct redis *redis, const char *stream, const struct stream_bounds *bounds,
@@ -141,17 +139,13 @@ static int stage_stream(struct work *work, struct redis *redis, const char *stre
 
 int audit_create(struct db *db, int64_t copy_window_ms)
 {
-        char window[24];
-        snprintf(window, sizeof(window), "%" PRId64, copy_window_ms);
-        const struct db_param param = db_text(window);
-        const struct db_call call = {.sql = &sql_10_audit_begin, .params = &param, .param_count = 1};
-        return db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        const struct db_param param = db_number(copy_window_ms);
+        return db_query(db, &sql_10_audit_begin, &param, 1, NULL, TIMEOUT_MS);
 }
 
 int audit_begin(struct service *service, struct db *db)
 {
         const struct ingest_config *config = service->config;
-        const struct db_call analyze = {.sql = &sql_10_audit_analyze};
         const char *const *streams = service->shared->inputs;
         struct arena arena = ARENA_NULL;
         struct work work = {.db = db, .arena = &arena, .deadline_ms = TIMEOUT_MS, .max_retries = 1};
@@ -176,7 +170,7 @@ int audit_begin(struct service *service, struct db *db)
         if (!r)
                 progress_end(&progress);
         if (!r)
-                r = db_run(db, &analyze, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+                r = db_query(db, &sql_10_audit_analyze, NULL, 0, NULL, TIMEOUT_MS);
         if (r && *redis_error(redis))
                 fprintf(stderr, "ingest: reading the streams: Redis: %s\n", redis_error(redis));
         free(network);
@@ -186,13 +180,13 @@ int audit_begin(struct service *service, struct db *db)
 
 /* ---- comparing ---- */
 
-static int report(struct db *db, const struct db_call *call, const char *what, int64_t *differences, program_print *print,
-        const void *options)
+/* table: the statement's parameter, NULL: it has none. */
+static int report(struct db *db, const struct sql *sql, const char *table, const char *what, int64_t *differences,
+        program_print *print, const void *options)
 {
-        struct db_call query = *call;
+        const struct db_param param = db_text(table);
         AUTO(db_rows) struct db_rows *rows = NULL;
-        query.rows = &rows;
-        int r = db_run(db, &query, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        int r = db_query(db, sql, &param, table ? 1 : 0, &rows, TIMEOUT_MS);
         if (r)
                 return r;
         for (size_t k = 0; k < db_rows_count(rows); k++)
@@ -206,8 +200,7 @@ static int report(struct db *db, const struct db_call *call, const char *what, i
 static int warn_of_conflicts(struct db *db)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = &sql_12_conflicting_blocks, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        int r = db_query(db, &sql_12_conflicting_blocks, NULL, 0, &rows, TIMEOUT_MS);
         for (size_t i = 0; !r && i < db_rows_count(rows); i++)
                 fprintf(stderr, "warning: block %s is live with two hashes (a reorg without notice?): %s\n",
                         db_rows_text(rows, i, 0), db_rows_text(rows, i, 1));
@@ -216,17 +209,13 @@ static int warn_of_conflicts(struct db *db)
 
 int audit_verify(struct db *db, int64_t *differences, program_print *print, const void *options)
 {
-        for (size_t i = 0; i < EVENT_KINDS; i++) {
-                const struct db_param table = db_text(event_types[i].table);
-                const struct db_call call = {.sql = &sql_10_audit_verify, .params = &table, .param_count = 1};
-                int r = report(db, &call, event_types[i].table, differences, print, options);
-                if (r)
-                        return r;
-        }
-        const struct db_call sightings = {.sql = &sql_12_sighting_verify}, reorgs = {.sql = &sql_12_reorg_verify};
-        int r = report(db, &sightings, "notices and sightings", differences, print, options);
+        int r = 0;
+        for (size_t i = 0; !r && i < EVENT_KINDS; i++)
+                r = report(db, &sql_10_audit_verify, event_types[i].table, event_types[i].table, differences, print, options);
         if (!r)
-                r = report(db, &reorgs, "orphaned_events", differences, print, options);
+                r = report(db, &sql_12_sighting_verify, NULL, "notices and sightings", differences, print, options);
+        if (!r)
+                r = report(db, &sql_12_reorg_verify, NULL, "orphaned_events", differences, print, options);
         return r ? r : warn_of_conflicts(db);
 }
 
@@ -250,9 +239,7 @@ int audit_mend_parts(struct db *db, const char *name, const struct sql *find, co
         struct db_param params[2] = {db_text(name)};
         int named = name ? 1 : 0, r = run_number(db, find, false, params, named, &parts);
         for (int64_t part = 0; !r && part < parts; part++) {
-                char text[24];
-                snprintf(text, sizeof(text), "%" PRId64, part);
-                params[named] = db_text(text);
+                params[named] = db_number(part);
                 r = run_number(db, mend, alone, params, named + 1, &rows);
                 *mended += rows;
         }

@@ -211,11 +211,10 @@ static int store(struct replay *replay, const struct stream_batch *batch)
 static int end(struct replay *replay)
 {
         const struct db_param from = db_text(replay->from);
-        const struct db_call call = {.sql = &sql_50_replay_end, .params = &from, .param_count = 1};
         if (replay->failed)
                 fprintf(stderr, "%zu %s cannot be stored; the running service makes dead letters of such messages\n",
                         replay->failed, replay->failed == 1 ? "message" : "messages");
-        return db_run(replay->db, &call, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+        return db_query(replay->db, &sql_50_replay_end, &from, 1, NULL, TIMEOUT_MS);
 }
 
 static int run(struct replay *replay)
@@ -289,8 +288,7 @@ int replay_command(struct service *service, int argc, char **argv)
 int replay_warn_unfinished(struct db *db, int64_t deadline_ms)
 {
         AUTO(db_rows) struct db_rows *rows = NULL;
-        const struct db_call call = {.sql = &sql_50_replay_unfinished, .rows = &rows};
-        int r = db_run(db, &call, 1, DB_AUTOCOMMIT, deadline_ms);
+        int r = db_query(db, &sql_50_replay_unfinished, NULL, 0, &rows, deadline_ms);
         if (!r && db_rows_count(rows))
                 log_write(LOG_WARN,
                         "a replay with --reset has not come to its end: the tables may not hold all; if none runs, run ingest "

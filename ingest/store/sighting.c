@@ -110,16 +110,16 @@ void sighting_push(struct db_columns *columns, const struct event *event, const 
                 db_array_push_number(&to[2 + EVENT_COLUMNS], place);
 }
 
-void sighting_notice(struct db_param params[SIGHTING_NOTICE], const struct stream_entry *entry,
-        const struct decode_notice *notice, struct arena *arena)
+void sighting_notice(
+        struct db_param params[SIGHTING_NOTICE], const struct stream_entry *entry, const struct decode_notice *notice)
 {
         const struct db_param given[SIGHTING_NOTICE] = {
                 db_text(entry->stream),
-                db_text(arena_format(arena, "%" PRIu64, entry->ms)),
-                db_text(arena_format(arena, "%" PRIu64, entry->seq)),
+                db_number((int64_t)entry->ms),
+                db_number((int64_t)entry->seq),
                 db_text(notice->network),
-                db_text(arena_format(arena, "%" PRId64, notice->fork_block)),
-                db_text(arena_format(arena, "%" PRId64, notice->depth)),
+                db_number(notice->fork_block),
+                db_number(notice->depth),
                 db_text(notice->json),
         };
         memcpy(params, given, sizeof(given));

@@ -43,5 +43,5 @@ void sighting_push(struct db_columns *columns, const struct event *event, const 
 
 /* The parameters of a statement that takes a notice begin with these: where it stands, and what it says. */
 #define SIGHTING_NOTICE 7
-void sighting_notice(struct db_param params[SIGHTING_NOTICE], const struct stream_entry *entry,
-        const struct decode_notice *notice, struct arena *arena);
+void sighting_notice(
+        struct db_param params[SIGHTING_NOTICE], const struct stream_entry *entry, const struct decode_notice *notice);

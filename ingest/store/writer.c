@@ -158,10 +158,10 @@ static int take_notice(
         const struct ingest_config *config = work->config;
         AUTO(db_rows) struct db_rows *rows = NULL;
         struct db_param params[SIGHTING_NOTICE + 2] = {
-                [SIGHTING_NOTICE] = db_text(arena_format(work->arena, "%" PRId64, config->copy_window_ms)),
+                [SIGHTING_NOTICE] = db_number(config->copy_window_ms),
                 db_text(work->batch->redelivered ? "true" : "false"),
         };
-        sighting_notice(params, entry, notice, work->arena);
+        sighting_notice(params, entry, notice);
         const struct db_param announced[] = {params[0], params[4]};
         const struct db_call calls[] = {
                 {.sql = &sql_10_event_lock_alone},
@@ -449,11 +449,7 @@ static int add_block_keys(struct work *work, const struct sightings *blocks)
                 db_array_push_number(&columns.arrays[0], blocks->list[i].event->block_number);
                 db_array_push_text(&columns.arrays[1], blocks->list[i].event->block_hash);
         }
-        const struct db_call call = {.sql = &sql_10_event_keys,
-                .params = db_columns_params(&columns),
-                .param_count = (int)columns.count,
-                .rows = &rows};
-        int r = db_run(work->db, &call, 1, DB_AUTOCOMMIT, work->deadline_ms);
+        int r = db_query(work->db, &sql_10_event_keys, db_columns_params(&columns), columns.count, &rows, work->deadline_ms);
         if (!r)
                 add_touched(work, rows);
         return r < 0 ? r : 0; /* where it takes too long the backfill finds them */
