@@ -2,10 +2,15 @@
 #include <string.h>
 #include "ingest/decode/json.h"
 
+#define LARGE ((size_t)1 << 20)
+
 struct reader {
         const unsigned char *at, *end;
-        char *out;         /* where the next text goes */
-        struct json *item; /* that is being read */
+        char *out;           /* where the next text goes */
+        struct json *item;   /* that is being read */
+        struct json **open;  /* arrays and objects around it */
+        struct arena *arena; /* of the items; NULL: of each level only the last is kept, in `last` */
+        struct json *last;
         const char *error;
 };
 
@@ -232,14 +237,14 @@ static int read_name(struct reader *r)
 }
 
 /* Closes those of the open arrays and objects that end here; the last one closed is the item. */
-static void read_ends(struct reader *r, struct json **open, size_t *depth)
+static void read_ends(struct reader *r, size_t *depth)
 {
         for (;;) {
                 r->item->end = (const char *)r->at;
                 skip_space(r);
                 if (!*depth)
                         return;
-                struct json *parent = open[*depth - 1];
+                struct json *parent = r->open[*depth - 1];
 
                 if (!parent->unstorable)
                         parent->unstorable = r->item->unstorable;
@@ -251,16 +256,23 @@ static void read_ends(struct reader *r, struct json **open, size_t *depth)
         }
 }
 
-/* One value, with a stack of the arrays and objects that are open instead of recursion. */
-static int read_value(struct reader *r, struct arena *arena, size_t depth_max, struct json **root)
+static struct json *item_new(struct reader *r, size_t depth)
 {
-        struct json **open = arena_alloc(arena, depth_max * sizeof(*open)), **place = root;
+        struct json *item = r->arena ? arena_alloc(r->arena, sizeof(*item)) : &r->last[depth];
+
+        *item = (struct json){0};
+        return item;
+}
+
+/* One value, with a stack of the arrays and objects that are open instead of recursion. */
+static int read_value(struct reader *r, size_t depth_max, struct json **root)
+{
+        struct json **place = root;
         size_t depth = 0;
 
         for (;;) {
-                *place = r->item = arena_alloc(arena, sizeof(*r->item));
-                *r->item = (struct json){0};
-                if (depth && open[depth - 1]->type == JSON_OBJECT && read_name(r))
+                *place = r->item = item_new(r, depth);
+                if (depth && r->open[depth - 1]->type == JSON_OBJECT && read_name(r))
                         return JSON_BAD;
                 skip_space(r);
                 if (r->at == r->end)
@@ -274,7 +286,7 @@ static int read_value(struct reader *r, struct arena *arena, size_t depth_max, s
                         r->at++;
                         skip_space(r);
                         if (!is_next(r, r->item->type == JSON_OBJECT ? '}' : ']')) {
-                                open[depth++] = r->item;
+                                r->open[depth++] = r->item;
                                 place = &r->item->child;
                                 continue;
                         }
@@ -282,9 +294,9 @@ static int read_value(struct reader *r, struct arena *arena, size_t depth_max, s
                 } else if (read_scalar(r)) {
                         return JSON_BAD;
                 }
-                read_ends(r, open, &depth);
+                read_ends(r, &depth);
                 if (!depth)
-                        return 0;
+                        return r->at < r->end ? refuse(r, "something follows the value") : 0;
                 if (!is_next(r, ','))
                         return refuse(r, r->at == r->end ? "the text ends too early" : "a comma or a closing bracket is missing");
                 r->at++;
@@ -292,15 +304,23 @@ static int read_value(struct reader *r, struct arena *arena, size_t depth_max, s
         }
 }
 
+/* The tree is up to forty times as large as its text: a large text is read once before, to know that it is good. */
 int json_read(const char *text, size_t size, size_t depth_max, struct arena *arena, struct json **root, const char **error,
         size_t *error_at)
 {
         const unsigned char *start = (const unsigned char *)(size ? text : "");
         /* no text is longer than what it is read from, and a number's NUL has the place of what follows it */
-        struct reader r = {.at = start, .end = start + size, .out = arena_alloc(arena, size + 1)};
+        char *const out = arena_alloc(arena, size + 1);
+        struct reader r = {.end = start + size,
+                .open = arena_alloc(arena, depth_max * sizeof(*r.open)),
+                .last = arena_alloc(arena, (depth_max + 1) * sizeof(*r.last))};
 
-        if (!read_value(&r, arena, depth_max, root) && r.at < r.end)
-                (void)refuse(&r, "something follows the value");
+        for (bool keep = size < LARGE; !r.error && !r.arena; keep = true) {
+                r.at = start;
+                r.out = out;
+                r.arena = keep ? arena : NULL;
+                (void)read_value(&r, depth_max, root);
+        }
         *error = r.error;
         *error_at = (size_t)(r.at - start);
         return r.error ? JSON_BAD : 0;
