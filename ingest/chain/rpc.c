@@ -20,12 +20,14 @@
 
 #define TIMEOUT_MS         30000
 #define CONNECT_TIMEOUT_MS 5000
+#define POLL_MS            50 /* how soon a stop is noticed */
 #define REQUEST_MAX        2048
 #define KEPT_MAX           (1 << 20) /* of the memory of answers, between them */
 #define VALUES_MAX         1000000
 #define BATCH_MAX          50 /* blocks a request */
 
 struct rpc {
+        CURLM *multi;
         CURL *easy;
         struct curl_slist *headers;
         char *answer;
@@ -79,28 +81,20 @@ static void start_curl(void)
                 memory_end();
 }
 
-/* libcurl calls it whenever something happens, and once a second while the node is silent. */
-static int progressed(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
-{
-        (void)context, (void)down_total, (void)down, (void)up_total, (void)up;
-        return stop_requested(); /* ends the transfer */
-}
-
 struct rpc *rpc_open(const char *url)
 {
         static pthread_once_t started = PTHREAD_ONCE_INIT;
         struct rpc *rpc = memory_new(1, sizeof(*rpc));
         pthread_once(&started, start_curl);
+        rpc->multi = curl_multi_init();
         rpc->easy = curl_easy_init();
         rpc->headers = curl_slist_append(NULL, "Content-Type: application/json");
-        if (!rpc->easy || !rpc->headers || curl_easy_setopt(rpc->easy, CURLOPT_URL, url) ||
+        if (!rpc->multi || !rpc->easy || !rpc->headers || curl_easy_setopt(rpc->easy, CURLOPT_URL, url) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_PROTOCOLS_STR, "http,https") ||
                 curl_easy_setopt(rpc->easy, CURLOPT_HTTPHEADER, rpc->headers) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_WRITEFUNCTION, receive) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_WRITEDATA, rpc) || curl_easy_setopt(rpc->easy, CURLOPT_NOSIGNAL, 1L) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_ERRORBUFFER, rpc->reason) ||
-                curl_easy_setopt(rpc->easy, CURLOPT_XFERINFOFUNCTION, progressed) ||
-                curl_easy_setopt(rpc->easy, CURLOPT_NOPROGRESS, 0L) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_QUICK_EXIT, 1L) || /* a stop does not wait for a name server */
                 curl_easy_setopt(rpc->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS) ||
                 curl_easy_setopt(rpc->easy, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS))
@@ -114,6 +108,7 @@ struct rpc *rpc_close(struct rpc *rpc)
         if (!rpc)
                 return NULL;
         curl_easy_cleanup(rpc->easy);
+        curl_multi_cleanup(rpc->multi);
         curl_slist_free_all(rpc->headers);
         free(rpc->answer);
         free(rpc);
@@ -139,16 +134,35 @@ static int fail_transfer(struct rpc *rpc, CURLcode code)
         return fail(rpc, -EIO, "%s%s%s", curl_easy_strerror(code), tls && *rpc->reason ? ": " : "", tls ? rpc->reason : "");
 }
 
+/* The multi interface: so that a stop is noticed in between, and not a second later. */
+static int perform(struct rpc *rpc, CURLcode *code)
+{
+        int running = 1, left;
+        *code = CURLE_OPERATION_TIMEDOUT;
+        while (running && !curl_multi_perform(rpc->multi, &running) && running) {
+                if (stop_requested())
+                        return fail(rpc, -EINTR, "stopped");
+                if (curl_multi_poll(rpc->multi, NULL, 0, POLL_MS, NULL))
+                        break;
+        }
+        for (CURLMsg *message; (message = curl_multi_info_read(rpc->multi, &left));)
+                if (message->msg == CURLMSG_DONE)
+                        *code = message->data.result;
+        return 0;
+}
+
 static int post(struct rpc *rpc, const char *request, long *status)
 {
+        CURLcode code;
         rpc->size = 0;
         rpc->too_large = false;
         *rpc->reason = '\0';
-        CURLcode code = curl_easy_setopt(rpc->easy, CURLOPT_POSTFIELDS, request);
-        if (!code)
-                code = curl_easy_perform(rpc->easy);
-        if (code == CURLE_ABORTED_BY_CALLBACK)
-                return fail(rpc, -EINTR, "stopped");
+        if (curl_easy_setopt(rpc->easy, CURLOPT_POSTFIELDS, request) || curl_multi_add_handle(rpc->multi, rpc->easy))
+                return fail(rpc, -ENOMEM, "out of memory");
+        int r = perform(rpc, &code);
+        curl_multi_remove_handle(rpc->multi, rpc->easy);
+        if (r)
+                return r;
         if (rpc->too_large)
                 return fail(rpc, RPC_REFUSED, "the answer is larger than %d bytes", RPC_ANSWER_MAX);
         if (code)

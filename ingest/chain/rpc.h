@@ -2,8 +2,8 @@
  * A node of the chain, through JSON-RPC over HTTP(S): what reconciling asks it, checked. The only user of libcurl.
  *
  * A node is not trusted: it may be down, slow, behind, overloaded, on the wrong chain, or answer nonsense. Every call ends within
- * its time and within RPC_ANSWER_MAX bytes, and about a second after the service is told to stop. What an answer lacks, or has in
- * the wrong form, outside of the blocks asked for or of another contract, makes the call fail. It asks eth_chainId,
+ * its time and within RPC_ANSWER_MAX bytes, and at once when the service is told to stop. What an answer lacks, or has in the
+ * wrong form, outside of the blocks asked for or of another contract, makes the call fail. It asks eth_chainId,
  * eth_blockNumber, eth_getCode, eth_getLogs and eth_getBlockByNumber, and nothing else. Sources:
  * https://ethereum.org/en/developers/docs/apis/json-rpc/, EIP-234, EIP-1474, libcurl's manual pages.
  */

@@ -67,8 +67,12 @@
                 (size, data, mode), NULL)                                                                                        \
         X(MHD_queue_response, enum MHD_Result, (struct MHD_Connection * to, unsigned status, struct MHD_Response *response),     \
                 (to, status, response), MHD_NO)                                                                                  \
+        X(curl_multi_init, CURLM *, (void), (), NULL)                                                                            \
         X(curl_easy_init, CURL *, (void), (), NULL)                                                                              \
-        X(curl_easy_perform, CURLcode, (CURL * one), (one), CURLE_OUT_OF_MEMORY)                                                 \
+        X(curl_multi_add_handle, CURLMcode, (CURLM * all, CURL * one), (all, one), CURLM_OUT_OF_MEMORY)                          \
+        X(curl_multi_perform, CURLMcode, (CURLM * all, int *running), (all, running), CURLM_OUT_OF_MEMORY)                       \
+        X(curl_multi_poll, CURLMcode, (CURLM * all, struct curl_waitfd * more, unsigned count, int ms, int *ready),              \
+                (all, more, count, ms, ready), CURLM_OUT_OF_MEMORY)                                                              \
         X(curl_slist_append, struct curl_slist *, (struct curl_slist * list, const char *text), (list, text), NULL)
 
 #define NUMBER_OF(name, ...) FAULT_##name,
