@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include "common/cli/tell.h"
 #include "common/base/clock.h"
 #include "common/base/progress.h"

@@ -161,10 +161,17 @@ BEGIN
                                 FROM pg_attribute a WHERE a.attrelid = to_regclass(name) AND a.attnum > 0 AND a.attname <> 'created_at')), ' ')
                 FROM unnest(event_tables()) name));
 END $make$;
-CREATE FUNCTION event_others() RETURNS TEXT[] LANGUAGE sql STABLE AS $$ -- all other columns that an event table has by now
-        SELECT ARRAY['stream', 'stream_ms', 'stream_seq'] || array_agg(DISTINCT a.attname::text)
-        FROM unnest(event_tables()) name JOIN pg_attribute a ON a.attrelid = to_regclass(name)
-        WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (string_to_array(event_columns(name), ', '))
+CREATE FUNCTION event_others(name TEXT) RETURNS TEXT[] LANGUAGE sql STABLE AS $$ -- the columns that say nothing of the event
+        SELECT ARRAY['stream', 'stream_ms', 'stream_seq'] || array_agg(a.attname::text) FROM pg_attribute a
+        WHERE a.attrelid = to_regclass(name) AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (string_to_array(event_columns(name), ', '))
+$$;
+-- What a user has added, but for what is generated: the names, and for a row that comes back (event_row, and r as the table has it) the values.
+CREATE FUNCTION event_added(name TEXT, OUT columns TEXT, OUT selected TEXT) LANGUAGE sql STABLE AS $$
+        SELECT coalesce(string_agg(format(', %I', a.attname), ''), ''), coalesce(string_agg(format(', CASE WHEN event_row ? %L THEN r.%I ELSE %s END',
+                a.attname, a.attname, coalesce(pg_get_expr(d.adbin, d.adrelid), 'NULL')), ''), '')
+        FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = to_regclass(name) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attidentity = ''
+                AND a.attname <> 'created_at' AND a.attname <> ALL (string_to_array(event_columns(name), ', '))
 $$;
 CREATE FUNCTION event_content(event_row JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE AS $$
         SELECT event_row - ARRAY['created_at', 'stream', 'stream_ms', 'stream_seq']

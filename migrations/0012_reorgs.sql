@@ -306,6 +306,7 @@ CREATE FUNCTION event_settle(numbers BIGINT[], hashes TEXT[], streams TEXT[] DEF
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
         name TEXT;
+        added RECORD;
         moved BIGINT := 0;
         step BIGINT;
 BEGIN
@@ -348,17 +349,19 @@ BEGIN
                                 notice = excluded.notice', name);
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
+                added := event_added(name);
                 EXECUTE format('WITH back AS (
                                 DELETE FROM orphaned_events o USING event_version v
                                 WHERE o.source_table = %1$L AND v.source_table = %1$L AND v.wins AND v.apart AND v.transaction_hash = o.transaction_hash
                                         AND v.log_index = o.log_index AND v.block_hash = o.block_hash
                                         AND o.reason <> ''not in stream'' -- what no stream held is not what stands
                                 RETURNING o.*)
-                        INSERT INTO %1$I (%2$s, created_at)
-                        SELECT %2$s, created_at FROM (SELECT r.* FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r) r
+                        INSERT INTO %1$I (%2$s, created_at%3$s)
+                        SELECT %4$s, r.created_at%5$s
+                        FROM back CROSS JOIN LATERAL jsonb_populate_record(NULL::%1$I, back.event_row) r
                         ORDER BY r.transaction_hash, r.log_index
                         ON CONFLICT (transaction_hash, log_index) DO NOTHING -- it stands already: one of the two was too much',
-                        name, event_columns(name));
+                        name, event_columns(name), added.columns, 'r.' || replace(event_columns(name), ', ', ', r.'), added.selected);
                 GET DIAGNOSTICS step = ROW_COUNT;
                 moved := moved + step;
         END LOOP;

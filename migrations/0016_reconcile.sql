@@ -21,11 +21,11 @@ CREATE FUNCTION chain_compare(lo BIGINT, hi BIGINT, contract TEXT, tables TEXT[]
 RETURNS TABLE (kind TEXT, place BIGINT, source_table TEXT, transaction_hash TEXT, log_index BIGINT, block_number BIGINT, block_hash TEXT, judged BOOLEAN)
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
-DECLARE
-        others CONSTANT TEXT[] := event_others();
 BEGIN
         RETURN QUERY
-        WITH shown AS MATERIALIZED (
+        WITH other AS MATERIALIZED (
+                SELECT name, event_others(name) AS columns FROM unnest(event_tables()) name
+        ), shown AS MATERIALIZED (
                 SELECT * FROM unnest(tables, transactions, indexes, blocks, block_hashes, event_rows) WITH ORDINALITY e (t, x, i, b, h, r, n)
         ), stored AS MATERIALIZED (
                 -- of events of another kind, and of another contract, only the block can be judged
@@ -38,13 +38,13 @@ BEGIN
                         ELSE (s.block_number, s.block_hash) NOT IN (SELECT e.b, e.h FROM shown e) END
         )
         SELECT CASE WHEN s.block_hash IS NULL THEN 'missing' ELSE 'wrong' END, e.n, e.t, e.x, e.i, e.b, e.h, true
-        FROM shown e LEFT JOIN LATERAL (
-                SELECT v.block_hash, v.event_row - others AS content
+        FROM shown e JOIN other o ON o.name = e.t LEFT JOIN LATERAL (
+                SELECT v.block_hash, v.event_row - o.columns AS content
                 FROM event_standing v
                 WHERE v.source_table = e.t AND v.transaction_hash = e.x AND v.log_index = e.i AND v.block_hash = e.h OFFSET 0) s ON true
         WHERE s.block_hash IS NULL
                 -- a producer may have had no time of the block; that stays
-                OR s.content <> chain_content(e.t, CASE WHEN s.content -> 'block_timestamp' = 'null' THEN e.r - 'block_timestamp' ELSE e.r END) - others
+                OR s.content <> chain_content(e.t, CASE WHEN s.content -> 'block_timestamp' = 'null' THEN e.r - 'block_timestamp' ELSE e.r END) - o.columns
         UNION ALL
         SELECT 'odd', 0, s.source_table, s.transaction_hash, s.log_index, s.block_number, s.block_hash, s.judged
         FROM odd s

@@ -65,9 +65,10 @@ int schema_check(struct db *db, int64_t *version)
         bool listed = false;
         *version = 0;
         int r = look(db, &listed);
-        if (r)
+        if (r && r != SCHEMA_NO_TRIGGERS)
                 return r;
-        return listed ? judge_list(db, version) : SCHEMA_OLD;
+        int fits = listed ? judge_list(db, version) : SCHEMA_OLD;
+        return fits ? fits : r;
 }
 
 static int fold(int r)

@@ -109,40 +109,70 @@ static void check_writes(struct report *report, const struct service *service, s
 }
 
 /* A user of Redis may have some commands and keys only (ACL); a script's commands are the user's, too. Each is tried with
- * arguments that are refused, so that nothing changes: whether it is allowed is looked at before. XADD for all that is written
- * to. */
-#define KEY   "\n" /* stands for a stream */
-#define OWNER "\t" /* for the key beside the group, see stream/owner.h */
-static const char *const redis_commands[][7] = {{"XADD", KEY, "?", "-", "-"},
-        {"XREADGROUP", "GROUP", "\r", "-", "STREAMS", KEY, "?"}, {"XAUTOCLAIM", KEY, "\r", "-", "?", "?"},
-        {"XCLAIM", KEY, "\r", "-", "?", "?"}, {"XPENDING", KEY, "\r", "?", "?", "?"}, {"XGROUP", "CREATE", KEY, "\r", "?"},
-        {"XGROUP", "SETID", KEY, "\r", "?"}, {"XGROUP", "DELCONSUMER", KEY, "\r", "-"}, {"XGROUP", "DESTROY", KEY, "\r"},
-        {"XINFO", "STREAM", KEY}, {"XINFO", "GROUPS", KEY}, {"XINFO", "CONSUMERS", KEY, "\r"}, {"XRANGE", KEY, "?", "?"},
-        {"XREVRANGE", KEY, "?", "?"}, {"XLEN", KEY}, {"XTRIM", KEY, "?", "?"}, {"XDEL", KEY, "?"}, {"HGET", OWNER, "-"},
-        {"HSET", OWNER, "-", "-", "-"}, {"EXISTS", KEY}, {"TIME"}, {"MULTI"}, {"EXEC"}};
+ * arguments that are refused, so that nothing changes: whether it is allowed is looked at before. */
+#define INPUT   "\1" /* these stand for a stream; where there is none, nothing is tried */
+#define QUEUED  "\2" /* where the input is keys, which the backfill queues again */
+#define TRIMMED "\3"
+#define OUTPUT  "\4"
+#define LETTERS "\5"
+#define OWNER   "\6" /* the key beside the group, see stream/owner.h */
+#define NOBODY  "\a" /* no group's name */
+static const char *const redis_commands[][7] = {
+        {"XREADGROUP", "GROUP", NOBODY, "-", "STREAMS", INPUT, "?"},
+        {"XAUTOCLAIM", INPUT, NOBODY, "-", "?", "?"},
+        {"XCLAIM", INPUT, NOBODY, "-", "?", "?"},
+        {"XPENDING", INPUT, NOBODY, "?", "?", "?"},
+        {"XGROUP", "CREATE", INPUT, NOBODY, "?"},
+        {"XGROUP", "SETID", INPUT, NOBODY, "?"},
+        {"XGROUP", "DELCONSUMER", INPUT, NOBODY, "-"},
+        {"XGROUP", "DESTROY", INPUT, NOBODY},
+        {"XINFO", "STREAM", INPUT},
+        {"XINFO", "GROUPS", INPUT},
+        {"XINFO", "CONSUMERS", INPUT, NOBODY},
+        {"XRANGE", INPUT, "?", "?"},
+        {"XLEN", INPUT},
+        {"EXISTS", INPUT},
+        {"XTRIM", TRIMMED, "?", "?"},
+        {"XADD", QUEUED, "?", "-", "-"},
+        {"XADD", OUTPUT, "?", "-", "-"},
+        {"XADD", LETTERS, "?", "-", "-"},
+        {"XRANGE", LETTERS, "?", "?"},
+        {"XREVRANGE", LETTERS, "?", "?"},
+        {"XDEL", LETTERS, "?"},
+        {"HGET", OWNER, "-"},
+        {"HSET", OWNER, "-", "-", "-"},
+        {"TIME"},
+        {"MULTI"},
+        {"EXEC"},
+};
 
-static bool is_allowed(struct redis *redis, const char *const words[7], const char *stream, const char *owner)
+/* Whether it is allowed, or not needed. keys: what INPUT to OWNER stand for, NULL: nothing. *name: the command and its stream. */
+static bool is_allowed(struct redis *redis, const char *const words[7], const char *const keys[6], char name[256])
 {
         AUTO_COMMAND struct redis_command command = {0};
-        for (size_t i = 0; i < 7 && words[i]; i++)
-                redis_command_push(&command, !strcmp(words[i], KEY) ? stream : !strcmp(words[i], OWNER) ? owner : words[i]);
+        const bool two = !strcmp(words[0], "XGROUP") || !strcmp(words[0], "XINFO");
+        snprintf(name, 256, "%s%s%s", words[0], two ? " " : "", two ? words[1] : "");
+        for (size_t i = 0; i < 7 && words[i]; i++) {
+                const char *word = *words[i] < *NOBODY ? keys[*words[i] - *INPUT] : words[i];
+                if (!word)
+                        return true;
+                if (*words[i] > *INPUT && *words[i] < *NOBODY)
+                        snprintf(name, 256, "%s on %.200s", words[0], word);
+                redis_command_push(&command, word);
+        }
         return !redis_run(redis, &command, 0, NULL) || !strstr(redis_error(redis), "NOPERM");
 }
 
 static void check_commands(struct report *report, const struct service *service, struct redis *redis)
 {
-        const char *output = service->shared->output, *dead_letters = service->shared->dead_letter_stream;
-        const char *const streams[] = {service->shared->inputs[0], dead_letters, output ? output : dead_letters};
-        char owner[300], missing[600] = "";
-        stream_owner_key(streams[0], service->shared->group, owner, sizeof(owner));
-        for (size_t s = 0, used = 0; s < ARRAY_LENGTH(streams); s++)
-                for (size_t i = 0; i < (s ? 1 : ARRAY_LENGTH(redis_commands)) && used < sizeof(missing); i++) {
-                        const char *const *words = redis_commands[i];
-                        const bool two = !strcmp(words[0], "XGROUP") || !strcmp(words[0], "XINFO");
-                        if (!is_allowed(redis, words, streams[s], owner))
-                                used += (size_t)snprintf(missing + used, sizeof(missing) - used, "%s%s%s%s%s%s", used ? ", " : "",
-                                        words[0], two ? " " : "", two ? words[1] : "", s ? " to " : "", s ? streams[s] : "");
-                }
+        const struct config *config = service->shared;
+        char owner[300], name[256], missing[600] = "";
+        const char *const keys[6] = {config->inputs[0], service_reads_keys(service) ? config->inputs[0] : NULL,
+                config->trims_inputs ? config->inputs[0] : NULL, config->output, config->dead_letter_stream, owner};
+        stream_owner_key(config->inputs[0], config->group, owner, sizeof(owner));
+        for (size_t i = 0, used = 0; i < ARRAY_LENGTH(redis_commands) && used < sizeof(missing); i++)
+                if (!is_allowed(redis, redis_commands[i], keys, name))
+                        used += (size_t)snprintf(missing + used, sizeof(missing) - used, "%s%s", used ? ", " : "", name);
         tell(report, *missing ? VERDICT_FAIL : VERDICT_OK, "redis commands", "%s%s",
                 *missing ? "the user of Redis may not use, or not on our keys: " : "all that are needed are allowed", missing);
 }

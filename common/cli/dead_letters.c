@@ -117,7 +117,11 @@ static void print_json(const struct letters *letters, const struct stream_entry 
                 if (letters->whole || strcmp(shown[i], "payload"))
                         add_field(object, letter, shown[i]);
         char *text = cJSON_PrintUnformatted(object);
-        printf("%s%s", letters->done ? ",\n" : "", text);
+        printf("%s%s",
+                !letters->done   ? ""
+                : letters->whole ? "\n"
+                                 : ",\n",
+                text); /* show: one a line, where an entry has several */
         free(text);
         cJSON_Delete(object);
 }

@@ -3,7 +3,6 @@
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "common/cli/connect.h"

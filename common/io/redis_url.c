@@ -1,6 +1,5 @@
 #include "common/io/redis_url.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define PORT          6379

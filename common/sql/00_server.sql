@@ -3,7 +3,7 @@ SELECT CASE WHEN good THEN 0 ELSE otherwise END, subject, CASE WHEN good THEN ye
 FROM (SELECT string_agg(relname, ', ' ORDER BY relname) FILTER (WHERE NOT has_table_privilege(c.oid, 'SELECT')) AS closed,
                 string_agg(relname, ', ' ORDER BY relname) FILTER (WHERE relreplident = 'n' OR relreplident = 'd'
                         AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)) AS keyless
-        FROM pg_class c WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r') tables,
+        FROM pg_class c WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('schema_migrations')) AND relkind = 'r') tables,
         current_setting('server_version') version, current_setting('server_encoding') encoding,
         LATERAL (VALUES (true, 0, 'postgresql', 'reachable, database ' || current_database(), NULL),
                 (current_setting('server_version_num')::int >= 140000, 2, 'postgresql version', version, version || ': 14 or later is needed'),

@@ -28,7 +28,8 @@ struct stream_watch {
         struct link link;
         struct view_streams before, later; /* the look that rates are counted from, and the next one to be it */
         int64_t memory_ms, letters_ms;
-        bool failed; /* told once, not every round */
+        char foreign[VIEW_STREAMS_MAX][64]; /* by row: the group that the log has named */
+        bool failed;                        /* told once, not every round */
 };
 
 /* The thread that asks PostgreSQL. */
@@ -44,13 +45,12 @@ struct database_watch {
 
 /* ---- streams ---- */
 
-/* Said when it begins. */
-static void set_foreign_group(struct metrics *metrics, const char *stream, const char *group, const char *foreign)
+static void tell_foreign_group(const char *stream, const char *foreign, char told[64])
 {
-        if (*foreign && !metrics_get(metrics, &stage_foreign_group, stream, group, NULL))
+        if (*foreign && strcmp(told, foreign))
                 log_write(LOG_WARN, "another consumer group reads this stream; trimming waits for it too", "stream=%s group=%s",
                         stream, foreign);
-        metrics_set(metrics, &stage_foreign_group, *foreign != 0, stream, group, NULL);
+        snprintf(told, 64, "%s", foreign);
 }
 
 static void set_stream_gauges(struct stream_watch *watch, const struct view_streams *streams)
@@ -70,7 +70,9 @@ static void set_stream_gauges(struct stream_watch *watch, const struct view_stre
                 metrics_set(
                         metrics, &stage_stream_oldest_pending, (double)state->oldest_pending_ms / 1000.0, stream, group, NULL);
                 metrics_set(metrics, &stage_trims, trims, stream, NULL, NULL);
-                set_foreign_group(metrics, stream, group, trims ? state->foreign : "");
+                metrics_set(metrics, &stage_foreign_group, trims && *state->foreign, stream, group, NULL);
+                if (trims)
+                        tell_foreign_group(stream, state->foreign, watch->foreign[i]);
         }
         metrics_set(metrics, &stage_stream_length, (double)streams->dead_letters, watch->service->shared->dead_letter_stream,
                 group, NULL);

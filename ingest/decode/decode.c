@@ -1,7 +1,6 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "ingest/decode/address.h"
 #include "ingest/decode/decode.h"

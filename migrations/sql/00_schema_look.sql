@@ -8,8 +8,12 @@ SELECT to_regclass('schema_migrations') IS NOT NULL,
                 'share_price_changed_events', 'generic_events', 'reorgs', 'orphaned_events']) name WHERE to_regclass(name) IS NOT NULL),
         CASE WHEN current_setting('session_replication_role') = 'replica'
                 THEN 'session_replication_role is replica; ALTER ROLE or ALTER DATABASE ... RESET session_replication_role'
-                ELSE (SELECT 'they are disabled; ' || string_agg(DISTINCT format('ALTER TABLE %s ENABLE TRIGGER USER', t.tgrelid::regclass), '; ')
-                        || '; what came meanwhile is mended by the three rebuild'
-                        FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
-                        WHERE t.tgenabled NOT IN ('O', 'A') AND p.pronamespace = c.relnamespace AND c.relnamespace::regnamespace::text = quote_ident(current_schema())
-                                AND p.proname ~ '^(.*_events_changed|event_be_alone|atom_.*_enrichment|triple_gone)$') END
+                ELSE (SELECT 'they are disabled; ' || string_agg(format('ALTER TABLE %s ENABLE TRIGGER %I', t.tgrelid::regclass, t.tgname), '; ')
+                        || '; then rebuild of the three programs mends what came meanwhile'
+                        FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+                        WHERE t.tgenabled NOT IN ('O', 'A') AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest(ARRAY['atom', 'triple', 'atom_created_events',
+                                        'triple_created_events', 'deposited_events', 'redeemed_events', 'share_price_changed_events']) name)
+                                -- of 0020 and 0030
+                                AND p.proname IN ('atom_created_events_changed', 'triple_created_events_changed', 'deposited_events_changed',
+                                        'redeemed_events_changed', 'share_price_changed_events_changed', 'event_be_alone', 'atom_keep_enrichment',
+                                        'atom_restore_enrichment', 'triple_gone')) END

@@ -6,6 +6,7 @@ import pytest
 import feeds
 from node import Chain
 from programs import SERVICES
+from test_sequences import STREAM, deposit, deposits, notice
 
 COLUMNS = {
     "text": "note text",
@@ -63,6 +64,43 @@ def test_columns_of_all_else(pipeline, column):
         run(pipeline, name, "rebuild")
     pipeline.drain().assert_exact()
     pipeline.assert_verified()
+
+
+@pytest.mark.parametrize("column", ["note text", "note text NOT NULL DEFAULT 'none'"])
+def test_what_the_user_wrote_comes_back(pipeline, column):
+    """With the row that a reorg took away; the default, where the row was never there."""
+    pipeline.streams = [STREAM]
+    pipeline.migrate()
+    add(pipeline, column, EVENTS)
+    pipeline.start()
+    pipeline.feed([deposits(deposit(1))])
+    pipeline.drain()
+    with pipeline.connect() as connection:
+        assert connection.execute("UPDATE deposited_events SET note = 'booked'").rowcount == 1
+        pipeline.feed([notice(1, 1)])
+        pipeline.drain()
+        assert connection.execute("SELECT count(*), min(event_row ->> 'note') FROM orphaned_events").fetchone() == (1, "booked")
+        pipeline.feed([deposits(deposit(2)), notice(1, 2), deposits(deposit(1), deposit(2))])
+        pipeline.drain().assert_exact()
+        notes = [note for note, in connection.execute("SELECT note FROM deposited_events ORDER BY log_index")]
+        assert notes == ["booked", "none" if "none" in column else None]
+    pipeline.assert_verified()
+
+
+def test_a_column_is_of_its_table_alone(pipeline, small, make_node):
+    """One that is named as an event's column in another table: that one is compared as ever."""
+    node = make_node(Chain.of(small))
+    pipeline.listen_to(small).start()
+    pipeline.feed(small)
+    pipeline.drain()
+    add(pipeline, "assets text", ["share_price_changed_events"])
+    with pipeline.connect() as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE deposited_events SET assets = '777' WHERE ctid = (SELECT min(ctid) FROM deposited_events)")
+    assert pipeline.run("ingest", "reconcile", "--check", RPC_URL=node.url).returncode == 1
+    run(pipeline, "ingest", "reconcile", RPC_URL=node.url)
+    run(pipeline, "ingest", "reconcile", "--check", RPC_URL=node.url)
+    pipeline.drain().assert_verified()
 
 
 def test_what_the_user_wrote_stays(pipeline, small):

@@ -58,10 +58,15 @@ def test_check_names_each_command_that_is_missing(redis_user, small):
     pipeline.feed(small)
     pipeline.drain()
     before = {key: pipeline.redis().xinfo_stream(key, full=True) for key in (*pipeline.streams, pipeline.vault_updates)}
-    for command in ("xreadgroup", "xadd", "xautoclaim", "xclaim", "xpending", "xrange", "xrevrange", "xlen", "xtrim", "xdel", "exists", "time", "multi", "exec",
+    for command in ("xreadgroup", "xadd", "xautoclaim", "xclaim", "xpending", "xrange", "xrevrange", "xlen", "xdel", "exists", "time", "multi", "exec",
                     "hget", "hset", "xgroup|create", "xgroup|setid", "xgroup|delconsumer", "xgroup|destroy", "xinfo|stream", "xinfo|groups", "xinfo|consumers"):
         grant(f"-{command}")
         assert command.upper().replace("|", " ") in check(pipeline, "ingest"), command
+    grant("-xtrim")
+    assert check(pipeline, "cascade") == "the user of Redis may not use, or not on our keys: " + f"XTRIM on {pipeline.vault_updates}"
+    assert check(pipeline, "ingest") == "all that are needed are allowed", "it trims nothing, unless TRIM_INPUT says so"
     grant("resetkeys", *(f"~{key}" for key in (*pipeline.streams, pipeline.vault_updates, f"{pipeline.group}:database")))
-    assert f"XADD to {pipeline.dead_letter_stream}" in check(pipeline, "ingest")
+    assert f"XADD on {pipeline.dead_letter_stream}" in check(pipeline, "ingest")
+    grant("resetkeys", *(f"%R~{key}" for key in pipeline.streams))
+    assert "XAUTOCLAIM" in check(pipeline, "ingest")
     assert before == {key: pipeline.redis().xinfo_stream(key, full=True) for key in before}, "check changes nothing"
