@@ -57,6 +57,7 @@ def test_check_names_each_command_that_is_missing(redis_user, small):
     pipeline.listen_to(small).start()
     pipeline.feed(small)
     pipeline.drain()
+    pipeline.stop()
     before = {key: pipeline.redis().xinfo_stream(key, full=True) for key in (*pipeline.streams, pipeline.vault_updates)}
     for command in ("xreadgroup", "xadd", "xautoclaim", "xclaim", "xpending", "xrange", "xrevrange", "xlen", "xdel", "exists", "time", "multi", "exec",
                     "hget", "hset", "xgroup|create", "xgroup|setid", "xgroup|delconsumer", "xgroup|destroy", "xinfo|stream", "xinfo|groups", "xinfo|consumers"):
