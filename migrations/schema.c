@@ -140,8 +140,7 @@ void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE])
                 read_look(db, 2, seen);
                 snprintf(text, PROGRAM_EXPLAIN_SIZE,
                         "the database has tables of our names (%s) but no schema_migrations of ours; give this pipeline a "
-                        "database "
-                        "or schema of its own",
+                        "database or schema of its own",
                         seen);
                 return;
         case SCHEMA_OLD:

@@ -132,7 +132,7 @@ static int queue_stale_rows(
 static int backfill(struct housekeeping *house)
 {
         const struct config *config = house->service->shared;
-        const char *stream = house->service->shared->inputs[0];
+        const char *stream = config->inputs[0];
         AUTO(text) char *terms = NULL;
         AUTO(text) char *buckets = NULL;
         struct stream_state state;

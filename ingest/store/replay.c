@@ -23,7 +23,6 @@
 struct replay {
         struct service *service;
         struct redis *redis;
-        struct db *db;
         struct arena arena;
         struct work work;
         const char *from; /* "-" or an id */
@@ -93,9 +92,9 @@ static int walk(struct replay *replay, const char *what, replay_take *take)
 
 static int note(struct replay *replay, const struct stream_batch *batch)
 {
-        int r = audit_note_entries(replay->db, batch);
+        int r = audit_note_entries(replay->work.db, batch);
         if (r)
-                fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->db));
+                fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->work.db));
         return r;
 }
 
@@ -108,13 +107,13 @@ static int refuse_loss(struct replay *replay)
                 db_text(config->rpc_url ? "true" : "false"), db_text(config->contract ? "true" : "false")};
         const struct db_call loss = {
                 .sql = &sql_50_replay_loss, .params = params, .param_count = ARRAY_LENGTH(params), .rows = &rows};
-        int r = audit_create(replay->db, config->copy_window_ms);
+        int r = audit_create(replay->work.db, config->copy_window_ms);
         if (!r)
                 r = walk(replay, "looking for what the streams still hold", note);
         if (!r)
-                r = db_run(replay->db, &loss, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
+                r = db_run(replay->work.db, &loss, 1, DB_AUTOCOMMIT, TIMEOUT_MS);
         if (r) {
-                fprintf(stderr, "ingest: replay: the check failed, nothing was changed: %s\n", db_error(replay->db));
+                fprintf(stderr, "ingest: replay: the check failed, nothing was changed: %s\n", db_error(replay->work.db));
                 return r;
         }
         if (db_rows_number(rows, 0, 2))
@@ -160,13 +159,13 @@ static int empty_tables(struct replay *replay)
         const struct db_param from = db_text(replay->from);
         const struct db_call call = {.sql = &sql_50_replay_reset, .params = &from, .param_count = 1};
         int r = -1;
-        for (int i = 0; r && i < RESET_TRIES && db_alive(replay->db) && !stop_wait(i ? RESET_PAUSE_MS : 0); i++) {
-                r = db_run(replay->db, &call, 1, DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
-                if (r && !db_lock_failed(replay->db))
+        for (int i = 0; r && i < RESET_TRIES && db_alive(replay->work.db) && !stop_wait(i ? RESET_PAUSE_MS : 0); i++) {
+                r = db_run(replay->work.db, &call, 1, DB_BEGIN | DB_COMMIT, TIMEOUT_MS);
+                if (r && !db_lock_failed(replay->work.db))
                         break;
         }
         if (r)
-                fprintf(stderr, "ingest: replay: cannot empty the tables, nothing was changed: %s\n", db_error(replay->db));
+                fprintf(stderr, "ingest: replay: cannot empty the tables, nothing was changed: %s\n", db_error(replay->work.db));
         else
                 fprintf(stderr, "all tables are empty; should this end early, run ingest replay again\n");
         return r;
@@ -196,7 +195,7 @@ static int store(struct replay *replay, const struct stream_batch *batch)
                 r = writer_process(work);
         } while (!r && take_left(batch));
         if (r) {
-                fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->db));
+                fprintf(stderr, "ingest: replay: PostgreSQL: %s\n", db_error(replay->work.db));
                 return r;
         }
         for (size_t i = 0; i < work->dead_letter_count; i++)
@@ -214,24 +213,23 @@ static int end(struct replay *replay)
         if (replay->failed)
                 fprintf(stderr, "%zu %s cannot be stored; the running service makes dead letters of such messages\n",
                         replay->failed, replay->failed == 1 ? "message" : "messages");
-        return db_query(replay->db, &sql_50_replay_end, &from, 1, NULL, TIMEOUT_MS);
+        return db_query(replay->work.db, &sql_50_replay_end, &from, 1, NULL, TIMEOUT_MS);
 }
 
 static int run(struct replay *replay)
 {
         struct service *service = replay->service;
         const char *why = NULL;
-        replay->db = connect_schema(service);
-        if (replay->db && connect_may(service, replay->db, replay->reset ? NEED_RESET : NEED_WRITE))
+        replay->work.db = connect_schema(service);
+        if (replay->work.db && connect_may(service, replay->work.db, replay->reset ? NEED_RESET : NEED_WRITE))
                 return -1;
-        replay->redis = replay->db ? connect_redis(service) : NULL;
+        replay->redis = replay->work.db ? connect_redis(service) : NULL;
         if (!replay->redis)
                 return -1;
-        if (service->program->prepare(service, replay->db, &why)) {
-                fprintf(stderr, "ingest: replay: %s\n", why ? why : db_error(replay->db));
+        if (service->program->prepare(service, replay->work.db, &why)) {
+                fprintf(stderr, "ingest: replay: %s\n", why ? why : db_error(replay->work.db));
                 return -1;
         }
-        replay->work.db = replay->db;
         int r = replay->reset ? hold_streams(replay, true) : 0, emptied = 1;
         if (!r && replay->reset && !replay->accept_loss)
                 r = refuse_loss(replay);
@@ -278,10 +276,10 @@ int replay_command(struct service *service, int argc, char **argv)
         struct replay replay = {.service = service, .arena = ARENA_NULL, .from = "-"};
         worker_open_work(&replay.work, service, &replay.arena);
         int r = read_options(&replay, argc, argv) ? -1 : run(&replay);
-        tell_end(service, !r, "not_storable", (int64_t)replay.failed, replay.db ? db_error(replay.db) : NULL);
+        tell_end(service, !r, "not_storable", (int64_t)replay.failed, replay.work.db ? db_error(replay.work.db) : NULL);
         worker_close_work(&replay.work, service);
         redis_close(replay.redis);
-        db_close(replay.db);
+        db_close(replay.work.db);
         return r ? 1 : 0;
 }
 
