@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/clean.h"
 #include "common/cli/commands.h"
 #include "common/cli/connect.h"
 #include "common/cli/tell.h"
@@ -127,6 +128,7 @@ char **command_arguments(int *argc, char **argv, bool *json)
         int count = 0;
         *json = false;
         for (int i = 0; i < *argc; i++) {
+                clean_text(argv[i]);
                 char *value = i && !strncmp(argv[i], "--", 2) ? strchr(argv[i], '=') : NULL;
                 if (i && !strcmp(argv[i], word)) {
                         *json = true;

@@ -7,7 +7,8 @@
 
 #include "common/stage/service.h"
 
-/* --name=value taken apart, and --json out of its place, wherever it stands. The caller frees the list, not its texts. */
+/* What was typed, cleaned for a terminal in place; --name=value taken apart, and --json out of its place, wherever it stands.
+ * The caller frees the list, not its texts. */
 char **command_arguments(int *argc, char **argv, bool *json);
 /* --help, --version and bad usage: true, with *code set; false: go on with the settings read. */
 bool command_needs_no_settings(const struct program *program, int argc, char **argv, int *code);

@@ -233,12 +233,6 @@ static int open_retry(struct letters *letters)
 
 /* ---- the command ---- */
 
-static bool is_id(const char *text)
-{
-        size_t ms = strspn(text, "0123456789");
-        return ms && text[ms] == '-' && text[ms + 1] && !text[ms + 1 + strspn(text + ms + 1, "0123456789")];
-}
-
 bool dead_letters_accepts(int argc, char **argv)
 {
         const char *what = argc > 1 ? argv[1] : "";
@@ -250,7 +244,7 @@ bool dead_letters_accepts(int argc, char **argv)
         if (!show && argc == 3 && !strcmp(argv[2], "--all"))
                 return true;
         for (int i = 2; i < argc; i++)
-                if (!is_id(argv[i])) {
+                if (!strchr(argv[i], '-') || !stream_position_is_text(argv[i])) {
                         fprintf(stderr, "bad ID %s; it is in the first column of the list, or that of the entry\n", argv[i]);
                         return false;
                 }

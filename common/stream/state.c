@@ -197,8 +197,10 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
         size_t before = batch->count;
         size_t fits = batch->largest ? STREAM_BATCH_BYTES / batch->largest : 1;
         snprintf(number, sizeof(number), "%zu", fits > count ? count : fits ? fits : 1);
-        int r = redis_call(redis, &reply, "XRANGE", stream, from, to, "COUNT", number, NULL);
         *read = 0;
+        if (!strcmp(from, "(" STREAM_ID_MAX))
+                return 0;
+        int r = redis_call(redis, &reply, "XRANGE", stream, from, to, "COUNT", number, NULL);
         if (r)
                 return -1;
         stream_batch_keep(batch, reply);

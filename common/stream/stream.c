@@ -1,5 +1,6 @@
 #include "common/stream/stream.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,15 @@ struct stream_position stream_position_parse(const char *id)
         char *end;
         uint64_t ms = strtoull(id, &end, 10);
         return (struct stream_position){.ms = ms, .seq = *end == '-' ? strtoull(end + 1, NULL, 10) : 0};
+}
+
+bool stream_position_is_text(const char *text)
+{
+        static const char digits[] = "0123456789";
+        const size_t ms = strspn(text, digits), dash = text[ms] == '-', seq = dash ? strspn(text + ms + 1, digits) : 0;
+        errno = 0;
+        (void)stream_position_parse(text); /* ERANGE: more than 64 bits */
+        return ms && (seq || !dash) && !text[ms + dash + seq] && !errno;
 }
 
 int stream_position_compare(struct stream_position left, struct stream_position right)
@@ -174,6 +184,8 @@ int stream_pending_deliveries(
         for (size_t i = 0; consumer->streams[i]; i++) {
                 AUTO(redis_reply) struct redis_reply *reply = NULL;
                 char from[80];
+                if (!strcmp(after[i], STREAM_ID_MAX))
+                        continue;
                 snprintf(from, sizeof(from), "(%s", after[i]);
                 int r = pending_list(consumer, consumer->streams[i], from, 1, &reply);
                 if (r)

@@ -16,6 +16,9 @@
 
 enum { STREAM_NO_GROUP = 1 }; /* the stream or its group vanished: make it again, read again */
 
+/* Redis refuses an interval behind it. */
+#define STREAM_ID_MAX "18446744073709551615-18446744073709551615"
+
 /* An entry's id is ms-seq. */
 struct stream_position {
         uint64_t ms, seq;
@@ -23,6 +26,7 @@ struct stream_position {
 /* <0, 0, >0 */
 int stream_position_compare(struct stream_position left, struct stream_position right);
 struct stream_position stream_position_parse(const char *id);
+bool stream_position_is_text(const char *text); /* what a person gave: MS or MS-SEQ, 64 bits each */
 
 struct stream_entry {
         const char *stream; /* the caller's own text, as handed to stream_read */

@@ -244,12 +244,6 @@ static int run(struct replay *replay)
         return r;
 }
 
-static bool is_id(const char *text)
-{
-        size_t ms = strspn(text, "0123456789"), dash = text[ms] == '-', seq = strspn(text + ms + dash, "0123456789");
-        return ms && ms < 20 && (dash ? seq : !seq) && !text[ms + dash + seq];
-}
-
 static int read_options(struct replay *replay, int argc, char **argv)
 {
         for (int i = 1; i < argc; i++) {
@@ -257,7 +251,7 @@ static int read_options(struct replay *replay, int argc, char **argv)
                         replay->reset = true;
                 else if (!strcmp(argv[i], "--accept-loss"))
                         replay->accept_loss = true;
-                else if (!strcmp(argv[i], "--from") && i + 1 < argc && is_id(argv[i + 1]))
+                else if (!strcmp(argv[i], "--from") && i + 1 < argc && stream_position_is_text(argv[i + 1]))
                         replay->from = argv[++i];
                 else
                         return -1;

@@ -1,13 +1,18 @@
-"""What comes from outside makes no sense: replies of Redis and PostgreSQL, answers of a node, requests over HTTP, settings. No program crashes, and with
+"""What comes from outside makes no sense: replies of Redis and PostgreSQL, answers of a node, requests over HTTP, settings, ids, parameters. No program crashes, and with
 sense again all is exact. NONSENSE_ROUNDS says how much (default 8)."""
 import json
 import os
 import random
+import re
 import socket
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from psycopg.pq import DiagnosticField
 
 import feeds
+import oracle
 from node import Chain
 from programs import SERVICES
 from proxy import Proxy
@@ -165,3 +170,101 @@ def test_settings(pipeline, random_source, name):
         some["REDIS_URL"] = random_source.choice((some.get("REDIS_URL") or "redis://127.0.0.1:1", "redis://127.0.0.1:1"))
         done = pipeline.run(name, "status", **some)
         assert done.returncode in (0, 1, 2, 3) and (done.stdout or done.stderr), f"{some}: {done.returncode}"
+
+
+EDGES = (1, 2**31, 2**32, 2**53, 10**12, 10**13, 2**62, 2**63 - 2, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 2, 2**64 - 1)
+NO_IDS = ("", "-", "+", "*", "$", "0", "1-", "-1", "1-1-1", "1-x", " 1-1", "1 -1", "0x1-1", "\x1b[31m", "18446744073709551616-0", "1-18446744073709551616", "9" * 400, "%s%n")
+
+
+def some_ids(choice, count):
+    """So many ids, rising, near the edges of what a clock says and a column holds; the last one is the last that there can be."""
+    def near():
+        return max(0, min(2**64 - 1, choice.choice(EDGES) + choice.randint(-2, 2)))
+    first, last, ids = (0, 0), (2**64 - 1, 2**64 - 1), set()
+    while len(ids) < count - 1:
+        ids.add((near(), choice.choice((0, near()))))
+        ids -= {first, last}
+    return [f"{ms}-{seq}" for ms, seq in [*sorted(ids), last]]
+
+
+def test_ids_of_entries(make_pipeline, random_source, recording):
+    """Entries of any id: stored where a BIGINT holds it, else a dead letter; and each command takes what is no id for what it is."""
+    for _ in range(max(1, ROUNDS // 8)):
+        messages = feeds.single_stream(recording[:60])
+        messages = [replace(message, id=id_) for message, id_ in zip(messages, some_ids(random_source, len(messages)))]
+        good = [all(int(part) < 2**63 for part in message.id.split("-")) for message in messages]
+        pipeline = make_pipeline(WORKERS=2, CLAIM_IDLE_MS=300).migrate().listen_to(messages)
+        services = pipeline.start()
+        written = feeds.write(pipeline.redis(), messages)
+        pipeline.entries = [entry for entry, is_good in zip(written, good) if is_good]
+        until(pipeline.drained(), "all is drained", alive=pipeline.alive())
+        differences = pipeline.differences()
+        assert not differences, oracle.report(differences)
+        assert sorted(letter["id"] for letter in pipeline.dead_letters()) == sorted(id_ for (_, id_, _), is_good in zip(written, good) if not is_good)
+        pipeline.assert_verified()
+        pipeline.stop(*services)
+        for arguments in (("ingest", "dlq", "show"), ("ingest", "dlq", "retry"), ("ingest", "dlq", "drop"), ("ingest", "replay", "--from")):
+            text = random_source.choice(NO_IDS)
+            done = pipeline.run(*arguments, text)
+            assert done.returncode == 2 and done.stderr and "\x1b" not in done.stderr, f"{arguments} {text!r}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        assert pipeline.run("ingest", "replay").returncode == 0
+        for name in SERVICES:
+            assert pipeline.run(name, "check").returncode == 0 and pipeline.run(name, "status", "--json").stdout
+        pipeline.assert_verified()
+
+
+ROOT = Path(__file__).resolve().parents[2]
+STATEMENTS = [path for folder in ("ingest", "cascade", "analytics", "common", "migrations") for path in sorted((ROOT / folder / "sql").glob("*.sql"))
+              if path.stem != "10_audit_begin" and re.search(r"\$\d", path.read_text())]
+# Whose text parameters are names of tables, which only our programs choose.
+NAMED = ("10_audit_find", "10_audit_mend", "10_audit_verify", "10_event_repeat", "10_event_take", "16_chain_compare", "16_chain_mend", "16_chain_settle",
+         "20_rebuild_find", "20_rebuild_make", "42_pair_rebuild", "60_verify_table")
+TABLES = ("deposited_events", "generic_events", "atom", "position", "predicate_object", "predicate_id", "object_id")
+TEXTS = ("", "0", "x", "\\", "'", "{", "$1", "%s", "\x01\x1b", "é" * 300, "vault", "0x" + "f" * 64, "9" * 400, "NaN", "1e400", "Infinity")
+TYPED = {"boolean": ("t", "f"), "smallint": ("0", "-32768", "32767"), "integer": ("0", "-1", str(2**31 - 1)), "bigint": ("0", "-1", "7", str(2**63 - 1), str(-2**63)),
+         "text": TEXTS, "bytea": ("\\x", "\\x00ff"), "timestamp with time zone": ("infinity", "-infinity", "294276-12-31", "4714-11-24 BC", "2026-01-01"),
+         "jsonb": ("null", "[]", "{}", "1e400", '{"program": 1}', '{"fork_block": "x", "network": [], "depth": -1}', '{"fork_block": 0, "network": "n"}')}
+
+
+def some_parameter(choice, type_name, size, is_named):
+    """Bytes for a parameter of this type, `size` values where it is an array: mostly such that the type takes them."""
+    def one(name):
+        return choice.choice(TABLES if is_named and name == "text" and choice.random() < 0.8 else TYPED[name] if choice.random() < 0.97 else TEXTS)
+
+    def quoted(value):
+        return "NULL" if choice.random() < 0.03 else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    element = type_name.removesuffix("[]")
+    value = one(element) if element == type_name else "{" + ",".join(quoted(one(element)) for _ in range(size)) + "}"
+    data = value.encode()
+    return None if choice.random() < 0.03 else some_bytes_else(choice, data).replace(b"\0", b"0") if data and choice.random() < 0.03 else data
+
+
+def test_parameters_of_bytes(make_pipeline, random_source, small):
+    """Any bytes as parameters of any statement: it is done, or refused for the data (RO001: asked of the careful way); nothing internal, nothing that takes long."""
+    pipeline = make_pipeline().migrate().listen_to(small)
+    services = pipeline.start()
+    pipeline.feed(small)
+    pipeline.drain()
+    pipeline.stop(*services)
+    idle, found = [], set()
+    with pipeline.connect() as connection:
+        connection.autocommit = True
+        connection.execute("SET statement_timeout = '30s'")
+        server = connection.pgconn
+        for path in STATEMENTS:
+            server.exec_(b"BEGIN; SELECT audit_begin(1); PREPARE it AS " + path.read_bytes())
+            types = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'it'").fetchone()[0]
+            done = 0
+            for _ in range(10 * ROUNDS):
+                size = random_source.randint(0, 3)
+                server.exec_(b"SAVEPOINT before")
+                answer = server.exec_prepared(b"it", [some_parameter(random_source, name, size, path.stem in NAMED) for name in types])
+                state = (answer.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+                done += not state
+                if state and state[:2] not in ("22", "23", "RO") and not (state[:2] == "42" and path.stem in NAMED):
+                    found.add(f"{path.stem}: {answer.error_message.decode()}")
+                server.exec_(b"ROLLBACK TO before")
+            idle += [path.stem] if not done else []
+            server.exec_(b"ROLLBACK; DEALLOCATE it")
+    assert not found, "\n".join(sorted(found))
+    assert len(idle) < len(STATEMENTS) / 5, f"never done, whatever the parameters: {idle}"

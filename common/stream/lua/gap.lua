@@ -6,22 +6,13 @@
 -- until somebody sets the place.
 -- Returns how many were lost (-1: not known, the place was set by hand), the last id that the group had read before them, the first that is left behind
 -- them ('': not known, or none), the group's lag (-1: not known), and the place for ARGV[3] of the next look.
--- include behind.lua
+-- include ids.lua
 local function fields(list)
         local field = {}
         for i = 1, #list, 2 do
                 field[list[i]] = list[i + 1]
         end
         return field
-end
-local function less(a, b)
-        local a_ms, a_seq = a:match('(%d+)-(%d+)')
-        local b_ms, b_seq = b:match('(%d+)-(%d+)')
-        local function smaller(x, y) -- decimal strings: ids are 64 bits, Lua's numbers are not
-                if #x ~= #y then return #x < #y end
-                return x < y
-        end
-        return smaller(a_ms, b_ms) or (a_ms == b_ms and smaller(a_seq, b_seq))
 end
 local stream, group = fields(redis.call('XINFO', 'STREAM', KEYS[1])), nil
 for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -40,7 +31,7 @@ if not added or not (read or by_hand) or (read and less(stream['last-generated-i
         return {0, '', '', lag, counted}
 end
 local function left_behind(most) -- how many entries there are behind the last one read; nil: more than that, or too large
-        local count, all = behind(last, most + 1, 33554432)
+        local count, all = count_behind(last, most + 1, 33554432)
         return all and count <= most and count or nil
 end
 local left, before = nil, ''
@@ -52,7 +43,7 @@ elseif by_hand then
         left = left_behind(1000)
 elseif less(last, deleted) then -- XDEL of what was not read; once it is read on, Redis knows nothing up to the end of the stream
         left = left_behind(20000)
-elseif #redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1) == 0 then -- all is read
+elseif #entries_behind(last, 1) == 0 then -- all is read
         left = 0
 end
 local passed = left and added - left

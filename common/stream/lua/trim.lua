@@ -3,19 +3,11 @@
 -- Nothing goes while there is no group ARGV[2], our own: it has read nothing yet.
 -- What is looked at and what is dropped are one step: nothing can be added or delivered in between. Returns how many went.
 -- XTRIM of acked entries leaves the groups' lag right (Redis 7.0); XDEL would not.
+-- include ids.lua
 local excess = redis.call('XLEN', KEYS[1]) - tonumber(ARGV[1])
 local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
 if excess <= 0 or #groups == 0 then
         return 0
-end
-local function before(a, b)
-        local a_ms, a_seq = a:match('(%d+)-(%d+)')
-        local b_ms, b_seq = b:match('(%d+)-(%d+)')
-        local function less(x, y) -- decimal strings: ids are 64 bits, Lua's numbers are not
-                if #x ~= #y then return #x < #y end
-                return x < y
-        end
-        return less(a_ms, b_ms) or (a_ms == b_ms and less(a_seq, b_seq))
 end
 local safe, ours
 for _, group in ipairs(groups) do
@@ -28,24 +20,24 @@ for _, group in ipairs(groups) do
         if field['pending'] > 0 then
                 bound = redis.call('XPENDING', KEYS[1], field['name'])[2]
         end
-        if not safe or before(bound, safe) then
+        if not safe or less(bound, safe) then
                 safe = bound
         end
 end
 if not ours then
         return 0
 end
-local bound, seen, size, from = nil, 0, 0, '-'
+local bound, seen, size = '0-0', 0, 0
 repeat
-        local page = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', math.min(excess + 1 - seen, 20))
+        local page = entries_behind(bound, math.min(excess + 1 - seen, 20))
         for _, entry in ipairs(page) do
-                bound, from, seen = entry[1], '(' .. entry[1], seen + 1
+                bound, seen = entry[1], seen + 1
                 for _, text in ipairs(entry[2]) do
                         size = size + #text
                 end
         end
 until #page == 0 or seen > excess or seen >= 1000 or size >= 1048576
-if before(safe, bound) then
+if less(safe, bound) then
         bound = safe
 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', bound)
