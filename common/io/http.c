@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "common/base/clock.h"
@@ -153,9 +154,17 @@ static void answer_not_found(const struct http_route *routes, struct http_answer
         memory_stream_end(body);
 }
 
-static void answer_find(const struct http *http, const char *method, const char *path, struct http_answer *out)
+/* What a proxy sends names the host before the path (RFC 9112, section 3.2.2). */
+static const char *without_host(const char *target)
+{
+        const char *path = !strncasecmp(target, "http://", 7) ? strchr(target + 7, '/') : target;
+        return path ? path : "/";
+}
+
+static void answer_find(const struct http *http, const char *method, const char *target, struct http_answer *out)
 {
         const struct http_route *route = http->routes;
+        const char *path = without_host(target);
 
         if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
                 out->status = MHD_HTTP_METHOD_NOT_ALLOWED;

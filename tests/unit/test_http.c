@@ -150,7 +150,9 @@ static void html(void **state)
         ask("GET", "/");
         assert_header("Content-Length: 9");
         assert_string_equal(body(), "<p>é</p>");
-        ask("GET", "/policy");
+        ask("GET", "http://127.0.0.1"); /* as a proxy asks */
+        assert_header("Content-Length: 9");
+        ask("GET", "HTTP://host:1/policy?query=ignored");
         assert_header("Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'");
 }
 
