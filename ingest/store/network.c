@@ -17,8 +17,8 @@ int network_pin(struct db *db, int64_t deadline_ms, const char *network)
         char *pinned = NULL;
         const struct db_param param = db_text(network);
         int r = db_query(db, &sql_10_network_pin, &param, 1, NULL, deadline_ms) ? -1 : network_read(db, deadline_ms, &pinned);
-        if (!r && strcmp(pinned, network))
-                r = NETWORK_OTHER;
+        if (!r) /* none: somebody has emptied the table since */
+                r = !pinned ? -1 : strcmp(pinned, network) ? NETWORK_OTHER : 0;
         free(pinned);
         return r;
 }

@@ -1,5 +1,5 @@
 """What comes from outside makes no sense: replies of Redis and PostgreSQL, answers of a node, requests over HTTP, settings, ids, parameters. No program crashes, and with
-sense again all is exact. NONSENSE_ROUNDS says how much (default 8)."""
+sense again all is exact. NONSENSE_ROUNDS says how much (default 5)."""
 import json
 import os
 import random
@@ -18,7 +18,7 @@ from programs import SERVICES
 from proxy import Proxy
 from waiting import until
 
-ROUNDS = int(os.environ.get("NONSENSE_ROUNDS") or 8)
+ROUNDS = int(os.environ.get("NONSENSE_ROUNDS") or 5)
 BLOB = bytes(range(256))
 REPLIES = (b"+OK\r\n", b"-ERR nonsense\r\n", b"-NOGROUP nonsense\r\n", b"-MOVED 1 127.0.0.1:1\r\n", b"-MOVED x\r\n", b"-READONLY\r\n", b":-1\r\n", b":9223372036854775808\r\n",
            b"$-1\r\n", b"*-1\r\n", b"*0\r\n", b"*1\r\n*0\r\n", b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n9-9\r\n*-1\r\n", b"*2\r\n$3\r\n0-0\r\n*1\r\n:7\r\n",
