@@ -271,9 +271,9 @@ int replay_command(struct service *service, int argc, char **argv)
         worker_open_work(&replay.work, service, &replay.arena);
         int r = read_options(&replay, argc, argv) ? -1 : run(&replay);
         tell_end(service, !r, "not_storable", (int64_t)replay.failed, replay.work.db ? db_error(replay.work.db) : NULL);
-        worker_close_work(&replay.work, service);
         redis_close(replay.redis);
         db_close(replay.work.db);
+        worker_close_work(&replay.work, service);
         return r ? 1 : 0;
 }
 
