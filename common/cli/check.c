@@ -160,7 +160,8 @@ static bool is_allowed(struct redis *redis, const char *const words[7], const ch
                         snprintf(name, 256, "%s on %.200s", words[0], word);
                 redis_command_push(&command, word);
         }
-        return !redis_run(redis, &command, 0, NULL) || !strstr(redis_error(redis), "NOPERM");
+        return !redis_run(redis, &command, 0, NULL) ||
+               (!strstr(redis_error(redis), "NOPERM") && !strstr(redis_error(redis), "unknown command"));
 }
 
 static void check_commands(struct report *report, const struct service *service, struct redis *redis)
@@ -180,6 +181,10 @@ static void check_commands(struct report *report, const struct service *service,
 static void check_groups(struct report *report, const struct service *service, struct redis *redis)
 {
         const char *const *streams = service->shared->inputs;
+        const char *const written[] = {service->shared->output, service->shared->dead_letter_stream};
+        for (size_t i = 0; i < ARRAY_LENGTH(written); i++)
+                if (written[i] && redis_call(redis, NULL, "XLEN", written[i], NULL) && strstr(redis_error(redis), "WRONGTYPE"))
+                        tell(report, VERDICT_FAIL, "stream", "%s: %s", written[i], redis_error(redis));
         for (size_t i = 0; streams[i]; i++) {
                 struct stream_state state;
                 if (stream_state_read(redis, streams[i], service->shared->group, &state))

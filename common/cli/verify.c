@@ -8,6 +8,7 @@
 #include "common/cli/connect.h"
 #include "common/cli/tell.h"
 #include "common/io/redis.h"
+#include "common/stream/state.h"
 
 #define VERIFY_TIMEOUT_MS 3600000
 #define END_TIMEOUT_MS    5000
@@ -77,7 +78,7 @@ static void note_verify(const struct service *service, struct db *db, int64_t sa
                 fprintf(stderr, "%s: the result is not kept for the status page: %s\n", service->program->name, db_error(db));
 }
 
-/* A stage that reads events is judged by its streams: where one is missing, nothing is said of what it held. */
+/* A stage that reads events is judged by what its group has read of its streams: without one of them, nothing is said. */
 static void tell_missing_streams(const struct service *service)
 {
         const char *const *streams = service->shared->inputs;
@@ -86,10 +87,12 @@ static void tell_missing_streams(const struct service *service)
         if (service->program->outbox_stale || service_open_redis(service, &redis, 5000, &problem))
                 return;
         for (size_t i = 0; streams[i]; i++) {
-                AUTO(redis_reply) struct redis_reply *reply = NULL;
-                if (!redis_call(redis, &reply, "EXISTS", streams[i], NULL) && !redis_reply_number(reply))
-                        fprintf(stderr, "%s verify: there is no stream %s: nothing of it was judged; is the name right?\n",
-                                service->program->name, streams[i]);
+                bool unread;
+                if (stream_has_unread(redis, streams[i], service->shared->group, &unread) == STREAM_NO_GROUP)
+                        fprintf(stderr,
+                                "%s verify: there is no stream %s, or no group %s of it: nothing of it was judged; are the names "
+                                "right?\n",
+                                service->program->name, streams[i], service->shared->group);
         }
 }
 

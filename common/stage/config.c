@@ -16,7 +16,7 @@ static const char *const formats[] = {"text", "json", NULL};
 static const char *check_name(const char *value)
 {
         for (const char *p = value; *p; p++)
-                if (*p <= ' ' || *p == ',' || *p == 0x7f)
+                if ((unsigned char)*p <= ' ' || *p == ',' || *p == 0x7f)
                         return "must not hold blanks, commas or control characters";
         return strlen(value) > 200 ? "is longer than 200 bytes" : NULL;
 }

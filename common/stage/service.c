@@ -36,7 +36,8 @@ int service_tell_gap(struct service *service, struct redis *redis, const char *s
         pthread_mutex_lock(&service->health.lock);
         memcpy(gap.counted, service->counted[i], sizeof(gap.counted));
         pthread_mutex_unlock(&service->health.lock);
-        int r = stream_gap_read(redis, stream, service->shared->group, !service->shared->trims_inputs, &gap);
+        int r = stream_gap_read(
+                redis, stream, service->shared->group, !service->shared->trims_inputs, service->program->outbox_stale, &gap);
         if (lag)
                 *lag = gap.lag;
         if (!r) {

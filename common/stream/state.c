@@ -212,7 +212,7 @@ int stream_range(struct redis *redis, const char *stream, const char *from, cons
 
 int stream_probe(struct redis *redis, const char *stream, const char *group)
 {
-        return redis_call(redis, NULL, "XACK", stream, group, "0-1", NULL);
+        return redis_call(redis, NULL, "XACK", stream, group, "0-0", NULL);
 }
 
 int stream_count(struct redis *redis, const char *const *streams, int64_t *count)
@@ -239,13 +239,14 @@ static int run_script(struct redis *redis, const char *script, const char *strea
         return r ? -1 : 0;
 }
 
-int stream_gap_read(struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap)
+int stream_gap_read(
+        struct redis *redis, const char *stream, const char *group, bool only_producer_trims, bool outbox, struct stream_gap *gap)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
         gap->lost = 0;
         gap->lag = -1;
-        int r = redis_call(
-                redis, &reply, "EVAL", text_gap, "1", stream, group, only_producer_trims ? "1" : "0", gap->counted, NULL);
+        int r = redis_call(redis, &reply, "EVAL", text_gap, "1", stream, group, only_producer_trims ? "1" : "0", gap->counted,
+                outbox ? "1" : "0", NULL);
         if (r == REDIS_REFUSED && strstr(redis_error(redis), "no such key"))
                 return 0;
         if (r)

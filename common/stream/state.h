@@ -35,10 +35,11 @@ struct stream_gap {
         int64_t lag;                /* of the group; negative: not known */
         char counted[64];           /* in and out: its last place at which Redis knew how many it had read; "": none */
 };
-MUST_CHECK int stream_gap_read(
-        struct redis *redis, const char *stream, const char *group, bool only_producer_trims, struct stream_gap *gap);
-/* Whether Redis takes writes: an ack of what is not pending changes nothing, and is refused where any write is (by a replica,
- * with too few replicas, after it could not save). */
+/* outbox: what nobody read comes again from there, so a place beyond the end of the stream is taken back to the end. */
+MUST_CHECK int stream_gap_read(struct redis *redis, const char *stream, const char *group, bool only_producer_trims, bool outbox,
+        struct stream_gap *gap);
+/* Whether Redis takes writes: an ack of 0-0, which no entry can have, changes nothing, and is refused where any write is (by a
+ * replica, with too few replicas, after it could not save). */
 MUST_CHECK int stream_probe(struct redis *redis, const char *stream, const char *group);
 /* Entries in all of these streams together; streams ends at NULL. */
 MUST_CHECK int stream_count(struct redis *redis, const char *const *streams, int64_t *count);

@@ -164,7 +164,7 @@ def test_one_call_that_trims_looks_at_no_more_than_a_megabyte(pipeline):
         client.xadd("large", {"payload": "x" * size})
     for _, entries in client.xreadgroup(pipeline.group, "one", {"large": ">"}):
         client.xack("large", pipeline.group, *[id_ for id_, _ in entries])
-    script = client.register_script((LUA / "trim.lua").read_text())
+    script = client.register_script((LUA / "ids.lua").read_text() + (LUA / "trim.lua").read_text())
     dropped = []
     while not dropped or dropped[-1]:
         dropped.append(script(keys=["large"], args=[10, pipeline.group]))

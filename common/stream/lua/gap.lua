@@ -4,6 +4,7 @@
 -- hand (XGROUP SETID, CREATE) is told: Redis does not know how many entries such a group has read.
 -- ARGV[3]: the last place of the group at which Redis knew how many it had read ('': none). Where nothing behind it was deleted, Redis goes on to know it,
 -- until somebody sets the place.
+-- ARGV[4]: 1 where an outbox brings back what nobody read: a place beyond the end, where nothing is ever read, is taken back to it.
 -- Returns how many were lost (-1: not known, the place was set by hand), the last id that the group had read before them, the first that is left behind
 -- them ('': not known, or none), the group's lag (-1: not known), and the place for ARGV[3] of the next look.
 -- include ids.lua
@@ -25,7 +26,11 @@ local lag, by_hand = group and group['lag'] or -1, false
 local counted = read and last or ARGV[3]
 if group and not read and added and ARGV[2] == '1' then
         by_hand = last ~= '0-0' and (deleted == '0-0' or counted ~= '' and less(counted, last) and not less(counted, deleted))
-        read = last == '0-0' and 0
+        read = last == '0-0' and (counted == '' or counted == '0-0') and 0 -- else the group was made anew: what is gone may have been read
+end
+if group and ARGV[4] == '1' and less(stream['last-generated-id'], last) then
+        redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], stream['last-generated-id'])
+        return {-1, last, '', lag, ''}
 end
 if not added or not (read or by_hand) or (read and less(stream['last-generated-id'], last)) then -- or the place was set beyond the end by hand
         return {0, '', '', lag, counted}
