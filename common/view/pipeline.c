@@ -293,9 +293,22 @@ static void judge_tables(struct verdict *verdict, const cJSON *database)
                         number_of(item, "fork_block"), number_of(item, "events"));
 }
 
-static void note_backlog(struct verdict *verdict, const cJSON *stage)
+/* Where Redis does not know a lag it is counted, up to a limit. */
+static bool is_lag_counted(const cJSON *root, const cJSON *stage)
+{
+        const cJSON *stream;
+        cJSON_ArrayForEach(stream, get(root, "streams"))
+        {
+                if (!strcmp(text_of(stream, "stage"), text_of(stage, "name")) && cJSON_IsFalse(get(stream, "lag_known")))
+                        return true;
+        }
+        return false;
+}
+
+static void note_backlog(struct verdict *verdict, const cJSON *root, const cJSON *stage)
 {
         char time[TIME_SIZE];
+        const bool least = !strcmp(text_of(stage, "unit"), "entries") && is_lag_counted(root, stage);
         double progress = number_of(stage, "progress"), left = number_of(stage, "seconds_left");
         if (isnan(progress))
                 return;
@@ -303,8 +316,9 @@ static void note_backlog(struct verdict *verdict, const cJSON *stage)
                 snprintf(time, sizeof(time), "time left not known");
         else
                 time_text(left, time);
-        add_note(verdict, "%s is in a backlog: %.0f %s wait, %.0f %% done, %s%s", text_of(stage, "name"),
-                number_of(stage, "waiting"), text_of(stage, "unit"), 100 * progress, time, isnan(left) ? "" : " left");
+        add_note(verdict, "%s is in a backlog: %s%.0f %s wait, %.0f %% done, %s%s", text_of(stage, "name"),
+                least ? "at least " : "", number_of(stage, "waiting"), text_of(stage, "unit"), 100 * progress, time,
+                isnan(left) ? "" : " left");
 }
 
 void pipeline_judge(cJSON *root)
@@ -319,7 +333,7 @@ void pipeline_judge(cJSON *root)
         if (!cJSON_IsTrue(get(root, "streams_old")) && !cJSON_GetArraySize(get(database, "reorgs_running")))
                 cJSON_ArrayForEach(item, get(root, "streams")) judge_stream(&verdict, item);
         judge_tables(&verdict, database);
-        cJSON_ArrayForEach(item, get(root, "stages")) note_backlog(&verdict, item);
+        cJSON_ArrayForEach(item, get(root, "stages")) note_backlog(&verdict, root, item);
         double letters = number_of(get(root, "dead_letters"), "count");
         if (letters > 0)
                 add_problem(

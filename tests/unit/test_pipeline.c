@@ -219,6 +219,17 @@ static void time_left_is_not_known(void **state)
         assert_true(cJSON_IsNull(at("waiting/seconds_left")));
 }
 
+static void a_lag_is_counted_up_to_a_limit(void **state)
+{
+        (void)state;
+        set("streams/0/lag", "2000");
+        set("streams/0/most", "2000");
+        set("streams/0/rate_history", "[]");
+        cJSON_AddFalseToObject(at("streams/0"), "lag_known");
+        judge("working", NULL, NULL, NULL);
+        assert_non_null(strstr(at("notes/0")->valuestring, "a is in a backlog: at least 2000 entries wait"));
+}
+
 static void verify_found_differences(void **state)
 {
         (void)state;
@@ -261,6 +272,7 @@ int main(void)
                 TEST(a_change_waits_in_the_outbox),
                 TEST(a_backlog_is_no_problem),
                 TEST(time_left_is_not_known),
+                TEST(a_lag_is_counted_up_to_a_limit),
                 TEST(verify_found_differences),
                 TEST(a_dead_letter),
                 TEST(nothing_was_asked_yet),
