@@ -30,14 +30,18 @@ def check(pipeline, name):
 
 
 def test_the_rights_of_the_document_suffice(redis_user):
-    """With a reorg, a dead letter that is tried again, verify, rebuild and a replay; on these keys and no other."""
+    """With a reorg, a dead consumer's entries, a dead letter that is tried again, verify, rebuild and a replay; on these keys and no other."""
     pipeline, grant = redis_user
     reorg = feeds.load("reorg.jsonl.xz")
     pipeline.listen_to(reorg).migrate()
     keys = [*pipeline.streams, pipeline.vault_updates, pipeline.term_updates, pipeline.dead_letter_stream, f"{pipeline.group}:database"]
     grant("resetkeys", *(f"~{key}" for key in keys))
-    services = [service.ready() for service in pipeline.start()]
-    pipeline.feed(reorg)
+    pipeline.feed(reorg[:20])
+    for stream in feeds.streams_of(reorg[:20]):
+        pipeline.redis().xgroup_create(stream, pipeline.group, id="0")
+        pipeline.redis().xreadgroup(pipeline.group, "dead", {stream: ">"})
+    services = [service.ready() for service in pipeline.start(CLAIM_IDLE_MS=300)]
+    pipeline.feed(reorg[20:])
     pipeline.drain().assert_exact()
     for name in SERVICES:
         assert check(pipeline, name) == "all that are needed are allowed"

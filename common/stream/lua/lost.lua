@@ -22,9 +22,9 @@ local function tell(id)
         redis.call('XADD', letters, '*', 'stage', ARGV[5], 'stream', stream, 'id', id, 'group', group, 'event_index', '', 'error_class', 'lost',
                 'error', ARGV[6], 'attempts', '0', 'first_seen', iso(id), 'payload', '')
 end
-local kind = redis.call('TYPE', letters).ok
-if kind ~= 'stream' and kind ~= 'none' then -- asked first: a script that fails half way is not undone
-        return redis.error_reply('WRONGTYPE the key of the dead letters, ' .. letters .. ', holds a ' .. kind)
+local asked = redis.pcall('XLEN', letters) -- first: a script that fails half way is not undone
+if type(asked) == 'table' then
+        return redis.error_reply(asked.err .. ' (' .. letters .. ')')
 end
 if ARGV[7] then
         local reply = redis.call('XAUTOCLAIM', stream, group, consumer, ARGV[7], ARGV[4], 'COUNT', ARGV[3], 'JUSTID')
