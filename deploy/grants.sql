@@ -10,6 +10,7 @@ BEGIN
         FOREACH program IN ARRAY ARRAY['pipeline_ingest', 'pipeline_cascade', 'pipeline_analytics'] LOOP
                 EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', schema, program);
                 EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %I', schema, program); -- verify, status
+                EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %s TO %I', schema, program); -- where PUBLIC may not
                 EXECUTE format('GRANT INSERT, UPDATE, DELETE ON pipeline_replica, pipeline_stream, verify_result TO %I', program);
                 -- ingest: what a notice moves; all: verify and rebuild
                 EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), program);

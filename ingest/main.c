@@ -23,19 +23,17 @@
 
 static const char *check_streams(const char *value)
 {
-        size_t size;
-        for (const char *item = value; item; item = strchr(item, ','), item = item ? item + 1 : NULL) {
+        const char *problem = NULL;
+        AUTO(text) char *copy = memory_copy(value);
+        for (char *rest = copy, *item, *end; !problem && (item = strsep(&rest, ","));) {
                 item += strspn(item, " \t\r\n");
-                size = strlen(RANGE_STREAM);
-                if (!strncmp(item, RANGE_STREAM, size) && strchr(", \t\r\n", item[size]))
-                        return "has the item " RANGE_STREAM ", which is what rows from the chain are marked with";
-                size = strcspn(item, ",");
-                while (size && strchr(" \t\r\n", item[size - 1]))
-                        size--;
-                if (strcspn(item, " \t\r\n") < size)
-                        return "has an item with a blank in it: items are separated by commas";
+                for (end = item + strlen(item); end > item && strchr(" \t\r\n", end[-1]); end--)
+                        end[-1] = '\0';
+                problem = strcmp(item, RANGE_STREAM) ? config_check_name(item)
+                                                     : "has the item " RANGE_STREAM
+                                                       ", which is what rows from the chain are marked with";
         }
-        return NULL;
+        return problem;
 }
 
 static const char *check_address(const char *value)
@@ -54,7 +52,7 @@ static const struct setting rows[] = {
                 .offset = AT(streams),
                 .check = check_streams,
                 .help = "comma-separated input streams, at most 62"},
-        SETTING_OF_TEXT("NETWORK", AT(network), NULL, NULL,
+        SETTING_OF_TEXT("NETWORK", AT(network), NULL, config_check_name,
                 "the one network whose events are taken; default: that of the first event stored, which is pinned in the "
                 "database"),
         SETTING_OF_SWITCH("TRIM_INPUT", AT(trim_input), "false", "trim the input streams behind what every group has acked, too"),
@@ -87,6 +85,20 @@ static void derive(void *context)
         config->shared.trims_inputs = config->trim_input;
 }
 
+static int fits(const struct service *service, struct db *db, const char **problem)
+{
+        const struct ingest_config *config = service->config;
+        AUTO(text) char *pinned = NULL;
+        int r = config->network ? network_read(db, service->shared->processing_timeout_ms, &pinned) : 0;
+        if (r || !pinned || !strcmp(pinned, config->network))
+                return r;
+        *problem =
+                "this database holds the events of another network than NETWORK says: set NETWORK to that of pinned_network, or "
+                "give this network a database of its own; where no event is stored and it was pinned by mistake: DELETE FROM "
+                "pinned_network";
+        return 1;
+}
+
 static int prepare(struct service *service, struct db *db, const char **problem)
 {
         const struct ingest_config *config = service->config;
@@ -102,12 +114,7 @@ static int prepare(struct service *service, struct db *db, const char **problem)
         if (r || !config->network)
                 return r;
         r = network_pin(db, service->shared->processing_timeout_ms, config->network);
-        if (r == NETWORK_OTHER)
-                *problem =
-                        "this database holds the events of another network than NETWORK says: set NETWORK to that of "
-                        "pinned_network, or give this network a database of its own; where no event is stored and it was pinned "
-                        "by mistake: DELETE FROM pinned_network";
-        return r;
+        return r == NETWORK_OTHER ? fits(service, db, problem) : r;
 }
 
 static int rebuild(struct service *service, struct db *db)
@@ -171,6 +178,7 @@ int main(int argc, char **argv)
                 .estimate = writer_estimate_units,
                 .process = writer_process,
                 .prepare = prepare,
+                .fits = fits,
                 .beside = reconcile_beside,
                 .verify_begin = audit_begin,
                 .gauge_sql = &sql_12_conflicting_count,

@@ -81,7 +81,10 @@ int migrate_command(struct service *service, int argc, char **argv)
         if (status)
                 return show_status(db, json);
         int r = schema_migrate(service, db, tell_user);
-        tell_end(service, !r, "version", schema_known(), db_error(db));
+        char text[PROGRAM_EXPLAIN_SIZE] = "";
+        if (r)
+                schema_explain(db, r, text);
+        tell_end(service, !r, r ? NULL : "version", schema_known(), text);
         if (!r && !json)
                 printf("the schema is at version %" PRId64 "\n", schema_known());
         return report(db, r);

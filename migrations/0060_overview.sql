@@ -65,6 +65,8 @@ CREATE TABLE pipeline_replica (
 CREATE FUNCTION pipeline_overview() RETURNS JSONB LANGUAGE sql STABLE AS $$
         SELECT jsonb_build_object(
                 'tables', (SELECT jsonb_object_agg(s.relname, greatest(s.n_live_tup, c.reltuples::bigint, 0) ORDER BY s.relname)
+                                || jsonb_build_object('orphaned_events', greatest(max(s.n_live_tup) FILTER (WHERE s.relname = 'orphaned_events'),
+                                        (SELECT count(*) FROM (SELECT FROM orphaned_events LIMIT 10000) few))) -- no estimate where they are few
                         FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid -- a crash empties the statistics
                         WHERE s.relid IN ('atom_created_events'::regclass, 'triple_created_events'::regclass, 'deposited_events'::regclass,
                                 'redeemed_events'::regclass, 'share_price_changed_events'::regclass, 'generic_events'::regclass,

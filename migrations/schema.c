@@ -37,7 +37,9 @@ static int look(struct db *db, bool *listed)
         bool there = !strcmp(db_rows_text(rows, 0, 0), "t"), ours = !strcmp(db_rows_text(rows, 0, 1), "t");
         *listed = there;
         if (db_rows_text(rows, 0, 3))
-                return SCHEMA_NO_TRIGGERS;
+                return SCHEMA_UNUSABLE;
+        if (db_rows_text(rows, 0, 4))
+                return SCHEMA_UNSOUND;
         if (there && !ours)
                 return SCHEMA_FOREIGN;
         return !there && tables ? SCHEMA_FOREIGN : 0;
@@ -65,7 +67,7 @@ int schema_check(struct db *db, int64_t *version)
         bool listed = false;
         *version = 0;
         int r = look(db, &listed);
-        if (r && r != SCHEMA_NO_TRIGGERS)
+        if (r && r != SCHEMA_UNSOUND)
                 return r;
         int fits = listed ? judge_list(db, version) : SCHEMA_OLD;
         return fits ? fits : r;
@@ -156,10 +158,10 @@ void schema_explain(struct db *db, int result, char text[PROGRAM_EXPLAIN_SIZE])
                         "a migration was applied with another text than this program has: use the build that made this database, "
                         "or a new database");
                 return;
-        case SCHEMA_NO_TRIGGERS:
-                read_look(db, 3, seen);
-                snprintf(text, PROGRAM_EXPLAIN_SIZE,
-                        "triggers of ours do not fire, so all that follows from the events would be missing: %s", seen);
+        case SCHEMA_UNUSABLE:
+        case SCHEMA_UNSOUND:
+                read_look(db, result == SCHEMA_UNUSABLE ? 3 : 4, seen);
+                snprintf(text, PROGRAM_EXPLAIN_SIZE, "%s", seen);
                 return;
         default:
                 snprintf(text, PROGRAM_EXPLAIN_SIZE, "%s", db_error(db));

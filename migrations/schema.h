@@ -17,11 +17,12 @@ struct migration {
 extern const struct migration migrations[]; /* ends at name NULL */
 
 enum {
-        SCHEMA_FOREIGN = 10,     /* tables of our names, but no schema_migrations of ours */
-        SCHEMA_OLD = 11,         /* behind what this program knows, or empty */
-        SCHEMA_NEW = 12,         /* ahead of it by a migration that is not additive */
-        SCHEMA_EDITED = 13,      /* a migration was applied with another text */
-        SCHEMA_NO_TRIGGERS = 14, /* triggers of ours do not fire: session_replication_role, or they are disabled */
+        SCHEMA_FOREIGN = 10,  /* tables of our names, but no schema_migrations of ours */
+        SCHEMA_OLD = 11,      /* behind what this program knows, or empty */
+        SCHEMA_NEW = 12,      /* ahead of it by a migration that is not additive */
+        SCHEMA_EDITED = 13,   /* a migration was applied with another text */
+        SCHEMA_UNUSABLE = 14, /* no schema that this role may use */
+        SCHEMA_UNSOUND = 15,  /* rows are hidden (row level security), or triggers of ours do not fire */
 };
 
 int64_t schema_known(void); /* the version this program is made for */

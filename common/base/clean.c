@@ -146,6 +146,12 @@ void clean_hide(const char *value, char *hidden)
                 hide_userinfo(value, hidden, scheme, web || !scheme || !strncasecmp(value, "redis", 5));
         if (web)
                 hide_path(value, hidden, scheme);
+        const char *path = strchr(value + scheme, '/');
+        if (path && (!strncasecmp(value, "redis://", 8) || !strncasecmp(value, "rediss://", 9)) &&
+                path[1 + strspn(path + 1, "0123456789")])
+                memset(hidden + (path + 1 - value), 1, strlen(path + 1)); /* no database: a password, put there */
+        if (!scheme && !is_conninfo(value) && *value != '/' && *value != '.' && !strchr(value, '@'))
+                memset(hidden, 1, strlen(value)); /* nothing of it says what it is: it may be the password alone */
 }
 
 /* ---- what is remembered ---- */
@@ -237,7 +243,6 @@ static void mask(char *text)
 void clean_text(char *text)
 {
         char *to = text;
-        mask(text);
         for (const char *from = text; *from;) {
                 size_t size = log_character_size(from);
                 if (!size || log_is_command(from, size)) {
@@ -251,6 +256,12 @@ void clean_text(char *text)
                 }
         }
         *to = '\0';
+}
+
+void clean_reason(char *text)
+{
+        mask(text);
+        clean_text(text);
 }
 
 const char *clean_copy(const char *text, char *out, size_t size)

@@ -17,8 +17,11 @@ void clean_hide(const char *value, char *hidden);
 /* Remembers the secrets of a setting's value, for the process' life. Secrets shorter than 3 bytes are not looked for. */
 void clean_remember(const char *value);
 
-/* In place, never longer: remembered secrets become ***; control characters, marks that turn the direction of writing, and bytes
- * that are not UTF-8 become ?. */
+/* In place, never longer: control characters, marks that turn the direction of writing, and bytes that are not UTF-8 become ?.
+ * For names and data: a word in them that is also a password means nothing. */
 void clean_text(char *text);
-/* The same into a buffer. Returns out. text NULL: "". */
+/* For what servers and libraries say: remembered secrets become ***, too. Nothing is decided by a text that was cleaned like
+ * that. */
+void clean_reason(char *text);
+/* clean_text into a buffer. Returns out. text NULL: "". */
 const char *clean_copy(const char *text, char *out, size_t size);

@@ -2,9 +2,11 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "common/base/clean.h"
 #include "common/base/log.h"
@@ -42,24 +44,43 @@ static const char *env_get(const char *name)
         return value && *value ? value : NULL;
 }
 
-/* The content of a small text file without its last newline, malloc'd; NULL: *problem says why. */
+/* Without the byte order mark that an editor put before it, and without the blanks and line ends around it. */
+static char *copy_trimmed(const char *text)
+{
+        static const char blanks[] = " \t\r\n";
+        size_t size;
+
+        text += strncmp(text, "\xef\xbb\xbf", 3) ? 0 : 3;
+        text += strspn(text, blanks);
+        for (size = strlen(text); size && strchr(blanks, text[size - 1]); size--)
+                ;
+        return memory_copy_part(text, size);
+}
+
+/* The content of a small text file, malloc'd; NULL: *problem says why. A pipe is refused: it gives its content once, or never. */
 static char *file_read(const char *path, const char **problem)
 {
-        char text[FILE_SIZE_MAX + 2];
-        FILE *file = fopen(path, "re");
-        size_t size = file ? fread(text, 1, FILE_SIZE_MAX + 1, file) : 0;
+        char text[FILE_SIZE_MAX + 2], *copy;
+        struct stat about;
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        ssize_t size = fd < 0 ? -1 : read(fd, text, FILE_SIZE_MAX + 1);
 
-        *problem = !file || ferror(file) ? strerror(errno) : size > FILE_SIZE_MAX ? "larger than 8 KB" : NULL;
-        if (file)
-                fclose(file);
+        *problem = size < 0 ? strerror(errno) : size > FILE_SIZE_MAX ? "larger than 8 KB" : NULL;
+        if (fd >= 0) {
+                if (!fstat(fd, &about) && S_ISFIFO(about.st_mode))
+                        *problem = "it is a pipe; it is read again and again, so give a file";
+                close(fd);
+        }
         if (*problem)
                 return NULL;
         text[size] = '\0';
-        size -= size > 0 && text[size - 1] == '\n';
-        size -= size > 0 && text[size - 1] == '\r';
-        if (size == 0 || strlen(text) < size)
-                *problem = size == 0 ? "it is empty" : "it holds a NUL byte";
-        return *problem ? NULL : memory_copy_part(text, size);
+        copy = copy_trimmed(text);
+        if (strlen(text) < (size_t)size || !*copy) {
+                *problem = strlen(text) < (size_t)size ? "it holds a NUL byte" : "it is empty";
+                free(copy);
+                return NULL;
+        }
+        return copy;
 }
 
 /* The text of a setting, malloc'd, NULL where it is unset and has no default; SETTINGS_BAD: the reason is printed. */
@@ -86,13 +107,13 @@ static int text_get(const struct setting *row, char **text, FILE *problems)
         }
         value = value ? value : row->fallback;
         if (value)
-                *text = memory_copy(value);
+                *text = row->from_file ? copy_trimmed(value) : memory_copy(value);
         return 0;
 }
 
 /* What it means */
 
-static bool number_parse(const char *text, int64_t *out)
+bool settings_number_parse(const char *text, int64_t *out)
 {
         int64_t value = 0;
 
@@ -137,7 +158,7 @@ static char **list_parse(const char *text, const char **problem)
                 if (!*item)
                         *problem = "has an empty item";
                 for (size_t i = 0; i < n; i++)
-                        if (strcmp(list[i], item) == 0)
+                        if (!*problem && strcmp(list[i], item) == 0)
                                 *problem = "has an item twice";
                 list[n++] = item;
         }
@@ -181,7 +202,7 @@ static int value_read(const struct setting *row, const char *text, void *field, 
                 good = !problem;
                 break;
         case SETTING_NUMBER:
-                good = number_parse(text, &number) && number >= row->min && number <= row->max;
+                good = settings_number_parse(text, &number) && number >= row->min && number <= row->max;
                 *(int64_t *)field = number;
                 break;
         case SETTING_SWITCH:
@@ -270,27 +291,25 @@ static const struct setting *row_find(const struct settings_table *table, const 
         abort();
 }
 
-char *settings_text_now(const struct settings_table *table, const char *name, const char *before)
+char *settings_text_now(const struct settings_table *table, const char *name, const char *before, const char **problem)
 {
         const struct setting *row = row_find(table, name);
         char variable[128], *text = NULL;
-        const char *path, *problem = NULL;
+        const char *path;
 
+        *problem = NULL;
         snprintf(variable, sizeof variable, "%s_FILE", name);
         path = row->from_file ? env_get(variable) : NULL;
         if (path)
-                text = file_read(path, &problem);
+                text = file_read(path, problem);
         if (text && row->secret)
                 clean_remember(text);
         if (text && row->check)
-                problem = row->check(text);
-        if (problem) {
-                log_write(LOG_WARN, "the file's value is not used, the one before it stays", "variable=%s error=%s", variable,
-                        problem);
-                free(text);
-                text = NULL;
-        }
-        return text ? text : memory_copy(before);
+                *problem = row->check(text);
+        if (text && !*problem)
+                return text;
+        free(text);
+        return memory_copy(before);
 }
 
 /* Levenshtein's distance, whatever the case; more than `most` counts as most + 1. */

@@ -65,9 +65,12 @@ MUST_CHECK int settings_read(const struct settings_table *table, void *target, c
 
 /*
  * A SETTING_TEXT as its file is now (NAME_FILE), malloc'd: mounted secrets change under a running program. A copy of `before`
- * where the setting is not from a file, or the file cannot be read or holds a bad value, which is logged.
+ * where the setting is not from a file, or where *problem (static text, else NULL) says why the file's value is not used.
  */
-char *settings_text_now(const struct settings_table *table, const char *name, const char *before);
+char *settings_text_now(const struct settings_table *table, const char *name, const char *before, const char **problem);
+
+/* Whether text is a number from 0 to 2^63-1 in plain digits, and nothing else. */
+bool settings_number_parse(const char *text, int64_t *out);
 
 /* Logs a warning for each variable of the environment that is set, is none of the table's and is near one of them (WORKER). */
 void settings_warn_of_near_names(const struct settings_table *table);

@@ -103,7 +103,8 @@ static void check_writes(struct report *report, const struct service *service, s
 {
         const char *const *streams = service->shared->inputs;
         if (stream_probe(redis, streams[0], service->shared->group))
-                tell(report, VERDICT_FAIL, "redis role", "takes no writes: %s", redis_error(redis));
+                tell(report, VERDICT_FAIL, "redis role",
+                        redis_error_is(redis, "WRONGTYPE") ? "no stream: %s" : "takes no writes: %s", redis_error(redis));
         else
                 tell(report, VERDICT_OK, "redis role", "takes writes");
 }
@@ -161,7 +162,7 @@ static bool is_allowed(struct redis *redis, const char *const words[7], const ch
                 redis_command_push(&command, word);
         }
         return !redis_run(redis, &command, 0, NULL) ||
-               (!strstr(redis_error(redis), "NOPERM") && !strstr(redis_error(redis), "unknown command"));
+               (!redis_error_is(redis, "NOPERM") && !redis_error_is(redis, "ERR unknown command"));
 }
 
 static void check_commands(struct report *report, const struct service *service, struct redis *redis)
@@ -183,7 +184,7 @@ static void check_groups(struct report *report, const struct service *service, s
         const char *const *streams = service->shared->inputs;
         const char *const written[] = {service->shared->output, service->shared->dead_letter_stream};
         for (size_t i = 0; i < ARRAY_LENGTH(written); i++)
-                if (written[i] && redis_call(redis, NULL, "XLEN", written[i], NULL) && strstr(redis_error(redis), "WRONGTYPE"))
+                if (written[i] && redis_call(redis, NULL, "XLEN", written[i], NULL) && redis_error_is(redis, "WRONGTYPE"))
                         tell(report, VERDICT_FAIL, "stream", "%s: %s", written[i], redis_error(redis));
         for (size_t i = 0; streams[i]; i++) {
                 struct stream_state state;
@@ -258,6 +259,16 @@ static bool check_schema(struct report *report, const struct program_database *d
         return !r;
 }
 
+static void check_settings(struct report *report, const struct service *service, struct db *db)
+{
+        const char *problem = NULL;
+        int r = service->program->fits ? service->program->fits(service, db, &problem) : 0;
+        tell(report, r ? VERDICT_FAIL : VERDICT_OK, "settings", "%s",
+                !r        ? "fit what the database holds"
+                : problem ? problem
+                          : db_error(db));
+}
+
 /* Whether its schema fits. */
 static bool check_postgres(struct report *report, struct service *service, struct db **out)
 {
@@ -280,7 +291,10 @@ static bool check_postgres(struct report *report, struct service *service, struc
         tell(report, writes ? VERDICT_OK : VERDICT_FAIL, "database role", "%s", writes ? "takes writes" : why);
         check_rights(report, service, db);
         check_clock(report, "postgresql clock", db_rows_number(rows, 0, 3));
-        return check_schema(report, service->program->database, db);
+        if (!check_schema(report, service->program->database, db))
+                return false;
+        check_settings(report, service, db);
+        return true;
 }
 
 static void check_ownership(struct report *report, struct service *service, struct redis *redis, struct db *db)

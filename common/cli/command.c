@@ -14,9 +14,8 @@
 /* 0: it is no number above 0. */
 static int64_t positive(const char *text)
 {
-        char *end;
-        int64_t number = strtoll(text, &end, 10);
-        return *end || number < 0 || number == INT64_MAX ? 0 : number;
+        int64_t number;
+        return settings_number_parse(text, &number) ? number : 0;
 }
 
 /* Whether what stands behind the name is the command's option, over and over, or nothing. What is not is named. */

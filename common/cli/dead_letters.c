@@ -68,17 +68,18 @@ static int visit_range(struct letters *letters, const char *from, const char *to
         return r < 0 ? r : worst;
 }
 
-/* By the letter's own id; else by that of the entry it is about, which the log and the status page show. */
+/* By the letter's own id. What is only shown, by that of the entry it is about, too: the log says that one. A letter that is gone
+ * is no reason to change another one. */
 static int visit_one(struct letters *letters, const char *id)
 {
         const char *name = letters->service->program->name;
         const size_t before = letters->met;
         int r = visit_range(letters, id, id, NULL);
-        if (!r && letters->met == before)
+        if (!r && letters->met == before && letters->whole)
                 r = visit_range(letters, "-", "+", id);
         if (r || letters->met > before)
                 return r;
-        fprintf(stderr, "%s: %s is no dead letter of this stage and group; see %s dlq list\n", name, id, name);
+        fprintf(stderr, "%s: %s is no dead letter of this stage and group; see %s dlq list, first column\n", name, id, name);
         return 1;
 }
 
@@ -118,7 +119,7 @@ static void print_json(const struct letters *letters, const struct stream_entry 
                         add_field(object, letter, shown[i]);
         char *text = cJSON_PrintUnformatted(object);
         printf("%s%s",
-                !letters->done   ? ""
+                !letters->done   ? letters->whole ? "" : "["
                 : letters->whole ? "\n"
                                  : ",\n",
                 text); /* show: one a line, where an entry has several */
@@ -190,6 +191,8 @@ static int retry_dead_letter(struct letters *letters, const struct stream_entry 
         struct stream_entry entry = stream_entry_make(field(letter, "stream"), field(letter, "id"), letter->fields);
         const struct stream_batch batch = {.entries = &entry, .count = 1, .redelivered = true};
         struct work *work = &letters->work;
+        if (!*entry.stream || config_check_name(entry.stream) || !strchr(entry.id, '-') || !stream_position_is_text(entry.id))
+                return refuse(letters, letter, "it does not say of which stream and entry it is");
         if (!strcmp(field(letter, "error_class"), "lost"))
                 return refuse(letters, letter, "its data is lost; an outbox or the chain mends what it said, drop the letter");
         arena_reset(&letters->arena);
@@ -245,7 +248,7 @@ bool dead_letters_accepts(int argc, char **argv)
                 return true;
         for (int i = 2; i < argc; i++)
                 if (!strchr(argv[i], '-') || !stream_position_is_text(argv[i])) {
-                        fprintf(stderr, "bad ID %s; it is in the first column of the list, or that of the entry\n", argv[i]);
+                        fprintf(stderr, "bad ID %s; it is in the first column of the list\n", argv[i]);
                         return false;
                 }
         return !show || argc == 3;
@@ -254,11 +257,13 @@ bool dead_letters_accepts(int argc, char **argv)
 static void end_print(const struct letters *letters, int r)
 {
         const struct service *service = letters->service;
-        if (service->json)
-                fputs(!letters->whole ? "]\n" : letters->done ? "\n" : "", stdout);
+        if (service->json && letters->done)
+                fputs(letters->whole ? "\n" : "]\n", stdout);
+        else if (service->json && !letters->whole && !r)
+                fputs("[]\n", stdout);
         else if (!letters->whole && !letters->done && !r)
                 fprintf(stderr, "%s: no dead letters\n", service->program->name);
-        if (letters->whole && r)
+        if (r && (letters->whole || !letters->done)) /* what has begun as a list ends as one */
                 tell_end(service, false, NULL, 0, "not shown, see stderr");
 }
 
@@ -281,8 +286,6 @@ int dead_letters_run(struct service *service, int argc, char **argv)
                 tell_end(service, false, NULL, 0, "not begun, see stderr");
                 return 1;
         }
-        if (list && service->json)
-                printf("[");
         worker_open_work(&letters.work, service, &letters.arena);
         int r = again ? open_retry(&letters) : 0;
         if (!r && (list || !strcmp(argv[2], "--all")))

@@ -138,7 +138,7 @@ static void take_history(cJSON *root, const cJSON *answer)
 
 static void keep_problem(char problem[256], const char *text)
 {
-        snprintf(problem, 256, "%s", text ? text : "cannot connect");
+        snprintf(problem, 256, "%.255s", text ? text : "cannot connect");
 }
 
 static int ask_redis(struct terminal *terminal)
@@ -173,7 +173,15 @@ static void look_at_database(struct terminal *terminal)
         if (!terminal->db && service_open_db(terminal->service, &terminal->db, CONNECT_TIMEOUT_MS, NULL, NULL, &problem)) {
                 keep_problem(terminal->db_problem, problem);
         } else if (model_ask_database(terminal->model, terminal->service, terminal->db)) {
+                const struct program_database *database = terminal->service->program->database;
+                char why[PROGRAM_EXPLAIN_SIZE];
+                int64_t version;
                 keep_problem(terminal->db_problem, db_error(terminal->db));
+                int r = database->check(terminal->db, &version);
+                if (r > 0) {
+                        database->explain(terminal->db, r, why);
+                        keep_problem(terminal->db_problem, why);
+                }
                 terminal->db = db_close(terminal->db);
         }
 }

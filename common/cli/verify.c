@@ -79,21 +79,25 @@ static void note_verify(const struct service *service, struct db *db, int64_t sa
 }
 
 /* A stage that reads events is judged by what its group has read of its streams: without one of them, nothing is said. */
-static void tell_missing_streams(const struct service *service)
+static cJSON *tell_missing_streams(const struct service *service)
 {
+        cJSON *missing = cJSON_CreateArray();
         const char *const *streams = service->shared->inputs;
         AUTO(redis) struct redis *redis = NULL;
         AUTO(text) char *problem = NULL;
         if (service->program->outbox_stale || service_open_redis(service, &redis, 5000, &problem))
-                return;
+                return missing;
         for (size_t i = 0; streams[i]; i++) {
                 bool unread;
-                if (stream_has_unread(redis, streams[i], service->shared->group, &unread) == STREAM_NO_GROUP)
-                        fprintf(stderr,
-                                "%s verify: there is no stream %s, or no group %s of it: nothing of it was judged; are the names "
-                                "right?\n",
-                                service->program->name, streams[i], service->shared->group);
+                if (stream_has_unread(redis, streams[i], service->shared->group, &unread) != STREAM_NO_GROUP)
+                        continue;
+                cJSON_AddItemToArray(missing, cJSON_CreateString(streams[i]));
+                fprintf(stderr,
+                        "%s verify: there is no stream %s, or no group %s of it: nothing of it was judged; are the names "
+                        "right?\n",
+                        service->program->name, streams[i], service->shared->group);
         }
+        return missing;
 }
 
 int verify_run(struct service *service, int64_t sample)
@@ -112,10 +116,17 @@ int verify_run(struct service *service, int64_t sample)
                 return 1;
         }
         note_verify(service, db, sample, differences, in_flight);
-        tell_missing_streams(service);
-        if (service->json)
-                printf("{\"program\":\"%s\",\"differences\":%" PRId64 ",\"in_flight\":%" PRId64 "}\n", service->program->name,
-                        differences, in_flight);
+        cJSON *missing = tell_missing_streams(service);
+        if (service->json) {
+                cJSON *end = cJSON_CreateObject();
+                cJSON_AddStringToObject(end, "program", service->program->name);
+                cJSON_AddNumberToObject(end, "differences", (double)differences);
+                cJSON_AddNumberToObject(end, "in_flight", (double)in_flight);
+                if (cJSON_GetArraySize(missing))
+                        cJSON_AddItemReferenceToObject(end, "not_judged", missing);
+                tell_object(end);
+        }
+        cJSON_Delete(missing);
         fprintf(stderr, "%s verify: %" PRId64 " differences, %" PRId64 " keys in flight left out, %.1f s\n",
                 service->program->name, differences, in_flight, (double)(clock_ms() - started) / 1000.0);
         return differences ? 1 : 0;

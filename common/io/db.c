@@ -24,8 +24,8 @@ struct db {
         const struct sql *prepared[PREPARED_MAX];
         size_t prepared_count;
         bool broken, cancelling;
-        pthread_t canceller; /* where cancelling */
-        char error[1024];
+        pthread_t canceller;        /* where cancelling */
+        char error[1024], state[6]; /* state: SQLSTATE of the last failure, "" where there is none */
 };
 
 /* ---- rows ---- */
@@ -68,7 +68,7 @@ static void error_keep_connection(struct db *db)
         snprintf(db->error, sizeof(db->error), "%.*s", (int)length, text);
         if (!length)
                 snprintf(db->error, sizeof(db->error), "libpq gives no reason: memory is short, or the connection is gone");
-        clean_text(db->error);
+        clean_reason(db->error);
 }
 
 static int error_keep_result(struct db *db, const PGresult *result)
@@ -76,9 +76,13 @@ static int error_keep_result(struct db *db, const PGresult *result)
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
         const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
-        snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)", text ? text : PQresultErrorMessage(result),
-                detail ? ": " : "", detail ? detail : "", state ? state : "none");
-        clean_text(db->error);
+        const bool other_server =
+                state && (!strcmp(state, "42P05") || !strcmp(state, "26000")); /* a statement's name is there, or not */
+        snprintf(db->error, sizeof(db->error), "%s%s%s (SQLSTATE %s)%s", text ? text : PQresultErrorMessage(result),
+                detail ? ": " : "", detail ? detail : "", state ? state : "none",
+                other_server ? "; behind PgBouncer before 1.21 set DATABASE_PREPARED_STATEMENTS=false" : "");
+        clean_reason(db->error);
+        snprintf(db->state, sizeof(db->state), "%s", state ? state : "");
         if (!state)
                 return -1;
         if (!strcmp(state, "RO001"))
@@ -95,6 +99,7 @@ static int error_keep_result(struct db *db, const PGresult *result)
 
 static int broken(struct db *db, const char *why)
 {
+        *db->state = '\0';
         if (why)
                 snprintf(db->error, sizeof(db->error), "%s", why);
         else
@@ -377,6 +382,9 @@ int db_run(struct db *db, const struct db_call *calls, size_t count, unsigned mo
 {
         if (db->broken)
                 return -1;
+        if (mode == DB_AUTOCOMMIT &&
+                PQtransactionStatus(db->conn) == PQTRANS_IDLE) /* with the settings of a transaction, not a role's */
+                mode = DB_BEGIN | DB_COMMIT;
         int64_t started = clock_ms();
         struct wait wait = {.deadline = started + deadline_ms};
         int r = run(db, calls, count, mode, deadline_ms, &wait);
@@ -556,7 +564,7 @@ const char *db_error(const struct db *db)
 
 bool db_lock_failed(const struct db *db)
 {
-        return strstr(db->error, "SQLSTATE 55P03") || strstr(db->error, "SQLSTATE 40P01"); /* as an error ends */
+        return !strcmp(db->state, "55P03") || !strcmp(db->state, "40P01");
 }
 
 /* Between statements a server says nothing, but for why it closes the connection. */

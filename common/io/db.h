@@ -78,13 +78,13 @@ struct db_call {
 };
 
 enum db_mode {
-        DB_AUTOCOMMIT = 0,
-        DB_BEGIN = 1,    /* starts a READ COMMITTED transaction before the first call */
-        DB_COMMIT = 2,   /* ends it after the last */
-        DB_SNAPSHOT = 4, /* starts a REPEATABLE READ, read-only one */
-        DB_ROLLBACK = 8, /* ends it without effect */
-        DB_BY_KEY = 16,  /* with DB_BEGIN: a few keys of large tables are looked up; the planner, who guesses arrays to be short
-                          * and knows nothing of tables that were empty a minute ago, keeps to indexes */
+        DB_AUTOCOMMIT = 0, /* in the transaction that is open, or in one of its own */
+        DB_BEGIN = 1,      /* starts a READ COMMITTED transaction before the first call */
+        DB_COMMIT = 2,     /* ends it after the last */
+        DB_SNAPSHOT = 4,   /* starts a REPEATABLE READ, read-only one */
+        DB_ROLLBACK = 8,   /* ends it without effect */
+        DB_BY_KEY = 16,    /* with DB_BEGIN: a few keys of large tables are looked up; the planner, who guesses arrays to be short
+                            * and knows nothing of tables that were empty a minute ago, keeps to indexes */
 };
 
 /* NULL: fine, else what is wrong with a connection string (static text, without its secrets). */

@@ -10,10 +10,12 @@
 #include "common/base/clean.h"
 #include "common/base/clock.h"
 #include "common/base/stop.h"
+#include "common/io/resolve.h"
 
-#define TICK_MS  250
-#define STOPPED  (-2) /* no other host is tried */
-#define HOST_MAX 1024
+#define TICK_MS     250
+#define STOPPED     (-2) /* no other host is tried */
+#define HOST_MAX    1024
+#define LIMIT_MAX_S 86400
 
 /* What the connection string comes to, with the environment and service file that libpq reads. */
 struct plan {
@@ -77,7 +79,7 @@ static void make_plan(struct plan *plan, const PQconninfoOption *found)
                 else if (!strcmp(found->keyword, "port"))
                         plan->ports = value;
                 else if (!strcmp(found->keyword, "connect_timeout") && strtol(value, NULL, 10) > 0)
-                        plan->limit_ms = strtol(value, NULL, 10) * 1000;
+                        plan->limit_ms = (strtol(value, NULL, 10) < LIMIT_MAX_S ? strtol(value, NULL, 10) : LIMIT_MAX_S) * 1000;
                 else if (!strcmp(found->keyword, "target_session_attrs"))
                         plan->prefers_standby = !strcmp(value, "prefer-standby");
                 else if (!strcmp(found->keyword, "load_balance_hosts"))
@@ -101,7 +103,7 @@ void db_url_place(const char *url, char *out, size_t size)
                                : "local",
                 plan.ports ? plan.ports : "", database ? database : "");
         PQconninfoFree(found);
-        clean_text(out);
+        clean_reason(out);
 }
 
 /* ---- one address ---- */
@@ -179,15 +181,17 @@ static int try_target(const struct plan *plan, const struct target *target, PGco
 
 static int try_addresses(const struct plan *plan, struct target *target, PGconn **out)
 {
-        const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-        struct addrinfo *found = NULL;
+        const struct db_options *options = plan->options;
+        const struct resolve_wait wait = {.limit_ms = plan->limit_ms,
+                .ends_at_stop = options->ends_at_stop,
+                .tick = options->tick,
+                .context = options->tick_context};
+        struct addrinfo *found;
         char address[NI_MAXHOST], text[HOST_MAX + 200];
-        int r = -1, problem = getaddrinfo(target->host, NULL, &hints, &found);
-        if (problem) {
-                snprintf(text, sizeof(text), "could not translate host name \"%s\" to address: %s", target->host,
-                        gai_strerror(problem));
-                return keep_failure(plan, text);
-        }
+        int r = resolve_host(target->host, &wait, &found, text, sizeof(text));
+        if (r)
+                return r == RESOLVE_STOPPED ? STOPPED : keep_failure(plan, text);
+        r = -1;
         for (const struct addrinfo *at = found; at && r == -1; at = at->ai_next) {
                 if (getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST))
                         continue;
@@ -230,6 +234,6 @@ int db_connect(const struct db_options *options, struct pg_conn **out, char *err
         if (r == STOPPED)
                 snprintf(error, size, "stopped while connecting");
         PQconninfoFree(found);
-        clean_text(error);
+        clean_reason(error);
         return r;
 }

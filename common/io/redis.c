@@ -10,17 +10,18 @@
 #include "common/base/clean.h"
 #include "common/io/redis_tls.h"
 #include "common/io/redis_url.h"
+#include "common/io/resolve.h"
 
 #define HOPS_MAX            5    /* from node to node of a cluster */
 #define SENTINEL_TIMEOUT_MS 1000 /* of each round trip: the next one is asked then */
 
 struct redis {
-        redisContext *context;
+        redisContext *context; /* NULL: broken from the start */
         int64_t timeout_ms;
         struct ssl_st *tls; /* NULL: none, or not yet */
         bool broken;
-        bool hopeless; /* no other host of the URL would do better */
-        char error[1024], route[512];
+        bool hopeless;                             /* no other host of the URL would do better */
+        char error[1024], shown[1024], route[512]; /* error: as it came, for comparing; shown: for people */
 };
 
 /* ---- errors ---- */
@@ -36,12 +37,13 @@ static bool tls_says_why(struct redis *redis)
 
 static int broken(struct redis *redis)
 {
+        if (redis->broken)
+                return -1;
         const char *why = redis->context->errstr;
         if (!strcmp(why, strerror(EAGAIN))) /* a socket's time limit */
                 why = "it did not answer in time";
-        if (!redis->broken && !tls_says_why(redis))
+        if (!tls_says_why(redis))
                 snprintf(redis->error, sizeof(redis->error), "%s", *why ? why : "connection lost");
-        clean_text(redis->error);
         redis->broken = true;
         return -1;
 }
@@ -67,7 +69,6 @@ static int judge_error(struct redis *redis, const char *text)
                 text += sizeof(own_reason) - 1;
         if (strncmp(text, "EXECABORT", 9)) /* it says nothing: the error before it was that of the command that was refused */
                 snprintf(redis->error, sizeof(redis->error), "%s", text);
-        clean_text(redis->error);
         for (size_t i = 0; i < ARRAY_LENGTH(ends); i++)
                 redis->broken = redis->broken || !strncmp(text, ends[i], strlen(ends[i]));
         for (size_t i = 0; i < ARRAY_LENGTH(server_side); i++)
@@ -88,9 +89,16 @@ bool redis_alive(const struct redis *redis)
         return !redis->broken && !is_closed(redis);
 }
 
-const char *redis_error(const struct redis *redis)
+const char *redis_error(struct redis *redis)
 {
-        return redis->error;
+        memcpy(redis->shown, redis->error, sizeof(redis->shown));
+        clean_reason(redis->shown);
+        return redis->shown;
+}
+
+bool redis_error_is(const struct redis *redis, const char *code)
+{
+        return !strncmp(redis->error, code, strlen(code));
 }
 
 const char *redis_route(const struct redis *redis)
@@ -173,13 +181,29 @@ static void set_timeout(struct redis *redis, int64_t ms)
         (void)redisSetTimeout(redis->context, limit);
 }
 
+/* Redis does not say which key it is that has another type. A script says it itself where it has several. */
+static void name_key(struct redis *redis, const struct redis_command *command, size_t count)
+{
+        const size_t place = !strncmp(command->data, "XINFO", 5) || !strncmp(command->data, "XGROUP", 6) ? 2
+                             : !strncmp(command->data, "EVAL", 4)                                        ? 3
+                                                                                                         : 1;
+        const size_t used = strlen(redis->error);
+        if (!redis_error_is(redis, "WRONGTYPE") || place >= count || redis->error[used - 1] == ')')
+                return;
+        const size_t start = command->ends[place - 1], end = command->ends[place];
+        snprintf(redis->error + used, sizeof(redis->error) - used, " (%.*s)", (int)(end - start), command->data + start);
+}
+
 int redis_run(struct redis *redis, struct redis_command *command, int64_t wait_ms, struct redis_reply **out)
 {
+        const size_t count = command->count;
         if (wait_ms)
                 set_timeout(redis, redis->timeout_ms + wait_ms);
         int r = redis_send(redis, command);
         if (!r)
                 r = redis_receive(redis, out);
+        if (r == REDIS_REFUSED)
+                name_key(redis, command, count);
         if (wait_ms && !redis->broken)
                 set_timeout(redis, redis->timeout_ms);
         return r;
@@ -204,19 +228,18 @@ static void start_tls(struct redis *redis, const struct redis_options *options, 
         const struct redis_tls_files files = {
                 .authorities = options->ca_file, .certificate = options->cert_file, .key = options->key_file};
         redis->broken = redis_tls_start(redis->context, &files, host, &redis->tls, redis->error, sizeof(redis->error)) < 0;
-        clean_text(redis->error);
 #else
         (void)redis, (void)options, (void)host; /* redis_url_parse refuses TLS */
 #endif
 }
 
-/* Never NULL; a connection that failed is broken. */
-static struct redis *dial(const struct redis_options *options, bool tls, const struct redis_host *host, int64_t timeout_ms)
+static struct redis *dial_address(
+        const struct redis_options *options, bool tls, const struct redis_host *host, const char *address, int64_t timeout_ms)
 {
         struct redis *redis = memory_new(1, sizeof(*redis));
         struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
         redis->timeout_ms = timeout_ms;
-        redis->context = redisConnectWithTimeout(host->name, host->port, limit);
+        redis->context = redisConnectWithTimeout(address, host->port, limit);
         if (!redis->context)
                 memory_end();
         if (redis->context->err) {
@@ -227,6 +250,26 @@ static struct redis *dial(const struct redis_options *options, bool tls, const s
         (void)redisEnableKeepAlive(redis->context);
         if (tls)
                 start_tls(redis, options, host->name);
+        return redis;
+}
+
+/* The first of the host's addresses that takes the connection. Never NULL; a connection that failed is broken. */
+static struct redis *dial(const struct redis_options *options, bool tls, const struct redis_host *host, int64_t timeout_ms)
+{
+        const struct resolve_wait wait = {.limit_ms = timeout_ms};
+        struct addrinfo *found;
+        struct redis *redis = memory_new(1, sizeof(*redis));
+        char address[NI_MAXHOST];
+        redis->broken = true;
+        if (resolve_host(host->name, &wait, &found, redis->error, sizeof(redis->error)))
+                return redis;
+        for (const struct addrinfo *at = found; at && redis->broken; at = at->ai_next) {
+                if (getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST))
+                        continue;
+                redis_close(redis);
+                redis = dial_address(options, tls, host, address, timeout_ms);
+        }
+        freeaddrinfo(found);
         return redis;
 }
 
@@ -258,7 +301,7 @@ static int check_role(struct redis *redis)
         int r = redis_call(redis, &reply, "ROLE", NULL);
         const char *role = r ? NULL : redis_reply_text(redis_reply_item(reply, 0), NULL);
         if (r || !role || !strcmp(role, "master"))
-                return r < 0 && strncmp(redis->error, "NOPERM", 6) ? r : 0; /* ROLE may be forbidden */
+                return r < 0 && !redis_error_is(redis, "NOPERM") ? r : 0; /* ROLE may be forbidden */
         snprintf(redis->error, sizeof(redis->error), "it is a replica and takes no writes (ROLE says %.20s)", role);
         return -1;
 }
@@ -284,13 +327,13 @@ static int find_slot(struct redis *redis, const char *const *keys)
         for (size_t i = 0; keys[i]; i++)
                 redis_command_push(&command, keys[i]);
         int r = redis_run(redis, &command, 0, NULL);
-        if (r == REDIS_REFUSED && !strncmp(redis->error, "CROSSSLOT", 9)) {
+        if (r == REDIS_REFUSED && redis_error_is(redis, "CROSSSLOT")) {
                 explain_slots(redis, keys);
                 return -1;
         }
         /* A slot that is on its way is so for whichever node is asked first. */
-        redis->hopeless = r && (!strncmp(redis->error, "TRYAGAIN", 8) || !strncmp(redis->error, "ASK ", 4));
-        return r == REDIS_REFUSED || !strncmp(redis->error, "NOPERM", 6) ? 0 : r; /* EXISTS may be forbidden */
+        redis->hopeless = r && (redis_error_is(redis, "TRYAGAIN") || redis_error_is(redis, "ASK "));
+        return r == REDIS_REFUSED || redis_error_is(redis, "NOPERM") ? 0 : r; /* EXISTS may be forbidden */
 }
 
 /* ---- sentinels ---- */
@@ -317,7 +360,7 @@ static struct redis *ask_sentinel(const struct redis_options *options, const str
         int64_t timeout_ms = options->timeout_ms < SENTINEL_TIMEOUT_MS ? options->timeout_ms : SENTINEL_TIMEOUT_MS;
         int r = -1;
         for (int login = 0; login < (url->password ? 2 : 1) && r; login++) {
-                if (redis && strncmp(redis->error, "NOAUTH", 6))
+                if (redis && !redis_error_is(redis, "NOAUTH"))
                         break;
                 redis_close(redis);
                 redis = dial(options, url->tls, host, timeout_ms);
@@ -368,7 +411,7 @@ static struct redis *open_by(
                 if (!r && (hop || url->master))
                         snprintf(redis->route, sizeof(redis->route), "%.200s:%d, %.255s", target.name, target.port,
                                 hop ? "master of our streams' hash slot" : route);
-                const char *moved = r && !strncmp(redis->error, "MOVED ", 6) ? strrchr(redis->error, ' ') : NULL;
+                const char *moved = r && redis_error_is(redis, "MOVED ") ? strrchr(redis->error, ' ') : NULL;
                 if (moved && redis_host_set(&target, moved + 1))
                         continue;
                 if (r && (hop || url->master))
@@ -410,7 +453,7 @@ int redis_open(struct redis **out, const struct redis_options *options, char **p
         struct redis *redis = bad ? NULL : try_hosts(options, &url, why);
         memory_stream_end(why);
         if (!redis) {
-                clean_text(*problem);
+                clean_reason(*problem);
                 return -1;
         }
         free(*problem);

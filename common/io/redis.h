@@ -35,7 +35,10 @@ AUTO_DEFINE(struct redis *, redis, redis_close)
 bool redis_alive(const struct redis *redis);
 /* How the server was found: by which sentinel, as which node of a cluster. "": the URL names it, and nothing else. */
 const char *redis_route(const struct redis *redis);
-const char *redis_error(const struct redis *redis);
+/* What failed last, cleaned: no secret, no control character. */
+const char *redis_error(struct redis *redis);
+/* Whether it begins like that, as the server said it. */
+bool redis_error_is(const struct redis *redis, const char *code);
 
 /* One command: words that are pushed, then sent. Pushed bytes are copied. */
 struct redis_command {

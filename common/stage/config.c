@@ -8,22 +8,29 @@
 #include "common/io/db.h"
 #include "common/base/log.h"
 #include "common/io/redis_url.h"
+#include "common/stream/owner.h"
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 
-/* Names of streams, groups and consumers are shown and split by people and tools: no blanks, no commas. */
-static const char *check_name(const char *value)
+/* Shown and split by people and tools; PostgreSQL and /metrics take UTF-8 only. Quotes are those of a shell that was not there.
+ */
+const char *config_check_name(const char *value)
 {
-        for (const char *p = value; *p; p++)
-                if ((unsigned char)*p <= ' ' || *p == ',' || *p == 0x7f)
-                        return "must not hold blanks, commas or control characters";
+        size_t size;
+        for (const char *p = value; *p; p += size) {
+                size = log_character_size(p);
+                if (!size)
+                        return "must be UTF-8";
+                if (strchr(" ,\"'", *p) || log_is_command(p, size))
+                        return "must not hold blanks, commas, quotes or control characters";
+        }
         return strlen(value) > 200 ? "is longer than 200 bytes" : NULL;
 }
 
 static const char *check_suffix(const char *value)
 {
-        return strcmp(value, "replay") ? check_name(value) : "is what ingest replay calls its own group";
+        return strcmp(value, "replay") ? config_check_name(value) : "is what ingest replay calls its own group";
 }
 
 static const char *check_address(const char *value)
@@ -68,17 +75,18 @@ static const struct setting rows[] = {
                 .secret = true,
                 .check = db_url_check,
                 .help = "postgresql://user:password@host:port/database (libpq's parameters, sslmode included)"},
-        SETTING_OF_TEXT("CONSUMER_GROUP", AT(group_base), "postgres-sync", check_name, "consumer group"),
+        SETTING_OF_TEXT("CONSUMER_GROUP", AT(group_base), "postgres-sync", config_check_name, "consumer group"),
         SETTING_OF_TEXT("CONSUMER_GROUP_SUFFIX", AT(suffix), NULL, check_suffix,
                 "appended as -SUFFIX to CONSUMER_GROUP and to the names of the internal streams and of the dead letters, "
                 "so that two pipelines share one Redis"),
-        SETTING_OF_TEXT("CONSUMER_NAME", AT(consumer_name), NULL, check_name,
+        SETTING_OF_TEXT("CONSUMER_NAME", AT(consumer_name), NULL, config_check_name,
                 "name in the group, each worker appends its number; default: host name and process id. In a pod: one that is "
                 "stable over restarts"),
-        SETTING_OF_TEXT("CASCADE_STREAM_NAME", AT(cascade_stream), "vault_updates", check_name, "stream from ingest to cascade"),
         SETTING_OF_TEXT(
-                "ANALYTICS_STREAM_NAME", AT(analytics_stream), "term_updates", check_name, "stream from cascade to analytics"),
-        SETTING_OF_TEXT("DLQ_STREAM_NAME", AT(dead_letter_stream), "dead_letters", check_name, "stream of dead letters"),
+                "CASCADE_STREAM_NAME", AT(cascade_stream), "vault_updates", config_check_name, "stream from ingest to cascade"),
+        SETTING_OF_TEXT("ANALYTICS_STREAM_NAME", AT(analytics_stream), "term_updates", config_check_name,
+                "stream from cascade to analytics"),
+        SETTING_OF_TEXT("DLQ_STREAM_NAME", AT(dead_letter_stream), "dead_letters", config_check_name, "stream of dead letters"),
         SETTING_OF_NUMBER("BATCH_SIZE", AT(batch_size), "100", 1, 100000,
                 "messages per read and stream at most; a worker asks for fewer where messages are large"),
         SETTING_OF_NUMBER("BATCH_MAX_EVENTS", AT(batch_max), "2000", 1, 1000000,
@@ -165,6 +173,7 @@ const char *config_check(struct config *config)
 {
         const char *const internal[] = {config->cascade_stream, config->analytics_stream, config->dead_letter_stream};
         const char *const *inputs = config->inputs, **streams = config->streams;
+        char owner[1024];
         size_t count = 0;
         if (!config->redis_cert_file != !config->redis_key_file)
                 return "REDIS_CERT_FILE and REDIS_KEY_FILE: one of them alone is no certificate; set both";
@@ -180,6 +189,11 @@ const char *config_check(struct config *config)
                         if (!strcmp(streams[i], streams[k]))
                                 return "REDIS_STREAMS, CASCADE_STREAM_NAME, ANALYTICS_STREAM_NAME and DLQ_STREAM_NAME: two of "
                                        "them name the same stream; each needs one of its own";
+        stream_owner_key(streams[0], config->group, owner, sizeof(owner));
+        for (size_t i = 0; i < count; i++)
+                if (!strcmp(streams[i], owner))
+                        return "REDIS_STREAMS, CASCADE_STREAM_NAME, ANALYTICS_STREAM_NAME and DLQ_STREAM_NAME: one of them names "
+                               "GROUP:database, the key that says whose the consumer group is";
         return NULL;
 }
 

@@ -40,6 +40,8 @@ extern const struct settings_table config_outbox_settings; /* and those of a pro
 
 /* Fills what is derived: host name and process id for CONSUMER_NAME, the suffixed names. */
 void config_derive(struct config *config);
+/* What is wrong with the name of a stream, a group, a consumer or a network (static text), NULL: nothing. */
+const char *config_check_name(const char *value);
 /* What is wrong across settings, NULL: nothing. */
 const char *config_check(struct config *config);
 void config_deinit(struct config *config); /* the derived ones; settings_deinit frees the rest */

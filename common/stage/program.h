@@ -58,6 +58,9 @@ struct program {
         /* Before the workers start (migrations). 0; else it is tried again, and *problem (static text, or left NULL: db_error)
          * says why. */
         int (*prepare)(struct service *service, struct db *db, const char **problem);
+        /* Whether the settings fit what the database holds: 0, 1 and *problem (static text) says why not, or negative. May be
+         * NULL. */
+        int (*fits)(const struct service *service, struct db *db, const char **problem);
         void *(*beside)(void *service); /* a thread of its own beside the workers, until stop_requested(); may be NULL */
 
         /* A program whose input is keys has an outbox. $1 age in ms, $2 terms and $3 buckets that are pending: keys (term, curve

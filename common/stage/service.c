@@ -13,9 +13,22 @@ bool service_reads_keys(const struct service *service)
         return service->program->outbox_stale;
 }
 
+/* Adds to why a server could not be reached that its URL is not what its file says now. */
+static void add_file(char **problem, const char *variable, const char *file)
+{
+        char *both = NULL;
+        if (!file || !*problem)
+                return;
+        if (asprintf(&both, "%s; %s_FILE: %s, so the value that it had before is used", *problem, variable, file) < 0)
+                memory_end();
+        free(*problem);
+        *problem = both;
+}
+
 int service_open_redis(const struct service *service, struct redis **out, int64_t timeout_ms, char **problem)
 {
-        AUTO(text) char *url = settings_text_now(service->program->settings, "REDIS_URL", service->shared->redis_url);
+        const char *file;
+        AUTO(text) char *url = settings_text_now(service->program->settings, "REDIS_URL", service->shared->redis_url, &file);
         const struct redis_options options = {
                 .url = url,
                 .ca_file = service->shared->redis_ca_file,
@@ -24,32 +37,25 @@ int service_open_redis(const struct service *service, struct redis **out, int64_
                 .keys = service->shared->streams,
                 .timeout_ms = timeout_ms,
         };
-        return redis_open(out, &options, problem);
+        int r = redis_open(out, &options, problem);
+        add_file(problem, "REDIS_URL", file);
+        return r;
 }
 
 int service_tell_gap(struct service *service, struct redis *redis, const char *stream, int64_t *lag)
 {
-        struct stream_gap gap = {0};
-        size_t i = 0;
-        while (strcmp(service->shared->inputs[i], stream))
-                i++;
-        pthread_mutex_lock(&service->health.lock);
-        memcpy(gap.counted, service->counted[i], sizeof(gap.counted));
-        pthread_mutex_unlock(&service->health.lock);
+        struct stream_gap gap;
         int r = stream_gap_read(
                 redis, stream, service->shared->group, !service->shared->trims_inputs, service->program->outbox_stale, &gap);
         if (lag)
                 *lag = gap.lag;
-        if (!r) {
-                pthread_mutex_lock(&service->health.lock);
-                memcpy(service->counted[i], gap.counted, sizeof(gap.counted));
-                pthread_mutex_unlock(&service->health.lock);
-        }
         if (r || !gap.lost)
                 return r;
         if (gap.lost < 0) {
                 log_write(LOG_WARN,
-                        "the group's place in the stream was set by hand; what it passed over is not read, verify names it",
+                        "how many entries the group has read is not known: its place was set by hand, or Redis was restarted "
+                        "while "
+                        "it read; what it passed over is not read, verify names it",
                         "stream=%s place=%s", stream, gap.after);
                 return 0;
         }
@@ -69,7 +75,9 @@ static void observe(void *context, const char *statement, double seconds)
 int service_open_db(
         struct service *service, struct db **out, int64_t timeout_ms, void (*tick)(void *), void *context, char **problem)
 {
-        AUTO(text) char *url = settings_text_now(service->program->settings, "DATABASE_URL", service->shared->database_url);
+        const char *file;
+        AUTO(text)
+        char *url = settings_text_now(service->program->settings, "DATABASE_URL", service->shared->database_url, &file);
         const struct db_options options = {
                 .url = url,
                 .application = service->program->name,
@@ -81,7 +89,9 @@ int service_open_db(
                 .observe = observe,
                 .observe_context = service,
         };
-        return db_open(out, &options, problem);
+        int r = db_open(out, &options, problem);
+        add_file(problem, "DATABASE_URL", file);
+        return r;
 }
 
 int service_probe_db(struct db *db, int64_t timeout_ms, char why[SERVER_WHY_SIZE])

@@ -46,7 +46,6 @@ struct service {
         struct lane lane; /* of a stage whose input is keys */
         struct service_health health;
         struct stream_owner owner;                  /* who we are, under health.lock */
-        char counted[CONFIG_STREAMS_MAX][64];       /* of each input stream, for stream_gap_read, under health.lock */
         atomic_bool owns;                           /* the consumer group is ours */
         atomic_llong owned_ms;                      /* when Redis last said so, monotonic */
         atomic_bool ready;                          /* workers run */

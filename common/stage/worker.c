@@ -72,8 +72,8 @@ static int check_schema(struct worker *worker)
         if (!r)
                 return 0;
         database->explain(worker->db, r, text);
-        log_write(health_note_failure(worker->service, text), "the schema does not fit", "worker=%d error=%s", worker->number,
-                text);
+        log_write(health_note_failure(worker->service, text), r > 0 ? "the schema does not fit" : "the schema could not be read",
+                "worker=%d error=%s", worker->number, text);
         return -1;
 }
 

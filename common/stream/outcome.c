@@ -147,7 +147,7 @@ static int receive(struct redis *redis, size_t count, struct redis_reply **out)
                 if (r && !redis_alive(redis))
                         return -1;
                 if (r && verdict != OUT_OF_MEMORY)
-                        verdict = stream_error_is(redis, "OOM") ? OUT_OF_MEMORY : -1;
+                        verdict = redis_error_is(redis, "OOM") ? OUT_OF_MEMORY : -1;
         }
         return verdict;
 }

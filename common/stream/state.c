@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/stream/owner.h"
 #include "lua.h"
 
 #define LAG_COUNT_MAX 20000
@@ -20,7 +21,7 @@ static const char *field_text(const struct redis_reply *item, const char *name)
 /* A refusal because there is no such stream is none: 0. */
 static int without_stream(const struct redis *redis, int r)
 {
-        return r == REDIS_REFUSED && stream_error_is(redis, "ERR no such key") ? 0 : -1;
+        return r == REDIS_REFUSED && redis_error_is(redis, "ERR no such key") ? 0 : -1;
 }
 
 /* *row: the group's of XINFO GROUPS; NULL where there is no such group. */
@@ -150,7 +151,7 @@ int stream_group_create(struct redis *redis, const char *stream, const char *gro
         if (r || row)
                 return r;
         r = redis_call(redis, NULL, "XGROUP", "CREATE", stream, group, "0", "MKSTREAM", NULL);
-        if (r == REDIS_REFUSED && stream_error_is(redis, "BUSYGROUP"))
+        if (r == REDIS_REFUSED && redis_error_is(redis, "BUSYGROUP"))
                 return 0;
         return r > 0 ? -1 : r;
 }
@@ -234,7 +235,7 @@ static int run_script(struct redis *redis, const char *script, const char *strea
         AUTO(redis_reply) struct redis_reply *reply = NULL;
         int r = redis_call(redis, &reply, "EVAL", script, "1", stream, a, b, NULL);
         *number = r ? 0 : redis_reply_number(reply);
-        if (r == REDIS_REFUSED && (strstr(redis_error(redis), "no such key") || strstr(redis_error(redis), "NOGROUP")))
+        if (r == REDIS_REFUSED && (redis_error_is(redis, "ERR no such key") || redis_error_is(redis, "NOGROUP")))
                 return 0;
         return r ? -1 : 0;
 }
@@ -243,22 +244,21 @@ int stream_gap_read(
         struct redis *redis, const char *stream, const char *group, bool only_producer_trims, bool outbox, struct stream_gap *gap)
 {
         AUTO(redis_reply) struct redis_reply *reply = NULL;
-        gap->lost = 0;
-        gap->lag = -1;
-        int r = redis_call(redis, &reply, "EVAL", text_gap, "1", stream, group, only_producer_trims ? "1" : "0", gap->counted,
+        char key[1024];
+        *gap = (struct stream_gap){.lag = -1};
+        stream_owner_key(stream, group, key, sizeof(key));
+        int r = redis_call(redis, &reply, "EVAL", text_gap, "2", stream, key, group, only_producer_trims ? "1" : "0",
                 outbox ? "1" : "0", NULL);
-        if (r == REDIS_REFUSED && strstr(redis_error(redis), "no such key"))
+        if (r == REDIS_REFUSED && redis_error_is(redis, "ERR no such key"))
                 return 0;
         if (r)
                 return -1;
         const char *after = redis_reply_text(redis_reply_item(reply, 1), NULL),
-                   *before = redis_reply_text(redis_reply_item(reply, 2), NULL),
-                   *counted = redis_reply_text(redis_reply_item(reply, 4), NULL);
+                   *before = redis_reply_text(redis_reply_item(reply, 2), NULL);
         gap->lost = redis_reply_number(redis_reply_item(reply, 0));
         gap->lag = redis_reply_number(redis_reply_item(reply, 3));
         snprintf(gap->after, sizeof(gap->after), "%s", after ? after : "");
         snprintf(gap->before, sizeof(gap->before), "%s", before ? before : "");
-        snprintf(gap->counted, sizeof(gap->counted), "%s", counted ? counted : "");
         return 0;
 }
 
@@ -283,7 +283,7 @@ int stream_pending_keys(struct redis *redis, const char *stream, const char *gro
         AUTO(redis_reply) struct redis_reply *reply = NULL;
         int r = redis_call(redis, &reply, "EVAL", text_pending_keys, "1", stream, group, NULL);
         if (r)
-                return r == REDIS_REFUSED && strstr(redis_error(redis), "NOGROUP") ? 0 : -1;
+                return r == REDIS_REFUSED && redis_error_is(redis, "NOGROUP") ? 0 : -1;
         const char *found[] = {
                 redis_reply_text(redis_reply_item(reply, 0), NULL), redis_reply_text(redis_reply_item(reply, 1), NULL)};
         if (found[0] && found[1]) {

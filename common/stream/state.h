@@ -30,10 +30,9 @@ MUST_CHECK int stream_range(struct redis *redis, const char *stream, const char 
         struct stream_batch *batch, size_t *read);
 /* Entries that were trimmed away or deleted before the group had read them: a loss, told once. No stream, or no group: none. */
 struct stream_gap {
-        int64_t lost;               /* 0: none; negative: not known, the group was set to this place by hand */
+        int64_t lost;               /* 0: none; negative: not known, the number that the group had read is lost */
         char after[64], before[64]; /* the ids on both sides; before "": not known, or nothing is left */
         int64_t lag;                /* of the group; negative: not known */
-        char counted[64];           /* in and out: its last place at which Redis knew how many it had read; "": none */
 };
 /* outbox: what nobody read comes again from there, so a place beyond the end of the stream is taken back to the end. */
 MUST_CHECK int stream_gap_read(struct redis *redis, const char *stream, const char *group, bool only_producer_trims, bool outbox,

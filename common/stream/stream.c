@@ -105,17 +105,12 @@ void stream_batch_keep(struct stream_batch *batch, struct redis_reply *reply)
 
 /* ---- reading ---- */
 
-bool stream_error_is(const struct redis *redis, const char *code)
-{
-        return !strncmp(redis_error(redis), code, strlen(code));
-}
-
 /* NOGROUP: DEL or FLUSHALL before the call; UNBLOCKED: during it */
 static int group_gone(const struct redis *redis, int r)
 {
-        return r == REDIS_REFUSED && (stream_error_is(redis, "NOGROUP") || stream_error_is(redis, "UNBLOCKED")) ? STREAM_NO_GROUP
-               : r > 0                                                                                          ? -1
-                                                                                                                : r;
+        return r == REDIS_REFUSED && (redis_error_is(redis, "NOGROUP") || redis_error_is(redis, "UNBLOCKED")) ? STREAM_NO_GROUP
+               : r > 0                                                                                        ? -1
+                                                                                                              : r;
 }
 
 static const char *stream_of(const struct stream_consumer *consumer, const char *name)
@@ -209,7 +204,7 @@ static int run_lost(const struct stream_consumer *consumer, const char *stream, 
         *count = 0;
         int r = redis_call(consumer->redis, &reply, "EVAL", text_lost, "2", stream, consumer->dead_letter_stream, consumer->group,
                 consumer->name, number, cursor, consumer->stage, STREAM_LOST, idle_ms, NULL);
-        if (r == REDIS_REFUSED && strstr(redis_error(consumer->redis), "NOGROUP"))
+        if (r == REDIS_REFUSED && redis_error_is(consumer->redis, "NOGROUP"))
                 return STREAM_NO_GROUP;
         if (r)
                 return r > 0 ? -1 : r;

@@ -76,8 +76,6 @@ struct stream_consumer {
         void *context;
 };
 
-/* Whether the connection's last error begins with this code. */
-bool stream_error_is(const struct redis *redis, const char *code);
 /*
  * Appends to batch: new entries (after NULL; waits up to block_ms for the first, 0: not at all), or this consumer's own
  * pending ones behind the id that `after` has for each stream. At most count a stream. *read: how many entries came.

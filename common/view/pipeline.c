@@ -255,7 +255,19 @@ static bool acked_nothing(const cJSON *stream)
         return sum == 0;
 }
 
-static void judge_stream(struct verdict *verdict, const cJSON *stream)
+/* Where none runs that is all there is to say of what it reads. */
+static bool is_read(const cJSON *root, const cJSON *stream)
+{
+        const cJSON *stage;
+        cJSON_ArrayForEach(stage, get(root, "stages"))
+        {
+                if (!strcmp(text_of(stream, "stage"), text_of(stage, "name")) && number_of(stage, "replicas") == 0)
+                        return false;
+        }
+        return true;
+}
+
+static void judge_stream(struct verdict *verdict, const cJSON *root, const cJSON *stream)
 {
         char time[TIME_SIZE];
         const char *name = text_of(stream, "stream");
@@ -266,7 +278,7 @@ static void judge_stream(struct verdict *verdict, const cJSON *stream)
         if (lag > 0 && acked_nothing(stream))
                 add_problem(
                         verdict, ERROR, "PipelineStalled", "%s: %.0f entries wait, and none was acked for a minute", name, lag);
-        else if (lag < BACKLOG_MIN && stuck > STUCK_MS)
+        else if (lag < BACKLOG_MIN && stuck > STUCK_MS && is_read(root, stream))
                 add_problem(verdict, WARNING, "PipelineOldestPending",
                         "%s: an entry has been pending for %s; a slow message, or a lock that somebody holds", name,
                         time_text(stuck / 1000, time));
@@ -331,7 +343,7 @@ void pipeline_judge(cJSON *root)
         judge_servers(&verdict, root);
         cJSON_ArrayForEach(item, get(root, "stages")) judge_stage(&verdict, root, item);
         if (!cJSON_IsTrue(get(root, "streams_old")) && !cJSON_GetArraySize(get(database, "reorgs_running")))
-                cJSON_ArrayForEach(item, get(root, "streams")) judge_stream(&verdict, item);
+                cJSON_ArrayForEach(item, get(root, "streams")) judge_stream(&verdict, root, item);
         judge_tables(&verdict, database);
         cJSON_ArrayForEach(item, get(root, "stages")) note_backlog(&verdict, root, item);
         double letters = number_of(get(root, "dead_letters"), "count");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/log.h"
 #include "common/base/stop.h"
 #include "ingest/store/network.h"
 #include "ingest/ingest.h"
@@ -145,8 +146,11 @@ static void open_node(struct chain *chain)
         if (chain->rpc)
                 return;
         AUTO(text) char *now = NULL;
+        const char *problem = NULL;
         if (chain->url == config->rpc_url)
-                now = settings_text_now(chain->service->program->settings, "RPC_URL", chain->url);
+                now = settings_text_now(chain->service->program->settings, "RPC_URL", chain->url, &problem);
+        if (problem)
+                log_write(LOG_WARN, "RPC_URL_FILE is not used, the URL before it stays", "error=%s", problem);
         chain->rpc = rpc_open(now ? now : chain->url);
 }
 

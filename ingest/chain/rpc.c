@@ -47,6 +47,9 @@ const char *rpc_url_check(const char *url)
         size_t scheme = strncasecmp(url, "http://", 7) == 0 ? 7 : strncasecmp(url, "https://", 8) == 0 ? 8 : 0;
         if (!scheme)
                 return "must start with http:// or https://";
+        for (const char *p = url; *p; p++)
+                if ((unsigned char)*p <= ' ' || *p == 0x7f)
+                        return "must not hold blanks or control characters";
         return url[scheme] && url[scheme] != '/' ? NULL : "has no host";
 }
 
@@ -56,7 +59,7 @@ PRINTF_LIKE(3, 4) static int fail(struct rpc *rpc, int result, const char *forma
         va_start(args, format);
         vsnprintf(rpc->error, sizeof(rpc->error), format, args);
         va_end(args);
-        clean_text(rpc->error); /* a node, or what stands before it, may quote the key */
+        clean_reason(rpc->error); /* a node, or what stands before it, may quote the key */
         return result;
 }
 

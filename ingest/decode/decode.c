@@ -95,8 +95,10 @@ static int fault_add(struct decoder *d, const char *class, const char *text)
         struct decode_message *out = d->out;
 
         if (!out->faults)
-                out->faults = arena_alloc(d->arena, d->elements * sizeof(*out->faults));
-        out->faults[out->fault_count++] = (struct decode_fault){.index = d->index, .class = class, .text = text};
+                out->faults = arena_alloc(d->arena, DECODE_FAULTS_MAX * sizeof(*out->faults));
+        if (out->fault_count < DECODE_FAULTS_MAX)
+                out->faults[out->fault_count] = (struct decode_fault){.index = d->index, .class = class, .text = text};
+        out->fault_count++;
         return DECODE_BAD;
 }
 
@@ -109,6 +111,8 @@ PRINTF_LIKE(4, 5) static int field_fault(struct decoder *d, struct field field, 
         char path[128], words[SHOWN_MAX * 4];
         va_list args;
 
+        if (d->out->fault_count >= DECODE_FAULTS_MAX)
+                return fault_add(d, class, NULL);
         va_start(args, format);
         vsnprintf(words, sizeof(words), format, args);
         va_end(args);

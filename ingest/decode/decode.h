@@ -1,8 +1,8 @@
 /*
  * JSON of one stream entry -> event records. Pure: no I/O, no state.
  *
- * The text must be one JSON value, at most DECODE_DEPTH_MAX levels deep (json.h). Numbers keep their own text to the last digit;
- * an escaped NUL or lone surrogate spoils the event that would store it.
+ * The text must be one JSON value, at most DECODE_DEPTH_MAX levels deep, of a bounded number of values (json.h). Numbers keep
+ * their own text to the last digit; an escaped NUL or lone surrogate spoils the event that would store it.
  */
 #pragma once
 
@@ -18,6 +18,7 @@ struct decode_fault {
         const char *text;  /* says the field and the value (shortened), in the arena */
 };
 #define DECODE_WHOLE_MESSAGE ((size_t)-1)
+#define DECODE_FAULTS_MAX    100 /* bad events of a message that are told one by one */
 
 struct decode_notice {
         const char *network;
@@ -29,8 +30,9 @@ struct decode_notice {
 struct decode_message {
         struct event *events; /* the good ones, in order of event_data */
         size_t event_count;
-        struct decode_fault *faults; /* the bad ones; exactly one with DECODE_WHOLE_MESSAGE where nothing could be read */
-        size_t fault_count;
+        struct decode_fault *faults;  /* the first DECODE_FAULTS_MAX bad ones; exactly one with DECODE_WHOLE_MESSAGE where nothing
+                                         could be read */
+        size_t fault_count;           /* of all */
         struct decode_notice *notice; /* a reorg notice; then there are no events */
 };
 

@@ -2,15 +2,13 @@
 #include <string.h>
 #include "ingest/decode/json.h"
 
-#define LARGE ((size_t)1 << 20)
-
 struct reader {
         const unsigned char *at, *end;
         char *out;           /* where the next text goes */
         struct json *item;   /* that is being read */
         struct json **open;  /* arrays and objects around it */
-        struct arena *arena; /* of the items; NULL: of each level only the last is kept, in `last` */
-        struct json *last;
+        struct arena *arena; /* of the items */
+        size_t count;        /* of them, the root not counted */
         const char *error;
 };
 
@@ -256,14 +254,6 @@ static void read_ends(struct reader *r, size_t *depth)
         }
 }
 
-static struct json *item_new(struct reader *r, size_t depth)
-{
-        struct json *item = r->arena ? arena_alloc(r->arena, sizeof(*item)) : &r->last[depth];
-
-        *item = (struct json){0};
-        return item;
-}
-
 /* One value, with a stack of the arrays and objects that are open instead of recursion. */
 static int read_value(struct reader *r, size_t depth_max, struct json **root)
 {
@@ -271,7 +261,10 @@ static int read_value(struct reader *r, size_t depth_max, struct json **root)
         size_t depth = 0;
 
         for (;;) {
-                *place = r->item = item_new(r, depth);
+                *place = r->item = arena_alloc(r->arena, sizeof(*r->item));
+                *r->item = (struct json){0};
+                if (r->count++ == JSON_VALUES_MAX)
+                        return refuse(r, "more values than a message may hold");
                 if (depth && r->open[depth - 1]->type == JSON_OBJECT && read_name(r))
                         return JSON_BAD;
                 skip_space(r);
@@ -304,24 +297,19 @@ static int read_value(struct reader *r, size_t depth_max, struct json **root)
         }
 }
 
-/* The tree is up to forty times as large as its text: a large text is read once before, to know that it is good. */
 int json_read(const char *text, size_t size, size_t depth_max, struct arena *arena, struct json **root, const char **error,
         size_t *error_at)
 {
         const unsigned char *start = (const unsigned char *)(size ? text : "");
-        /* no text is longer than what it is read from, and a number's NUL has the place of what follows it */
-        char *const out = arena_alloc(arena, size + 1);
-        struct reader r = {.end = start + size,
+        struct reader r = {.at = start,
+                .end = start + size,
+                .out = arena_alloc(arena, size + 1), /* no text is longer than what it is read from; a number's NUL has the place
+                                                        of what follows it */
                 .open = arena_alloc(arena, depth_max * sizeof(*r.open)),
-                .last = arena_alloc(arena, (depth_max + 1) * sizeof(*r.last))};
+                .arena = arena};
+        int result = read_value(&r, depth_max, root);
 
-        for (bool keep = size < LARGE; !r.error && !r.arena; keep = true) {
-                r.at = start;
-                r.out = out;
-                r.arena = keep ? arena : NULL;
-                (void)read_value(&r, depth_max, root);
-        }
         *error = r.error;
         *error_at = (size_t)(r.at - start);
-        return r.error ? JSON_BAD : 0;
+        return result;
 }

@@ -3,11 +3,14 @@
  * which ends its strings.
  *
  * Accepted is exactly one JSON value by RFC 8259 in valid UTF-8 (white space around it, no BOM), with at most depth_max arrays
- * and objects inside each other.
+ * and objects inside each other and JSON_VALUES_MAX values in all. The tree takes up to forty times the memory of its text, and
+ * no more than 20 MB beyond it.
  */
 #pragma once
 
 #include "common/base/arena.h"
+
+#define JSON_VALUES_MAX 262144 /* a chunk of rindexer has some 2,000 */
 
 enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 

@@ -12,7 +12,6 @@
 #include "ingest_sql.h"
 #include "ingest/store/sighting.h"
 
-#define INDEXES_SHOWN   100 /* of a message's bad events in its dead letter */
 #define NOTICE_PATIENCE 120 /* times a batch's deadline */
 _Static_assert(EVENT_KINDS <= WORK_MUTEXES, "a mutex for each kind");
 
@@ -94,7 +93,7 @@ static void note_fault(
                 verdict->attempts = attempts;
                 verdict->indexes = arena_copy(work->arena, "", 0);
         }
-        if (index != DECODE_WHOLE_MESSAGE && verdict->faults < INDEXES_SHOWN)
+        if (index != DECODE_WHOLE_MESSAGE && verdict->faults < DECODE_FAULTS_MAX)
                 verdict->indexes = arena_format(work->arena, "%s%s%zu", verdict->indexes, verdict->faults ? "," : "", index);
         verdict->faults++;
         work->units_failed++;
@@ -110,7 +109,7 @@ static void add_dead_letters(struct work *work, const struct writer *writer)
                 const char *error = verdict->error, *indexes = verdict->indexes;
                 if (verdict->faults > 1)
                         error = arena_format(work->arena, "%s (and %zu more)", error, verdict->faults - 1);
-                if (verdict->faults > INDEXES_SHOWN)
+                if (verdict->faults > DECODE_FAULTS_MAX)
                         indexes = arena_format(work->arena, "%s,…", indexes);
                 work_add_dead_letter(work, &work->batch->entries[i], indexes, verdict->error_class, error, verdict->attempts);
         }
@@ -207,8 +206,10 @@ static int take_entry(struct work *work, struct writer *writer, struct stream_en
                 return 0;
         }
         (void)!decode_message(payload, size, writer->network, work->arena, &writer->scratch, &message);
-        for (size_t i = 0; i < message.fault_count; i++)
-                note_fault(work, verdict, message.faults[i].index, message.faults[i].class, message.faults[i].text, 1);
+        for (size_t i = 0; i < message.fault_count; i++) {
+                const struct decode_fault *fault = &message.faults[i < DECODE_FAULTS_MAX ? i : 0];
+                note_fault(work, verdict, fault->index, fault->class, fault->text, 1);
+        }
         for (size_t i = 0; i < message.event_count; i++)
                 add_item(writer, &message.events[i], entry, verdict);
         return message.notice ? take_notice(work, verdict, entry, message.notice) : 0;

@@ -116,7 +116,7 @@ static void check_faults(const struct decode_message *message)
 {
         static const char *const classes[] = {"json", "type", "range", "missing", "network", "format"};
 
-        for (size_t i = 0; i < message->fault_count; i++) {
+        for (size_t i = 0; i < message->fault_count && i < DECODE_FAULTS_MAX; i++) {
                 const struct decode_fault *fault = &message->faults[i];
                 bool known = false;
 

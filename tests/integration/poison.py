@@ -424,7 +424,7 @@ def json_kinds():
             ("zeros", value, instead(b"\0" * LARGE)),
             ("a text without end", "the text ends within a string", instead('{"event_name":"' + "x" * LARGE)),
             ("brackets", "nested too deep", instead("[" * LARGE)),
-            ("numbers and a word behind", behind, instead("[" + "1," * (LARGE // 2) + "1] x"))):
+            ("numbers", "more values than a message may hold", instead("[" + "1," * (LARGE // 2) + "1] x"))):
         yield Kind(f"10 MB of {name}", "json", says, rewrite=rewrite, large=True)
 
 

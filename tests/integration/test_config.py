@@ -1,4 +1,5 @@
 """Configuration: every bad variable is named in one message, exit 2, nothing touched; secrets stay secret."""
+import os
 import subprocess
 
 import pytest
@@ -68,6 +69,36 @@ def test_urls_from_files(pipeline, small, tmp_path):
     pipeline.listen_to(small).start(**settings)
     pipeline.feed(small)
     pipeline.drain().assert_exact()
+
+
+def test_files_as_people_write_them(pipeline, tmp_path):
+    """With a byte order mark, blanks and line ends around the URL: none of it is part of it. What is no file is refused, and nothing hangs."""
+    url = pipeline.migrate().environment()["DATABASE_URL"]
+    (tmp_path / "url").write_bytes(b"\xef\xbb\xbf " + url.encode() + b" \r\n\n")
+    assert pipeline.run("cascade", "check", DATABASE_URL=None, DATABASE_URL_FILE=tmp_path / "url").returncode == 0
+    assert pipeline.run("cascade", "check", DATABASE_URL=url + "\n").returncode == 0, "a secret that was made of `echo`"
+    os.mkfifo(tmp_path / "pipe")
+    done = start("ingest", DATABASE_URL=None, DATABASE_URL_FILE=tmp_path / "pipe")
+    assert done.returncode == 2 and "DATABASE_URL_FILE: cannot read" in done.stderr and "it is a pipe" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("variable, value", [("NETWORK", " "), ("NETWORK", '"n"'), ("NETWORK", b"n\xff"), ("REDIS_STREAMS", b"a\xffb"), ("REDIS_STREAMS", '"a,b"'),
+    ("REDIS_STREAMS", "a,\x1b[31m"), ("CONSUMER_GROUP", b"g\xff"), ("CONSUMER_NAME", "'n'"), ("RPC_URL", "http://u:p@h h"),
+    ("CASCADE_STREAM_NAME", "postgres-sync:database")])
+def test_names_that_are_none(variable, value):
+    """A quote that a file of variables kept, bytes that PostgreSQL refuses: said at the start, before a network is pinned or an entry is refused for it."""
+    done = subprocess.run([executable("ingest")], env={os.fsencode(k): os.fsencode(v) for k, v in clean_environment({**GOOD, "HTTP_PORT": free_port()}).items()}
+                          | {variable.encode(): value if isinstance(value, bytes) else value.encode()}, capture_output=True, timeout=60)
+    assert done.returncode == 2 and variable.encode() in done.stderr and b"\x1b" not in done.stderr, done.stderr
+
+
+def test_check_compares_the_network(pipeline, small):
+    pipeline.migrate().listen_to(small).start("ingest")
+    pipeline.feed(small)
+    pipeline.drain(["ingest"])
+    assert pipeline.run("ingest", "check").returncode == 0
+    done = pipeline.run("ingest", "check", NETWORK="another")
+    assert done.returncode == 1 and "FAIL  settings" in done.stdout and "another network than NETWORK says" in done.stdout, done.stdout
 
 
 def test_the_key_in_the_nodes_url_is_masked():

@@ -1,12 +1,16 @@
 """Connecting: hosts that say nothing, servers far away, passwords that change, servers that close what is idle; and no secret in any of it."""
+import json
 import socket
 import threading
 
 import pytest
+import redis
 
 import node as nodes
 from ports import free_port
+from programs import SERVICES
 from proxy import Proxy, Trap
+from servers import RedisServer
 from test_config import start
 from test_http import becomes, sample
 from waiting import until
@@ -19,7 +23,7 @@ class Dummy:
 
     def __init__(self, closes=False):
         self.listener, self.kept, self.closes = socket.create_server(("127.0.0.1", free_port())), [], closes
-        self.port = self.listener.getsockname()[1]
+        self.port, self.calls = self.listener.getsockname()[1], 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -28,6 +32,7 @@ class Dummy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            self.calls += 1
             if self.closes:
                 client.close()
             else:
@@ -178,6 +183,12 @@ def test_a_rotated_key_of_the_node(pipeline, small, make_node, tmp_path):
     ("DATABASE_URL", "postgresql://u:hunter2/db", ("hunter2",)),
     ("DATABASE_URL", "host=h password=s3cr hunter2 dbname=d", ("s3cr", "hunter2")),
     ("DATABASE_URL", "host=h pwd=hunter2", ("hunter2",)),
+    ("DATABASE_URL", "hunter2", ("hunter2",)),
+    ("DATABASE_URL", "psql -h h --password hunter2", ("hunter2",)),
+    ("DATABASE_URL", "password:hunter2 host:h", ("hunter2",)),
+    ("DATABASE_URL_FILE", "hunter2", ("hunter2",)),
+    ("REDIS_URL", "redis-cli -h h -a hunter2", ("hunter2",)),
+    ("REDIS_URL", "redis://h/hunter2", ("hunter2",)),
     ("RPC_URL", "127.0.0.1/v3/hunter2", ("hunter2",)),
     ("RPC_URL", "wss://127.0.0.1/v3/hunter2", ("hunter2",)),
 ])
@@ -198,6 +209,54 @@ def test_no_server_and_no_library_shows_a_secret(make_pipeline):
     service.says(r"\*\*\*\.invalid")
     shown = done.stdout + done.stderr + service.messages() + service.get("/status")[1]
     assert "hunter2" not in shown and "swordfish" not in shown
+
+
+def test_a_file_that_is_gone_is_said_once(make_pipeline, tmp_path):
+    """With the failure of the server, not at each of the many tries."""
+    away = Dummy(closes=True)
+    try:
+        (tmp_path / "url").write_text(f"postgresql://u@127.0.0.1:{away.port}/db")
+        service = make_pipeline(database=False).start("cascade", DATABASE_URL=None, DATABASE_URL_FILE=tmp_path / "url")
+        service.says("waiting for=postgresql")
+        (tmp_path / "url").unlink()
+        service.says("DATABASE_URL_FILE: No such file or directory, so the value that it had before is used")
+        tries = away.calls
+        until(lambda: away.calls > tries + 8, "it has tried again", alive=[service])
+        assert service.messages().count("No such file or directory") <= 3, service.tail()
+    finally:
+        away.close()
+
+
+@pytest.mark.parametrize("words", [("key", "vault"), ("ERR", "cascade"), ("NOGROUP", "Closed")])
+def test_a_password_is_a_word_that_servers_say(pipeline, small, words):
+    """Nothing is decided by a text after its secrets were masked, and no name of ours is masked."""
+    url = f"{pipeline.postgres_server.url(pipeline.database)}?password={words[0]}&sslpassword={words[1]}"
+    pipeline.listen_to(small).migrate().settings["DATABASE_URL"] = url
+    services = [service.ready() for service in pipeline.start()]
+    pipeline.feed(small)
+    until(pipeline.drained(), "all is through", alive=services)
+    pipeline.redis().delete(*pipeline.streams, pipeline.vault_updates, pipeline.term_updates)
+    until(pipeline.drained(), "streams and groups are made again", alive=services)
+    status = json.loads(pipeline.run("ingest", "status", "--json").stdout)
+    assert status["state"] == "working" and [stage["name"] for stage in status["stages"]] == list(SERVICES), status
+    assert pipeline.vault_updates in pipeline.run("cascade", "check").stdout + pipeline.run("cascade", "status").stdout
+    pipeline.assert_exact()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_name_with_several_addresses(make_pipeline, own_servers, server_folder, small, address):
+    """Each is tried: a server that listens on one of localhost's alone, a service without an address of its own whose first pod is away."""
+    known = {one[4][0] for one in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}
+    if known < {"127.0.0.1", "::1"}:
+        pytest.skip("localhost has one address here")
+    server = RedisServer(server_folder, arguments=("--bind", address))
+    server.client = lambda db=0: redis.Redis(host=address, port=server.port, db=db, decode_responses=True)
+    own_servers.append(server)
+    pipeline = make_pipeline(redis=server.start(), redis_db=0).migrate().listen_to(small)
+    services = pipeline.start(REDIS_URL=f"redis://localhost:{server.port}/0")
+    pipeline.feed(small)
+    until(pipeline.drained(), "all is through", alive=services)
+    pipeline.assert_exact()
 
 
 def test_a_closed_idle_connection_is_no_failure(make_pipeline, own_postgres, small):

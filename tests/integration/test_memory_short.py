@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from test_http import sample
+from test_memory import SANITIZED, most_memory
 from waiting import until
 
 
@@ -310,6 +311,24 @@ def test_large_entries_are_few_in_a_first_read(pipeline, small):
         assert sum(redis.xpending(stream, pipeline.group)["pending"] for stream in pipeline.streams) == 5
         connection.execute("ROLLBACK")
     until(pipeline.drained(["ingest"]), "all are stored", alive=[service])
+
+
+@pytest.mark.parametrize("values", ["{},", "1,", '{"transaction_information":{}},'])
+def test_a_message_of_many_values(pipeline, small, values):
+    """A few bytes of JSON each, and a hundred of memory where each were kept: such a message is refused before, and its neighbours are stored."""
+    pipeline.migrate().listen_to(small).streams.append("many")
+    service = pipeline.start("ingest", WORKERS=2).ready()
+    payload = '{"event_name":"Deposited","network":"n","event_data":[' + values * (8_000_000 // len(values)) + "{}]}"
+    for _ in range(4):
+        pipeline.redis().xadd("many", {"payload": payload})
+    pipeline.feed(small)
+    until(lambda: len(pipeline.dead_letters()) == 4, "each is a dead letter", alive=[service])
+    pipeline.start("cascade", "analytics")
+    pipeline.drain()
+    assert not pipeline.differences()
+    assert {"more values than a message may hold" in letter["error"] for letter in pipeline.dead_letters()} == {True}
+    if not SANITIZED:
+        assert most_memory(service) < 256 << 20, most_memory(service)
 
 
 def test_large_dead_letters_are_few_in_a_read(pipeline):

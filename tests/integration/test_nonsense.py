@@ -204,7 +204,7 @@ def test_ids_of_entries(make_pipeline, random_source, recording):
         pipeline.assert_verified()
         pipeline.stop(*services)
         for arguments in (("ingest", "dlq", "show"), ("ingest", "dlq", "retry"), ("ingest", "dlq", "drop"), ("ingest", "replay", "--from")):
-            text = random_source.choice(NO_IDS)
+            text = random_source.choice([text for text in NO_IDS if text != "0" or arguments[1] == "dlq"])   # replay takes a time
             done = pipeline.run(*arguments, text)
             assert done.returncode == 2 and done.stderr and "\x1b" not in done.stderr, f"{arguments} {text!r}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         assert pipeline.run("ingest", "replay").returncode == 0
@@ -240,7 +240,8 @@ def some_parameter(choice, type_name, size, is_named):
 
 
 def test_parameters_of_bytes(make_pipeline, random_source, small):
-    """Any bytes as parameters of any statement: it is done, or refused for the data (RO001: asked of the careful way); nothing internal, nothing that takes long."""
+    """Any bytes as parameters of any statement: it is done, or refused for the data (RO001: asked of the careful way), or autovacuum is at a table
+    (55P03); nothing internal, nothing that takes long."""
     pipeline = make_pipeline().migrate().listen_to(small)
     services = pipeline.start()
     pipeline.feed(small)
@@ -261,7 +262,7 @@ def test_parameters_of_bytes(make_pipeline, random_source, small):
                 answer = server.exec_prepared(b"it", [some_parameter(random_source, name, size, path.stem in NAMED) for name in types])
                 state = (answer.error_field(DiagnosticField.SQLSTATE) or b"").decode()
                 done += not state
-                if state and state[:2] not in ("21", "22", "23", "RO") and not (state[:2] in ("3F", "42") and path.stem in NAMED):
+                if state and state not in ("55P03",) and state[:2] not in ("21", "22", "23", "RO") and not (state[:2] in ("3F", "42") and path.stem in NAMED):
                     found.add(f"{path.stem}: {answer.error_message.decode()}")
                 server.exec_(b"ROLLBACK TO before")
             idle += [path.stem] if not done else []

@@ -227,3 +227,50 @@ def test_pipelines_in_two_schemas_of_one_database(make_pipeline):
             done = first.run(name, "check", **options)
             assert done.returncode == 0 and "table privileges" in done.stdout, done.stdout + done.stderr
         assert watcher.execute("SELECT count(*) FROM public.orphaned_events").fetchone() == (0,)
+
+
+def test_row_level_security_is_no_empty_table(granted, small):
+    """Rows that a policy hides would not be worked on, and verify would see nothing wrong: check and the service say so instead."""
+    pipeline = granted
+    with pipeline.connect() as connection:
+        connection.execute("ALTER TABLE vault_outbox ENABLE ROW LEVEL SECURITY; ALTER TABLE pipeline_stream ENABLE ROW LEVEL SECURITY")
+    pipeline.listen_to(small).start("ingest", "analytics")
+    pipeline.feed(small)
+    pipeline.drain(["ingest"])
+    for command in ("check", "verify", "rebuild"):
+        done = pipeline.run("cascade", command, **as_role(pipeline, "cascade"))
+        assert done.returncode == 1 and "row level security hides rows of vault_outbox from role pipeline_cascade" in done.stdout + done.stderr, command
+    cascade = pipeline.start("cascade", **as_role(pipeline, "cascade"))
+    cascade.says("row level security hides rows of vault_outbox")
+    assert cascade.get("/readyz")[0] == 503
+    with pipeline.connect() as connection:
+        connection.execute("ALTER TABLE vault_outbox DISABLE ROW LEVEL SECURITY")
+    pipeline.drain().assert_exact()
+
+
+def test_a_schema_that_may_not_be_used(granted):
+    with granted.connect() as connection:
+        connection.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC; REVOKE USAGE ON SCHEMA public FROM pipeline_cascade")
+    done = granted.run("cascade", "check", **as_role(granted, "cascade"))
+    assert done.returncode == 1 and "no schema is there that role pipeline_cascade may use" in done.stdout, done.stdout
+
+
+def test_functions_that_not_everybody_may_call(granted, recording):
+    """ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC is a usual hardening: the file of grants gives what that took, and check sees it."""
+    pipeline = granted
+    with pipeline.connect() as connection:
+        connection.execute("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC")
+    pipeline.listen_to(recording)
+    for name in SERVICES:
+        assert pipeline.run(name, "check", **as_role(pipeline, name)).returncode == 0
+        pipeline.start(name, **as_role(pipeline, name))
+    pipeline.feed(recording[:200])
+    pipeline.drain()
+    for name in SERVICES:
+        for command in ("verify", "rebuild"):
+            done = pipeline.run(name, command, **as_role(pipeline, name))
+            assert done.returncode == 0, f"{name} {command}\n{done.stdout}\n{done.stderr}"
+    with pipeline.connect() as connection:
+        connection.execute("REVOKE EXECUTE ON FUNCTION vault_market_cap FROM pipeline_ingest")
+    done = pipeline.run("ingest", "check", **as_role(pipeline, "ingest"))
+    assert done.returncode == 1 and "the right to call is missing on vault_market_cap: GRANT EXECUTE" in done.stdout, done.stdout

@@ -13,7 +13,7 @@ if version == ARGV[1] then
         return {version, ''}
 end
 local function short(text)
-        return (text or ''):sub(1, 200):gsub('[^\32-\126]', '?')
+        return (text or ''):sub(1, 200):gsub('[%c\127]', '?')
 end
 -- Of each stage and class: how many of the newest, and the newest one.
 local groups, of = {}, {}
