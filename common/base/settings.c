@@ -418,8 +418,12 @@ static void row_print(const struct setting *row, FILE *out, size_t name_width)
         size_t size, width, indent = name_width + 2 + PRINT_VALUE_WIDTH + 2;
         FILE *value = memory_stream(&shown, &size), *help = memory_stream(&meaning, &size);
 
-        if (text_get(row, &text, value) == 0)
-                value_print(value, row, text ? text : row->required ? "(required)" : "-");
+        const int bad = text_get(row, &text, value); /* then it says why */
+
+        if (text)
+                value_print(value, row, text);
+        else if (!bad)
+                fputs(row->required ? "(required)" : "-", value);
         fputs(row->help, help);
         if (row->kind == SETTING_NUMBER || row->kind == SETTING_CHOICE) {
                 fputs("; ", help);

@@ -38,6 +38,8 @@ NOT_RUN = {
     r"(systemctl|journalctl) .*": "there is no systemd that runs; test_install.py checks the units",
     r"deploy/image/build": "deploy/release runs it; test_image.py looks at what it makes",
     r"docker .*": "there is no Docker",
+    r"redis-cli XADD intuition_testnet_deposited .*": "test_the_entries_that_can_be_pasted pastes them",
+    r"for stream in .*|redis-cli DEL .*": "it removes a pipeline; test_a_second_pipeline_beside_the_first does",
     r"run\(\) \{ .*": "it is for systemd or Kubernetes, and there is neither",
 }
 RUN = ("ingest", "cascade", "analytics", "redis-cli", "psql", "pg_dump", "pg_restore", "date", "DATABASE_URL=")
@@ -378,6 +380,21 @@ def test_the_example_of_an_entry_is_an_event(pipeline):
         assert connection.execute("SELECT count(*) FROM deposited_events").fetchone()[0] == 1
 
 
+def test_the_entries_that_can_be_pasted(make_pipeline, tmp_path):
+    """A deposit, and a notice that takes it away."""
+    pipeline = make_pipeline()
+    pipeline.streams = ["intuition_testnet_deposited"]
+    services = [service.ready() for service in pipeline.start()]
+    deposit, notice = [block for block, _ in blocks("ingest/README.md", "sh") if "XADD" in block]
+    for block, held, gone in ((deposit, [(990, 900)], 0), (notice, [], 1)):
+        shell(block, environment(pipeline, tmp_path), tmp_path)
+        until(pipeline.drained(), "it is handled", alive=services)
+        with pipeline.connect() as connection:
+            assert connection.execute("SELECT total_deposit_assets_after_total_fees, shares FROM position").fetchall() == held
+            assert connection.execute("SELECT count(*) FROM orphaned_events").fetchone()[0] == gone
+    assert pipeline.dead_letters() == []
+
+
 def test_the_example_of_health_has_the_right_members(worked):
     pipeline, _ = worked
     block, _ = next(blocks("deploy/monitoring/README.md", "json"))
@@ -443,7 +460,7 @@ def test_backup_and_restore(make_pipeline, postgres_server, tmp_path):
     pipeline.assert_verified()
 
 
-def test_a_second_pipeline_beside_the_first(make_pipeline, part):
+def test_a_second_pipeline_beside_the_first(make_pipeline, part, tmp_path):
     first = make_pipeline().listen_to(part)
     first.start()
     first.feed(part[:len(part) // 2])
@@ -461,3 +478,10 @@ def test_a_second_pipeline_beside_the_first(make_pipeline, part):
         done = subprocess.run(["psql", "-X", pipeline.postgres_server.url(pipeline.database)], input=queries, capture_output=True, text=True, check=True)
         answers.append(done.stdout)
     assert answers[0] == answers[1] and "positions" in answers[0]
+    second.stop()
+    (remove,) = [block for block, _ in blocks("deploy/operations.md", "sh") if "XGROUP DESTROY" in block]
+    redis, remove = second.redis(), re.sub(r"(postgres-sync|vault_updates|term_updates|dead_letters)\b", r"\1-green", remove)
+    redis.xadd("dead_letters-green", {"payload": "x"})
+    shell(remove, environment(second, tmp_path), tmp_path)
+    assert not [key for key in redis.keys("*") if "green" in key] and {group["name"] for group in redis.xinfo_groups(second.streams[0])} == {"postgres-sync"}
+    first.drain().assert_exact()
