@@ -437,12 +437,14 @@ static bool show(struct terminal *terminal, bool watch)
                 char *document = watch ? cJSON_PrintUnformatted(root) : cJSON_Print(root);
                 puts(document);
                 free(document);
-        } else if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col >= 60 && size.ws_row) {
-                if (watch)
-                        printf("\033[H\033[2J");
-                print_cut(root, size);
         } else {
-                print(&(struct screen){.out = stdout}, root);
+                const bool tty = !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col && size.ws_row;
+                if (tty && watch)
+                        printf("\033[H\033[2J");
+                if (tty && size.ws_col >= 60)
+                        print_cut(root, size);
+                else
+                        print(&(struct screen){.out = stdout}, root);
         }
         fflush(stdout);
         cJSON_Delete(root);

@@ -38,10 +38,10 @@ def test_the_probe_acks_no_entry(made):
     with pipeline.connect() as connection:
         connection.execute("BEGIN; LOCK TABLE deposited_events")
         pipeline.feed([deposits(deposit(1), id="0-1"), deposits(deposit(2, account=2), id="0-2")])
-        until(lambda: pending(pipeline) == 2, "both are read")
+        read = until(lambda: pending(pipeline), "the first is read, perhaps both")
         calls = redis.info("commandstats")["cmdstat_xack"]["calls"]
         until(lambda: redis.info("commandstats")["cmdstat_xack"]["calls"] > calls + 2, "Redis was probed")
-        assert pending(pipeline) == 2
+        assert pending(pipeline) >= read
         service.kill()
         connection.execute("ROLLBACK")
     pipeline.start()
@@ -56,8 +56,8 @@ def test_a_group_that_is_made_anew_lost_nothing(made, how):
     pipeline.feed(some(30))
     pipeline.drain()
     looks = "cmdstat_eval"
-    before = redis.info("commandstats")[looks]["calls"]
-    until(lambda: redis.info("commandstats")[looks]["calls"] > before + 8, "gaps were looked for")
+    place = redis.xinfo_groups(STREAM)[0]["last-delivered-id"]
+    until(lambda: redis.hget(f"{pipeline.group}:database", f"read:{STREAM}") == f"{place} 30", "a look has noted it")
     redis.xtrim(STREAM, maxlen=5, approximate=False)
     if how == "destroy":
         redis.xgroup_destroy(STREAM, pipeline.group)
