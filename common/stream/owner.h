@@ -1,7 +1,8 @@
 /*
  * The database that a consumer group belongs to. Two databases on one group would each get a part of the entries, so the group
  * carries the identity of its database, in a hash beside the streams: key `GROUP:database`, a field a stream. Where the stream's
- * name has a {tag} the key begins with it: in a cluster it lies in the stream's slot.
+ * name has a {tag} the key begins with it: in a cluster it lies in the stream's slot. A second field, `read STREAM`, is the
+ * look's for losses (stream_gap_read); no stream of ours has a blank in its name.
  */
 #pragma once
 

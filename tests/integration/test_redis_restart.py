@@ -26,7 +26,7 @@ def read_20(pipeline):
     service = pipeline.start("ingest").ready()
     ids = [redis.xadd(stream, {"payload": "{}"}) for _ in range(20)]
     until(pipeline.drained(["ingest"]), "they are read", alive=[service])
-    until(lambda: redis.hget(f"{pipeline.group}:database", f"read:{stream}") == f"{ids[-1]} 20", "a look has noted it", alive=[service])
+    until(lambda: redis.hget(f"{pipeline.group}:database", f"read {stream}") == f"{ids[-1]} 20", "a look has noted it", alive=[service])
     return stream, ids, service
 
 
@@ -63,6 +63,6 @@ def test_a_restart_loses_nothing(restartable):
         redis = pipeline.redis()
         until(lambda: redis.xinfo_groups(stream)[0]["lag"] == 0, "the lag is known again", alive=[service])
         last = redis.xadd(stream, {"payload": "{}"})
-        until(lambda: redis.hget(f"{pipeline.group}:database", f"read:{stream}") == f"{last} {21 + number}", "one more is read", alive=[service])
+        until(lambda: redis.hget(f"{pipeline.group}:database", f"read {stream}") == f"{last} {21 + number}", "one more is read", alive=[service])
     assert "is not known" not in service.messages() and "trimmed" not in service.messages(), service.tail()
     assert sample(service.get("/metrics")[1], "lost_entries_total") == 0

@@ -57,7 +57,7 @@ def test_a_group_that_is_made_anew_lost_nothing(made, how):
     pipeline.drain()
     looks = "cmdstat_eval"
     place = redis.xinfo_groups(STREAM)[0]["last-delivered-id"]
-    until(lambda: redis.hget(f"{pipeline.group}:database", f"read:{STREAM}") == f"{place} 30", "a look has noted it")
+    until(lambda: redis.hget(f"{pipeline.group}:database", f"read {STREAM}") == f"{place} 30", "a look has noted it")
     redis.xtrim(STREAM, maxlen=5, approximate=False)
     if how == "destroy":
         redis.xgroup_destroy(STREAM, pipeline.group)

@@ -1,6 +1,6 @@
 -- Entries of KEYS[1] that were trimmed away or deleted before group ARGV[1] had read them. What is found is put right in the group's entries-read, in one
 -- step: so it is told once, whoever looks, and the lag that Redis itself shows is true again.
--- KEYS[2]: the hash beside the group (owner.h); its field 'read:STREAM' holds the group's place at the last look, and how many entries it had read. Redis
+-- KEYS[2]: the hash beside the group (owner.h); its field 'read STREAM' holds the group's place at the last look, and how many entries it had read. Redis
 -- forgets that number where somebody sets the place (XGROUP SETID, CREATE), and where it reads on behind an XDEL. A restart from the AOF, and a failover,
 -- leave none, or the one that was set last (7.0 to 8: XREADGROUP is replicated as XCLAIM, which does not say it).
 -- ARGV[2]: 1 where nobody but the producer trims: then what was trimmed before a group has read anything is lost to it, too, and a place of which the number
@@ -30,7 +30,7 @@ if ARGV[3] == '1' and less(ending, last) then
         redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ending)
         return {-1, last, '', lag}
 end
-local noted = redis.call('HGET', KEYS[2], 'read:' .. KEYS[1])
+local noted = redis.call('HGET', KEYS[2], 'read ' .. KEYS[1])
 local noted_at, noted_read = (noted or ''):match('^(%S+) (%d+)$')
 noted_read = tonumber(noted_read)
 if noted_at and (noted_read > added or less(ending, noted_at)) then -- of a stream of this name that is gone
@@ -80,6 +80,6 @@ if number and number ~= group['entries-read'] then
 end
 local note = number and last .. ' ' .. number
 if note and note ~= noted and not again then
-        redis.pcall('HSET', KEYS[2], 'read:' .. KEYS[1], note) -- with its memory full: the next time
+        redis.pcall('HSET', KEYS[2], 'read ' .. KEYS[1], note) -- with its memory full: the next time
 end
 return {lost, lost ~= 0 and last or '', lost ~= 0 and before or '', lag}
