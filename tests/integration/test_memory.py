@@ -50,7 +50,7 @@ def test_memory_does_not_grow_with_large_poison(pipeline, seed):
     pipeline.streams = [*chain.STREAMS.values(), chain.OTHER_STREAM]
     service = pipeline.start("ingest", WORKERS=1, **NETWORK)
     client, most = pipeline.redis(), []
-    for _ in range(2):
+    for _ in range(5):   # at first the heap takes its shape
         for message in messages:
             feeds.write(client, [message])
             pipeline.drain(["ingest"])
@@ -58,5 +58,5 @@ def test_memory_does_not_grow_with_large_poison(pipeline, seed):
             client.xtrim(message.stream, 0)
             client.delete(pipeline.dead_letter_stream)
         most.append(most_memory(service))
-    assert most[1] - most[0] < 5 * MB, most
+    assert most[4] - most[3] < 5 * MB, most
     assert_undisturbed([service])
